@@ -1,0 +1,8 @@
+"""The one exception that means: what the user gave is wrong. Raised once, where the value enters."""
+
+
+class UserError(Exception):
+    """Bad input or configuration: one message that says what, where, and how to mend it.
+
+    The command line prints the message without a traceback and exits with code 2.
+    """

@@ -1,0 +1,218 @@
+"""ELECTRA as the paper draws it: one backbone, two heads, and the pair that shares embeddings.
+
+Letters: B batch, L length, N masked positions, V vocabulary, E embedding width, H hidden width.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from electra_jax.config import ElectraConfig, PairConfig
+from electra_jax.modeling.dropout import Noise, dropout
+from electra_jax.modeling.encoder import Encoder
+from electra_jax.modeling.layers import (
+    Dense,
+    LayerNorm,
+    activation,
+    batch_constraint,
+    glorot_uniform,
+    truncated_normal,
+)
+
+EMBEDDING_SITE = 4
+
+
+@struct.dataclass
+class Inputs:
+    """What an encoder reads.
+
+    `input_ids` int32 [B, L]; `mask` bool broadcastable to [B, 1, L, L] (True: the key may be seen);
+    `token_type_ids` int32 [B, L] or None (all 0); `positions` int32 [B, L] or None (0, 1, 2, …).
+    """
+
+    input_ids: jax.Array
+    mask: jax.Array
+    token_type_ids: jax.Array | None = None
+    positions: jax.Array | None = None
+
+
+def padding_mask(attention_mask: jax.Array) -> jax.Array:
+    """The mask [B, 1, 1, L] that hides padding, from an attention mask [B, L] (0 = padding)."""
+    return (attention_mask > 0)[:, None, None, :]
+
+
+class Embeddings(nn.Module):
+    """Word (+ position + token type) embeddings → LayerNorm → dropout: [B, L] → [B, L, E]."""
+
+    config: ElectraConfig
+
+    def setup(self) -> None:
+        c = self.config
+        init = truncated_normal(c.initializer_range)
+        self.word_embeddings = self.param("word_embeddings", init, (c.vocab_size, c.embedding_size))
+        if c.block == "bert":
+            self.position_embeddings = self.param(
+                "position_embeddings", init, (c.max_position_embeddings, c.embedding_size)
+            )
+            self.token_type_embeddings = self.param(
+                "token_type_embeddings", init, (c.type_vocab_size, c.embedding_size)
+            )
+        self.LayerNorm = LayerNorm(c, use_bias=c.block == "bert")
+
+    def __call__(self, inputs: Inputs, noise: Noise | None) -> jax.Array:
+        c = self.config
+        x = jnp.take(self.word_embeddings, inputs.input_ids, axis=0)
+        if c.block == "bert":
+            if inputs.positions is None:
+                x = x + self.position_embeddings[None, : x.shape[1]]
+            else:
+                x = x + jnp.take(self.position_embeddings, inputs.positions, axis=0)
+            if inputs.token_type_ids is None:
+                x = x + self.token_type_embeddings[None, :1]
+            else:
+                # A product with one-hot rows: its gradient is a sum, not a scatter.
+                one_hot = jax.nn.one_hot(inputs.token_type_ids, c.type_vocab_size, dtype=x.dtype)
+                x = x + one_hot @ self.token_type_embeddings
+        x = self.LayerNorm(x)
+        return batch_constraint(dropout(x, c.hidden_dropout_prob, noise, EMBEDDING_SITE))
+
+
+class Backbone(nn.Module):
+    """Embeddings (own or lent) → projection where widths differ → encoder."""
+
+    config: ElectraConfig
+    own_embeddings: bool = True
+
+    def setup(self) -> None:
+        c = self.config
+        if self.own_embeddings:
+            self.embeddings = Embeddings(c)
+        if c.embedding_size != c.hidden_size:
+            self.embeddings_project = Dense(c, c.hidden_size, kernel_init=glorot_uniform)
+        self.encoder = Encoder(c)
+
+    def __call__(
+        self, inputs: Inputs, noise: Noise | None = None, lender: Embeddings | None = None
+    ) -> jax.Array:
+        """Hidden states [B, L, H]. `lender` embeds in place of own embeddings."""
+        c = self.config
+        embed = self.embeddings if lender is None else lender
+        hidden = embed(inputs, noise)
+        if c.embedding_size != c.hidden_size:
+            hidden = self.embeddings_project(hidden)
+        self.sow("intermediates", "embedded", hidden)
+        return self.encoder(hidden, inputs.mask, inputs.positions, noise)
+
+
+class GeneratorHead(nn.Module):
+    """Masked-LM head: dense H→E → activation → LayerNorm → word tableᵀ + bias: [..., H] → float32 [..., V]."""
+
+    config: ElectraConfig
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, word_embeddings: jax.Array) -> jax.Array:
+        c = self.config
+        bert = c.block == "bert"
+        x = Dense(c, c.embedding_size, use_bias=bert, name="dense")(hidden)
+        x = LayerNorm(c, use_bias=bert, name="LayerNorm")(activation(c.hidden_act, x))
+        bias = self.param("output_bias", nn.initializers.zeros, (c.vocab_size,))
+        logits = jnp.matmul(
+            x, word_embeddings.T.astype(x.dtype), preferred_element_type=jnp.float32
+        )
+        return logits + bias.reshape((1,) * (logits.ndim - 1) + bias.shape)
+
+
+class DiscriminatorHead(nn.Module):
+    """Replaced-token head: dense H→H → activation (→ LayerNorm) → dense H→1: [..., H] → float32 [...]."""
+
+    config: ElectraConfig
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array) -> jax.Array:
+        c = self.config
+        bert = c.block == "bert"
+        x = activation(c.hidden_act, Dense(c, c.hidden_size, use_bias=bert, name="dense")(hidden))
+        if not bert:
+            x = LayerNorm(c, use_bias=False, name="LayerNorm")(x)
+        logits = Dense(c, 1, kernel_init=glorot_uniform, name="dense_1")(x)
+        return logits[..., 0].astype(jnp.float32)
+
+
+def gather_positions(hidden: jax.Array, positions: jax.Array) -> jax.Array:
+    """hidden [B, L, H] at positions [B, N] → [B, N, H]."""
+    return jnp.take_along_axis(hidden, positions[..., None], axis=1)
+
+
+class Electra(nn.Module):
+    """Generator and discriminator with what they share (`PairConfig.sharing`)."""
+
+    config: PairConfig
+
+    def setup(self) -> None:
+        p = self.config
+        self.electra = Backbone(p.discriminator)
+        if p.generator is not None:
+            if p.sharing != "all":
+                self.generator = Backbone(p.generator, own_embeddings=p.sharing == "none")
+            self.generator_predictions = GeneratorHead(p.generator)
+        self.discriminator_predictions = DiscriminatorHead(p.discriminator)
+
+    def generator_hidden(self, inputs: Inputs, noise: Noise | None = None) -> jax.Array:
+        """The generator's hidden states [B, L, Hg]."""
+        p = self.config
+        if p.sharing == "all":
+            return self.electra(inputs, noise)
+        lender = self.electra.embeddings if p.sharing == "embeddings" else None
+        return self.generator(inputs, noise, lender)
+
+    def generator_logits(
+        self, inputs: Inputs, positions: jax.Array, noise: Noise | None = None
+    ) -> jax.Array:
+        """Masked-LM logits float32 [B, N, V] at `positions` int32 [B, N]; zeros for the uniform generator."""
+        p = self.config
+        if p.generator is None:
+            return jnp.zeros((*positions.shape, p.discriminator.vocab_size), jnp.float32)
+        hidden = gather_positions(self.generator_hidden(inputs, noise), positions)
+        lender = self.generator if p.sharing == "none" else self.electra
+        return self.generator_predictions(hidden, lender.embeddings.word_embeddings)
+
+    def discriminator_logits(self, inputs: Inputs, noise: Noise | None = None) -> jax.Array:
+        """Logit that each token was replaced, float32 [B, L]."""
+        return self.discriminator_predictions(self.electra(inputs, noise))
+
+    def __call__(self, inputs: Inputs, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Both networks on the same inputs (used to initialise): generator and discriminator logits."""
+        return self.generator_logits(inputs, positions), self.discriminator_logits(inputs)
+
+
+class MaskedLM(nn.Module):
+    """A single network with a masked-LM head: the reference's MLM baseline, and the generator as a model of its own."""
+
+    config: ElectraConfig
+
+    def setup(self) -> None:
+        self.electra = Backbone(self.config)
+        self.generator_predictions = GeneratorHead(self.config)
+
+    def __call__(
+        self, inputs: Inputs, positions: jax.Array, noise: Noise | None = None
+    ) -> jax.Array:
+        """Masked-LM logits float32 [B, N, V] at `positions` int32 [B, N]."""
+        hidden = gather_positions(self.electra(inputs, noise), positions)
+        return self.generator_predictions(hidden, self.electra.embeddings.word_embeddings)
+
+
+class Discriminator(nn.Module):
+    """A discriminator as a model of its own: logit that each token was replaced, float32 [B, L]."""
+
+    config: ElectraConfig
+
+    def setup(self) -> None:
+        self.electra = Backbone(self.config)
+        self.discriminator_predictions = DiscriminatorHead(self.config)
+
+    def __call__(self, inputs: Inputs, noise: Noise | None = None) -> jax.Array:
+        return self.discriminator_predictions(self.electra(inputs, noise))
