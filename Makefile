@@ -1,0 +1,51 @@
+# make demo | test | slow | mutants | faults | clean. Each does its own set-up in $(VENV).
+VENV   ?= .venv
+EXTRAS ?= test
+BIN    := $(VENV)/bin
+# The first of these that runs (a name on PATH may be a version manager's empty shim).
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# One stamp for each set of extras, so that an install happens only when setup.py changed.
+STAMP   = $(VENV)/.installed-$(subst $(comma),+,$(1))
+comma  := ,
+
+.PHONY: demo test lint slow mutants faults clean
+.DELETE_ON_ERROR:
+
+demo: $(call STAMP,base)
+	$(BIN)/electra-jax demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(call STAMP,$(EXTRAS))
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy --no-error-summary
+
+slow: $(call STAMP,$(EXTRAS))
+	$(BIN)/python -m pytest -m slow
+
+faults: $(call STAMP,$(EXTRAS))
+	$(BIN)/python -m pytest -m faults
+
+# Plants known bugs one at a time and expects an ordinary test to catch each.
+mutants: $(call STAMP,$(EXTRAS))
+	$(BIN)/python tests/mutants/run.py
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(call STAMP,base): setup.py | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-%: setup.py | $(BIN)/python
+	$(PIP) --editable '.[$(subst +,$(comma),$*)]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,180 @@
+"""The import rules of ARCHITECTURE.md, and the lightness of `import electra_jax`."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "electra_jax"
+
+# A room may import itself and those before it. errors.py and config.py stand below all of them.
+ROOMS = [
+    "text",
+    "data",
+    "modeling",
+    "interop",
+    "objectives",
+    "training",
+    "finetuning",
+    "inference",
+    "serving",
+    "cli",
+]
+BELOW_ALL = ["errors", "config"]
+
+
+class Import(NamedTuple):
+    """One imported module name, and whether it is loaded as soon as the file is."""
+
+    module: str
+    line: int
+    at_module_level: bool
+
+
+def imports_of(source: str, package: str = "") -> list[Import]:
+    """All imports of a file; `package` is its dotted parent, for relative ones."""
+    found: list[Import] = []
+
+    def names(node: ast.Import | ast.ImportFrom) -> list[str]:
+        if isinstance(node, ast.Import):
+            return [alias.name for alias in node.names]
+        parent = node.module or ""
+        if node.level:
+            kept = package.split(".")[: len(package.split(".")) - node.level + 1]
+            parent = ".".join([*kept, *filter(None, [node.module])])
+        # `from electra_jax import text` names a room only in its second half.
+        return [f"{parent}.{alias.name}" for alias in node.names]
+
+    def visit(node: ast.AST, at_module_level: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import | ast.ImportFrom):
+                found.extend(Import(name, child.lineno, at_module_level) for name in names(child))
+            elif isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+                visit(ast.Module(body=child.orelse, type_ignores=[]), at_module_level)
+            else:
+                function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+                visit(child, at_module_level and not function)
+
+    visit(ast.parse(source), True)
+    return found
+
+
+def room_of(file: Path) -> str:
+    """The room of a source file, `errors` and the like for the files beside the rooms."""
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def violations(file: str, source: str) -> list[str]:
+    """What `source` would break of the rules if it stood at electra_jax/`file`."""
+    path = PACKAGE / file
+    room = room_of(path)
+    package = ".".join(path.relative_to(ROOT).parent.parts)
+    broken = []
+    for module, line, at_module_level in imports_of(source, package):
+        where = f"electra_jax/{file}:{line} imports {module}"
+        top, *rest = module.split(".")
+        if top == "torch":
+            broken.append(f"{where}: torch is never imported by the package")
+        if top.startswith("tensorflow"):
+            if room not in ("data", "text", "interop"):
+                broken.append(f"{where}: TensorFlow belongs to data/, text/ and interop/")
+            elif at_module_level:
+                broken.append(f"{where}: TensorFlow is imported inside the function that needs it")
+        if top == "orbax" and file != "training/checkpoint.py":
+            broken.append(f"{where}: Orbax belongs to training/checkpoint.py")
+        if top == "ml_collections" and room not in ("cli", "configs"):
+            broken.append(f"{where}: ml_collections belongs to cli.py and configs/")
+        if top == "electra_jax" and rest:
+            broken.extend(f"{where}: {reason}" for reason in wrong_way(room, rest[0]))
+    return broken
+
+
+def wrong_way(room: str, imported: str) -> list[str]:
+    """Why `room` may not import `imported`: an empty list where it may."""
+    if imported in BELOW_ALL or imported not in ROOMS:
+        return []
+    if room in BELOW_ALL:
+        return [f"{room}.py stands below the rooms"]
+    if room in ROOMS and ROOMS.index(imported) > ROOMS.index(room):
+        return [f"imports point from {imported} to {room}, not back"]
+    return []
+
+
+def test_every_source_file_keeps_the_import_rules():
+    files = sorted(PACKAGE.rglob("*.py"))
+    assert files
+    broken = [
+        line
+        for file in files
+        for line in violations(str(file.relative_to(PACKAGE)), file.read_text(encoding="utf-8"))
+    ]
+    assert not broken, "\n".join(broken)
+
+
+def test_every_folder_of_the_package_is_a_room():
+    folders = {path.name for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
+    assert folders <= set(ROOMS), f"no place in the order of imports: {folders - set(ROOMS)}"
+
+
+def test_every_room_is_a_package_that_setup_py_finds():
+    lacking = [
+        str(folder.relative_to(ROOT))
+        for folder in {file.parent for file in PACKAGE.rglob("*.py")}
+        if not (folder / "__init__.py").exists()
+    ]
+    assert not lacking, f"no __init__.py, so `pip install .` would leave them out: {lacking}"
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "rule"),
+    [
+        ("modeling/a.py", "import torch", "torch is never"),
+        ("modeling/a.py", "def f():\n    import tensorflow as tf", "belongs to data/"),
+        ("data/a.py", "import tensorflow as tf", "inside the function"),
+        (
+            "data/a.py",
+            "try:\n    import tensorflow_datasets\nexcept ImportError:\n    pass",
+            "inside",
+        ),
+        ("training/loop.py", "from orbax.checkpoint import v1", "Orbax belongs"),
+        ("config.py", "from ml_collections import config_dict", "ml_collections belongs"),
+        ("text/a.py", "from electra_jax.data import rows", "not back"),
+        ("text/a.py", "from electra_jax import training", "not back"),
+        ("text/a.py", "from ..training import loop", "not back"),
+        ("text/a.py", "def f():\n    from electra_jax.cli import main", "not back"),
+        ("errors.py", "from electra_jax.text import corpus", "below the rooms"),
+    ],
+)
+def test_the_rules_notice_each_kind_of_breach(file, source, rule):
+    (message,) = violations(file, source)
+    assert rule in message
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("data/a.py", "def f():\n    import tensorflow as tf"),
+        ("training/checkpoint.py", "import orbax.checkpoint as ocp"),
+        ("cli.py", "import ml_collections"),
+        ("training/a.py", "from electra_jax.objectives import losses"),
+        ("training/a.py", "from electra_jax.errors import UserError"),
+        ("text/a.py", "from electra_jax.text.corpus import read"),
+    ],
+)
+def test_the_rules_allow_what_the_architecture_allows(file, source):
+    assert violations(file, source) == []
+
+
+def test_importing_the_package_loads_neither_tensorflow_nor_torch():
+    script = (
+        "import sys, electra_jax; "
+        "print(sorted({'tensorflow', 'torch', 'orbax', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
