@@ -1,0 +1,424 @@
+"""Checkpoints of a run: written in the background, whole or skipped. The only user of Orbax.
+
+A state is stored as a flat dictionary from `/`-joined names to arrays, so what is on disk does not
+depend on Python classes. Beside it lie the caller's `meta`, and for each array its shape, dtype and
+digest: a checkpoint whose arrays do not give these digests again is not used.
+"""
+
+import errno
+import functools
+import hashlib
+import json
+import logging
+import os
+import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from orbax.checkpoint import v1 as ocp
+
+from electra_jax.errors import UserError
+
+_log = logging.getLogger(__name__)
+
+_FORMAT = 1
+_DISCARDED = "discarded-"  # prefix of a checkpoint on its way out: renamed first, then removed
+_CORRUPT = "corrupt-"  # prefix of a checkpoint that could not be read and was put aside
+_TEMPORARY = ".orbax-checkpoint-tmp"  # part of the name of a folder that Orbax is still writing
+_MAX_LISTED = 20  # differences that an error message lists
+
+_DISK_ERRORS = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+
+
+class Checkpoints:
+    """The checkpoints of one run, in `folder/STEP/`.
+
+    keep: how many of the newest stay.
+    keep_every: those whose step it divides stay for ever.
+    asynchronous: `save` returns once the arrays may be donated; a thread writes.
+
+    One process group writes; a reader changes nothing on disk before its first `save`.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        keep: int = 3,
+        keep_every: int | None = None,
+        asynchronous: bool = True,
+    ) -> None:
+        if keep < 1:
+            raise UserError(f"train.keep is {keep}: at least one checkpoint has to be kept")
+        if keep_every is not None and keep_every < 1:
+            raise UserError(f"keep_every is {keep_every}: give a number of steps, 1 or more")
+        self.folder = Path(folder).absolute()
+        self._keep = keep
+        self._keep_every = keep_every
+        self._asynchronous = asynchronous
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
+        self._corrupt: set[int] = set()
+        self._tidied = False
+        _silence_orbax()
+
+    def save(self, step: int, state: Any, meta: dict[str, Any]) -> None:
+        """Write `state` (a tree of arrays) and `meta` (JSON) as checkpoint `step`.
+
+        On return the arrays may be donated. An error of an earlier asynchronous save is raised
+        here or in `wait`. An existing checkpoint of the same step is replaced.
+
+        Raises UserError where the disk is full or cannot be written; older checkpoints stay.
+        """
+        self.wait()
+        path = self.folder / str(step)
+        arrays = _flatten(state)
+        document = json.dumps(
+            {
+                "format": _FORMAT,
+                "step": step,
+                "meta": meta,
+                "arrays": {
+                    name: {**_signature(array), "digest": digest}
+                    for (name, array), digest in zip(
+                        arrays.items(), digests(list(arrays.values())), strict=True
+                    )
+                },
+            }
+        )
+        try:
+            self._tidy()
+            if path.exists():
+                self._discard(path)
+            response = ocp.save_async(
+                path,
+                {name: array for name, array in arrays.items() if array.size},
+                custom_metadata={"document": document, "sha256": _sha256(document)},
+            )
+        except Exception as error:
+            raise self._explain(error, path) from error
+        self._pending = self._thread.submit(self._finish, response, path)
+        if not self._asynchronous:
+            self.wait()
+
+    def restore(
+        self, abstract_state: Any, *, step: int | None = None
+    ) -> tuple[int, Any, dict[str, Any]] | None:
+        """Return (step, state, meta) of the newest whole checkpoint; None where there is none.
+
+        abstract_state: tree of `jax.ShapeDtypeStruct`; each leaf's sharding says where its array
+            goes (any mesh, not only the one that wrote it), none means the first local device.
+        step: take this one and no other.
+
+        A checkpoint that cannot be read, or whose arrays differ from their digests, is skipped with
+        a warning that names it. Raises UserError where the stored names, shapes or dtypes differ
+        from the asked, and where checkpoints are there but none of them is whole.
+        """
+        self.wait()
+        steps = self.steps()
+        if step is not None:
+            if step not in steps:
+                raise UserError(f"no checkpoint of step {step} in {self.folder}, only {steps}")
+            steps = [step]
+        for candidate in reversed(steps):
+            path = self.folder / str(candidate)
+            try:
+                document = _read_document(path)
+                _check_tree(document["arrays"], _flatten(abstract_state), path)
+                state = _load(path, abstract_state, document["arrays"])
+            except _Torn as error:
+                self._corrupt.add(candidate)
+                _log.warning("checkpoint %s is skipped: %s", path, error)
+            else:
+                return document["step"], state, document["meta"]
+        if steps:
+            raise UserError(
+                f"no checkpoint in {self.folder} can be read (tried {steps[::-1]}; the reasons are "
+                "in the warnings above); bring one back from a copy, or move the folder away to "
+                "begin at step 0"
+            )
+        return None
+
+    def steps(self) -> list[int]:
+        """Steps of the finished checkpoints, ascending."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(entry.name) for entry in self.folder.iterdir() if entry.name.isdecimal())
+
+    def wait(self) -> None:
+        """Return when no save is under way; raises what went wrong in one."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Finish the save under way and stop the writing thread."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _finish(self, response: Any, path: Path) -> None:
+        """In the writing thread: wait for Orbax, make it durable, then drop what is too old."""
+        try:
+            response.result()
+            if jax.process_index() == 0:
+                _sync(path)
+                for step in self._superseded():
+                    self._discard(self.folder / str(step))
+        except Exception as error:
+            # What a failed save left behind takes space that the next one may need.
+            self._remove_unfinished()
+            raise self._explain(error, path) from error
+
+    def _superseded(self) -> list[int]:
+        older = self.steps()[: -self._keep]
+        return [s for s in older if self._keep_every is None or s % self._keep_every != 0]
+
+    def _tidy(self) -> None:
+        """Before the first save: remove what killed runs left, put corrupt checkpoints aside."""
+        if jax.process_index() != 0:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self._tidied:
+            self._remove_unfinished()
+            self._tidied = True
+        for step in sorted(self._corrupt):
+            # Kept for whoever wants to know why, but neither counted nor tried again.
+            aside = self.folder / f"{_CORRUPT}{step}"
+            if aside.exists():
+                shutil.rmtree(aside)
+            (self.folder / str(step)).rename(aside)
+        self._corrupt.clear()
+
+    def _remove_unfinished(self) -> None:
+        if jax.process_index() != 0:
+            return
+        for entry in self.folder.iterdir():
+            if _TEMPORARY in entry.name or entry.name.startswith(_DISCARDED):
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def _discard(self, path: Path) -> None:
+        """Remove a checkpoint so that a kill in between leaves no half of it under its name."""
+        if jax.process_index() != 0:
+            return
+        condemned = path.with_name(f"{_DISCARDED}{path.name}")
+        shutil.rmtree(condemned, ignore_errors=True)
+        path.rename(condemned)
+        shutil.rmtree(condemned)
+
+    def _explain(self, error: Exception, path: Path) -> Exception:
+        """The UserError for a disk that is full or cannot be written; otherwise the error itself."""
+        reason = _disk_reason(error)
+        if reason is None:
+            return error
+        kept = self.steps()
+        stays = f"checkpoint {kept[-1]} stays" if kept else "there is no earlier checkpoint"
+        return UserError(
+            f"cannot write checkpoint {path}: {reason}; {stays}. Free space or make the folder "
+            "writable, then give the same command again"
+        )
+
+
+def digests(arrays: list[jax.Array]) -> list[str]:
+    """One 16-digit hexadecimal digest per array, of its raw bits and their places.
+
+    Computed on the device; equal for every sharding of the same array. One changed element always
+    changes the digest; two swapped ones do except with probability 2^-64.
+    """
+    return [f"{int(a):08x}{int(b):08x}" for a, b in jax.device_get([_digest(x) for x in arrays])]
+
+
+@jax.jit
+def _digest(array: jax.Array) -> jax.Array:
+    """uint32 [2]: two wrap-around sums of hash(element xor hash(place))."""
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        array = jax.random.key_data(array)
+    words = _words(array)
+    place = jnp.zeros(words.shape, jnp.uint32)
+    stride = 1
+    for axis in reversed(range(words.ndim)):
+        # Arithmetic modulo 2^32 throughout: sums in any order, so any sharding, give the same.
+        along = lax.broadcasted_iota(jnp.uint32, words.shape, axis)
+        place = place + along * np.uint32(stride % 2**32)
+        stride *= words.shape[axis]
+    place = _mix(place)
+    # The hash is one-to-one in the element, so a single change cannot cancel. A plain weighted sum
+    # would miss, for instance, two swapped elements that differ in nothing but the sign.
+    lanes = (
+        jnp.sum(_mix(words ^ place), dtype=jnp.uint32),
+        jnp.sum(_mix(words + place * np.uint32(0x9E3779B1)), dtype=jnp.uint32),
+    )
+    return jnp.stack(lanes)
+
+
+def _words(array: jax.Array) -> jax.Array:
+    """The raw bits as uint32, 64-bit elements as two (one more axis)."""
+    if array.dtype == jnp.bool_:
+        return array.astype(jnp.uint32)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        array = jnp.stack([array.real, array.imag], axis=-1)
+    width = array.dtype.itemsize
+    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}[width]
+    return lax.bitcast_convert_type(array, unsigned).astype(jnp.uint32)
+
+
+def _mix(x: jax.Array) -> jax.Array:
+    """A one-to-one scrambling of uint32 (the finalizer of MurmurHash3)."""
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return x ^ (x >> np.uint32(16))
+
+
+class _Torn(Exception):
+    """A checkpoint that cannot be used; the message is the reason."""
+
+
+def _flatten(tree: Any) -> dict[str, Any]:
+    """{`params/electra/…/kernel`: leaf}, in the tree's own order."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    named = {jax.tree_util.keystr(p, simple=True, separator="/"): leaf for p, leaf in leaves}
+    if len(named) != len(leaves):
+        raise ValueError("two leaves of the state have the same name")
+    return named
+
+
+def _signature(array: Any) -> dict[str, Any]:
+    return {"shape": list(array.shape), "dtype": str(array.dtype)}
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    try:
+        stored = ocp.checkpointables_metadata(path).custom_metadata
+        assert isinstance(stored, dict)
+        text = stored["document"]
+        expected = stored["sha256"]
+    except Exception as error:
+        raise _Torn(f"its metadata cannot be read ({_first_line(error)})") from error
+    if _sha256(text) != expected:
+        raise _Torn("its metadata differs from its digest")
+    document = json.loads(text)
+    if document["format"] != _FORMAT:
+        raise UserError(
+            f"checkpoint {path} has format {document['format']}, this version reads {_FORMAT}: "
+            "use the version of electra_jax that wrote it"
+        )
+    return document
+
+
+def _check_tree(stored: dict[str, Any], asked: dict[str, Any], path: Path) -> None:
+    lines = [f"  only in the checkpoint: {name}" for name in stored if name not in asked]
+    lines += [f"  not in the checkpoint: {name}" for name in asked if name not in stored]
+    for name in asked.keys() & stored.keys():
+        here, there = _signature(asked[name]), stored[name]
+        if (here["shape"], here["dtype"]) != (there["shape"], there["dtype"]):
+            lines.append(
+                f"  {name}: checkpoint {there['dtype']}{there['shape']}, "
+                f"this run {here['dtype']}{here['shape']}"
+            )
+    if lines:
+        shown = sorted(lines)[:_MAX_LISTED]
+        more = f"\n  … and {len(lines) - len(shown)} more" if len(lines) > len(shown) else ""
+        raise UserError(
+            f"checkpoint {path} does not fit this run's model and optimizer:\n"
+            + "\n".join(shown)
+            + more
+            + "\nResume with the configuration that wrote it, or choose another workdir"
+        )
+
+
+def _load(path: Path, abstract_state: Any, stored: dict[str, Any]) -> Any:
+    asked = {name: _with_sharding(leaf) for name, leaf in _flatten(abstract_state).items()}
+    try:
+        loaded = ocp.load(path, {name: leaf for name, leaf in asked.items() if leaf.size})
+        for name, leaf in asked.items():
+            if not leaf.size:  # Orbax refuses arrays without elements, so none were written
+                loaded[name] = jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding)
+        found = digests([loaded[name] for name in asked])
+    except Exception as error:
+        raise _Torn(f"its arrays cannot be read ({_first_line(error)})") from error
+    wrong = [n for n, digest in zip(asked, found, strict=True) if digest != stored[n]["digest"]]
+    if wrong:
+        raise _Torn(f"{len(wrong)} arrays differ from their digests, {wrong[0]} the first of them")
+    leaves = [loaded[name] for name in asked]
+    return jax.tree.unflatten(jax.tree.structure(abstract_state), leaves)
+
+
+def _with_sharding(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _sync(path: Path) -> None:
+    """Ask the disk to hold all of a checkpoint before an older one is removed."""
+    for root, _, names in os.walk(path):
+        for entry in [root, *(os.path.join(root, name) for name in names)]:
+            _sync_entry(entry)
+    _sync_entry(path.parent)
+
+
+def _sync_entry(path: str | Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    line = text.splitlines()[0]
+    return line if len(line) <= 200 else line[:199] + "…"
+
+
+def _disk_reason(error: BaseException) -> str | None:
+    """What the operating system said, where that is why `error` was raised; None elsewhere.
+
+    TensorStore passes the system's words on as text, so they are looked for in every cause.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in _DISK_ERRORS:
+            return os.strerror(seen.errno)
+        for number in _DISK_ERRORS:
+            if os.strerror(number) in str(seen):
+                return os.strerror(number)
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+class _OrbaxFilter(logging.Filter):
+    """Drops what Orbax says below warning; every other user of the absl logger keeps its voice."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING or "orbax" not in record.pathname
+
+
+@functools.cache
+def _silence_orbax() -> None:
+    logging.getLogger("absl").addFilter(_OrbaxFilter())
