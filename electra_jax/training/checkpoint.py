@@ -2,16 +2,18 @@
 
 A state is stored as a flat dictionary from `/`-joined names to arrays, so what is on disk does not
 depend on Python classes. Beside it lie the caller's `meta`, and for each array its shape, dtype and
-digest: a checkpoint whose arrays do not give these digests again is not used.
+digest: a checkpoint whose arrays do not give these digests again is not used. Once a checkpoint is
+in its place, the size and checksum of each of its files are added: that names a torn file before
+Orbax meets it, while the digests hold all the way from device to device.
 """
 
 import errno
-import functools
 import hashlib
 import json
 import logging
 import os
 import shutil
+import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,16 +21,30 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging as absl_logging
 from jax import lax
-from orbax.checkpoint import v1 as ocp
 
 from electra_jax.errors import UserError
+from electra_jax.training.workdir import write_json_atomic
+
+
+class _OrbaxFilter(logging.Filter):
+    """Drops what Orbax says below warning; every other user of the absl logger keeps its voice."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING or "orbax" not in record.pathname
+
+
+absl_logging.get_absl_logger().addFilter(_OrbaxFilter())
+
+from orbax.checkpoint import v1 as ocp  # noqa: E402  it begins to talk while it is imported
 
 _log = logging.getLogger(__name__)
 
 _FORMAT = 1
 _DISCARDED = "discarded-"  # prefix of a checkpoint on its way out: renamed first, then removed
 _CORRUPT = "corrupt-"  # prefix of a checkpoint that could not be read and was put aside
+_FILES = "files.json"  # {path: [bytes, CRC-32]} of a finished checkpoint
 _TEMPORARY = ".orbax-checkpoint-tmp"  # part of the name of a folder that Orbax is still writing
 _MAX_LISTED = 20  # differences that an error message lists
 
@@ -75,7 +91,6 @@ class Checkpoints:
         self._pending: Future[None] | None = None
         self._corrupt: set[int] = set()
         self._tidied = False
-        _silence_orbax()
 
     def save(self, step: int, state: Any, meta: dict[str, Any]) -> None:
         """Write `state` (a tree of arrays) and `meta` (JSON) as checkpoint `step`.
@@ -138,6 +153,7 @@ class Checkpoints:
         for candidate in reversed(steps):
             path = self.folder / str(candidate)
             try:
+                _check_files(path)
                 document = _read_document(path)
                 _check_tree(document["arrays"], _flatten(abstract_state), path)
                 state = _load(path, abstract_state, document["arrays"])
@@ -184,6 +200,7 @@ class Checkpoints:
         try:
             response.result()
             if jax.process_index() == 0:
+                write_json_atomic(path / _FILES, _survey(path))
                 _sync(path)
                 for step in self._superseded():
                     self._discard(self.folder / str(step))
@@ -229,7 +246,7 @@ class Checkpoints:
         shutil.rmtree(condemned)
 
     def _explain(self, error: Exception, path: Path) -> Exception:
-        """The UserError for a disk that is full or cannot be written; otherwise the error itself."""
+        """The UserError for a full or unwritable disk; where it is neither, the error itself."""
         reason = _disk_reason(error)
         if reason is None:
             return error
@@ -247,7 +264,22 @@ def digests(arrays: list[jax.Array]) -> list[str]:
     Computed on the device; equal for every sharding of the same array. One changed element always
     changes the digest; two swapped ones do except with probability 2^-64.
     """
-    return [f"{int(a):08x}{int(b):08x}" for a, b in jax.device_get([_digest(x) for x in arrays])]
+    found = []
+    for array in arrays:
+        with jax.set_mesh(_mesh_of(array)):
+            found.append(_digest(array))
+    return [f"{int(a):08x}{int(b):08x}" for a, b in jax.device_get(found)]
+
+
+def _mesh_of(array: jax.Array) -> jax.sharding.Mesh:
+    """A mesh of the array's own devices: jit refuses it under a mesh of others."""
+    sharding = array.sharding
+    if isinstance(sharding, jax.sharding.NamedSharding) and isinstance(
+        sharding.mesh, jax.sharding.Mesh
+    ):
+        return sharding.mesh
+    devices = np.array(sorted(sharding.device_set, key=lambda device: device.id))
+    return jax.sharding.Mesh(devices, ("device",), axis_types=(jax.sharding.AxisType.Auto,))
 
 
 @jax.jit
@@ -312,6 +344,42 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _survey(path: Path) -> dict[str, list[int]]:
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != _FILES)
+    return {
+        file.relative_to(path).as_posix(): [file.stat().st_size, _checksum(file)] for file in files
+    }
+
+
+def _checksum(file: Path) -> int:
+    total = 0
+    with open(file, "rb") as stream:
+        while block := stream.read(1 << 20):
+            total = zlib.crc32(block, total)
+    return total
+
+
+def _check_files(path: Path) -> None:
+    """Absent the list (killed right before it was written), the arrays' digests have to do."""
+    try:
+        expected = json.loads((path / _FILES).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise _Torn(f"{_FILES} cannot be read ({error})") from error
+    try:
+        for name, (size, checksum) in expected.items():
+            file = path / name
+            if not file.is_file():
+                raise _Torn(f"{name} is missing")
+            if file.stat().st_size != size:
+                raise _Torn(f"{name} has {file.stat().st_size} bytes and was written with {size}")
+            if _checksum(file) != checksum:
+                raise _Torn(f"{name} has changed since it was written")
+    except OSError as error:
+        raise _Torn(f"a file cannot be read ({error})") from error
+
+
 def _read_document(path: Path) -> dict[str, Any]:
     try:
         stored = ocp.checkpointables_metadata(path).custom_metadata
@@ -359,9 +427,9 @@ def _load(path: Path, abstract_state: Any, stored: dict[str, Any]) -> Any:
         for name, leaf in asked.items():
             if not leaf.size:  # Orbax refuses arrays without elements, so none were written
                 loaded[name] = jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding)
-        found = digests([loaded[name] for name in asked])
     except Exception as error:
         raise _Torn(f"its arrays cannot be read ({_first_line(error)})") from error
+    found = digests([loaded[name] for name in asked])
     wrong = [n for n, digest in zip(asked, found, strict=True) if digest != stored[n]["digest"]]
     if wrong:
         raise _Torn(f"{len(wrong)} arrays differ from their digests, {wrong[0]} the first of them")
@@ -391,6 +459,9 @@ def _sync_entry(path: str | Path) -> None:
 
 
 def _first_line(error: BaseException) -> str:
+    """What went wrong at the bottom, in at most 200 characters."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     text = str(error).strip() or type(error).__name__
     line = text.splitlines()[0]
     return line if len(line) <= 200 else line[:199] + "…"
@@ -410,15 +481,3 @@ def _disk_reason(error: BaseException) -> str | None:
                 return os.strerror(number)
         seen = seen.__cause__ or seen.__context__
     return None
-
-
-class _OrbaxFilter(logging.Filter):
-    """Drops what Orbax says below warning; every other user of the absl logger keeps its voice."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING or "orbax" not in record.pathname
-
-
-@functools.cache
-def _silence_orbax() -> None:
-    logging.getLogger("absl").addFilter(_OrbaxFilter())

@@ -1,0 +1,176 @@
+"""The work folder of a run: one run at a time, and one configuration."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from electra_jax.errors import UserError
+
+_LOCK = ".lock"
+_CONFIG = "config.json"
+_ABSENT = "(absent)"
+
+
+class RunLock:
+    """Holds a work folder for this process: `with RunLock(workdir): …`, or `acquire`, `release`.
+
+    The operating system drops the lock when the process ends, however it ends; the file stays and
+    blocks nobody. On several hosts with a shared folder only one process takes it.
+    """
+
+    def __init__(self, workdir: str | os.PathLike[str]) -> None:
+        self.workdir = Path(workdir)
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock, making the folder where it is missing.
+
+        Raises UserError that names the process holding it, or where the folder cannot be written.
+        """
+        try:
+            self.workdir.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.workdir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the workdir {self.workdir}: {error.strerror}; choose another "
+                "--workdir or make it writable"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise UserError(
+                    f"cannot lock the workdir {self.workdir}: {error.strerror}; choose one on a "
+                    "file system that has locks"
+                ) from error
+            raise UserError(
+                f"another run uses the workdir {self.workdir}: {holder or 'it is just starting'}; "
+                "wait until it ends, stop it, or choose another --workdir"
+            ) from None
+        # A forked child (a data worker) that outlives this process must not hold the lock for it.
+        os.register_at_fork(after_in_child=self._forget)
+        holder = f"pid {os.getpid()} on host {socket.gethostname()}, since {time.ctime()}"
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder.encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the folder back. Harmless where it is not held."""
+        self._forget()
+
+    def _forget(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __enter__(self) -> "RunLock":
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def write_json_atomic(path: str | os.PathLike[str], obj: Any) -> None:
+    """Write `obj` as JSON so that at every moment `path` holds the old or the new text, whole.
+
+    Raises UserError where the disk is full or cannot be written.
+    """
+    write_text_atomic(path, json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
+    """As `write_json_atomic`, for text (UTF-8)."""
+    path = Path(path)
+    # Named for the process, so that two writers cannot mix their halves.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; free space or make its folder writable"
+        ) from error
+
+
+def load_or_check_config(
+    workdir: str | os.PathLike[str], config: Mapping[str, Any], *, may_change: Sequence[str] = ()
+) -> dict[str, tuple[Any, Any]]:
+    """Write `config` to WORKDIR/config.json, or compare it with the one that the run began with.
+
+    may_change: regular expressions; a dotted key that one of them matches from end to end, such as
+        `train.log_every`, may differ: the file is then brought up to date.
+    Returns the accepted changes, {dotted key: (old, new)}; empty for a first run.
+    Raises UserError that lists every other difference.
+    """
+    path = Path(workdir) / _CONFIG
+    new = json.loads(json.dumps(config, allow_nan=False))  # tuples become lists, as in the file
+    if not path.exists():
+        write_json_atomic(path, new)
+        return {}
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(old, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read {path}: {error}; bring it back from a copy, or choose another --workdir"
+        ) from error
+    changes = config_differences(old, new)
+    refused = {
+        key: pair
+        for key, pair in changes.items()
+        if not any(re.fullmatch(pattern, key) for pattern in may_change)
+    }
+    if refused:
+        lines = "\n".join(f"  {key}: {_show(a)} → {_show(b)}" for key, (a, b) in refused.items())
+        raise UserError(
+            f"the run in {workdir} cannot resume with another configuration:\n{lines}\n"
+            "Give the old values again, or choose another --workdir for a run with the new ones"
+        )
+    if changes:
+        write_json_atomic(path, new)
+    return changes
+
+
+def config_differences(
+    old: Mapping[str, Any], new: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """{dotted key: (old value, new value)}, a value that one side lacks shown as `(absent)`."""
+    before, after = flatten_config(old), flatten_config(new)
+    pairs = {
+        key: (before.get(key, _ABSENT), after.get(key, _ABSENT))
+        for key in sorted(before.keys() | after.keys())
+    }
+    # 1 == 1.0 == True in Python: compare what the file would show.
+    return {key: pair for key, pair in pairs.items() if _show(pair[0]) != _show(pair[1])}
+
+
+def flatten_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{dotted key: value}; lists and empty mappings count as values."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten_config(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _show(value: Any) -> str:
+    return _ABSENT if value is _ABSENT else json.dumps(value, ensure_ascii=False)
