@@ -278,7 +278,7 @@ def _mesh_of(array: jax.Array) -> jax.sharding.Mesh:
         sharding.mesh, jax.sharding.Mesh
     ):
         return sharding.mesh
-    devices = np.array(sorted(sharding.device_set, key=lambda device: device.id))
+    devices = np.array(sorted(sharding.device_set, key=str))
     return jax.sharding.Mesh(devices, ("device",), axis_types=(jax.sharding.AxisType.Auto,))
 
 

@@ -69,7 +69,7 @@ from electra_jax.training.workdir import RunLock
 RunLock(sys.argv[1]).acquire()
 pid = os.fork()
 if pid == 0:
-    sys.stdout.close()
+    os.close(1)
     time.sleep(60)
 else:
     print(pid, flush=True)
