@@ -1,0 +1,73 @@
+"""The weight files of a Hugging Face folder as {name: array}, and back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from electra_jax.errors import UserError
+from electra_jax.interop.names import Tensors
+
+SAFETENSORS = "model.safetensors"
+
+
+def read_weights(folder: str | os.PathLike[str]) -> Tensors:
+    """Every tensor of the folder's weight files: `model.safetensors`, or the shards its index
+    names.
+
+    Raises `UserError` for a file that is absent or torn, and for a missing shard.
+    """
+    folder = Path(folder)
+    if (folder / SAFETENSORS).is_file():
+        return read_safetensors(folder / SAFETENSORS)
+    index = folder / (SAFETENSORS + ".index.json")
+    if index.is_file():
+        return _read_shards(index)
+    raise UserError(f"{folder}: no {SAFETENSORS} (nor its index) in this folder")
+
+
+def _read_shards(index: Path) -> Tensors:
+    """The tensors of all shards named in an index file, each checked to be where the index says."""
+    try:
+        where = json.loads(index.read_text("utf-8"))["weight_map"]
+    except (ValueError, KeyError, UnicodeDecodeError):
+        raise UserError(f"{index}: not an index of shards (no weight_map)") from None
+    lacking = sorted({s for s in where.values() if not (index.parent / s).is_file()})
+    if lacking:
+        raise UserError(
+            f"{index.parent}: missing shard{'s' if len(lacking) > 1 else ''} {', '.join(lacking)} "
+            f"named in {index.name}: fetch the whole model again"
+        )
+    tensors: Tensors = {}
+    for shard in sorted(set(where.values())):
+        tensors |= read_safetensors(index.parent / shard)
+    absent = sorted(set(where) - set(tensors))
+    if absent:
+        raise UserError(f"{index}: the shards lack {', '.join(absent[:12])}")
+    return tensors
+
+
+def read_safetensors(file: str | os.PathLike[str]) -> Tensors:
+    """Every tensor of one safetensors file."""
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{file}: torn or not a safetensors file ({error}): fetch it again"
+        ) from None
+
+
+def write_safetensors(file: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes one safetensors file; `transformers` insists on the format mark."""
+    save_file(
+        {name: np.ascontiguousarray(value) for name, value in tensors.items()},
+        file,
+        metadata={"format": "pt"},
+    )

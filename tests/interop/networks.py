@@ -1,0 +1,46 @@
+"""Small random networks and inputs for the parity tests: large weights, padding, two segments."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from electra_jax.interop.names import unflatten
+from electra_jax.interop.shapes import expected_shapes
+from electra_jax.modeling.electra import Inputs, padding_mask
+
+
+def random_params(config, kind, seed=0):
+    """Normal parameters of the standalone network: every bias and LayerNorm weight counts."""
+    rng = np.random.default_rng(seed)
+    return unflatten(
+        {
+            path: rng.normal(0.0, 1.0 if len(shape) == 1 else 0.3, shape).astype(np.float32)
+            for path, shape in expected_shapes(config, kind).items()
+        }
+    )
+
+
+def random_batch(config, seed=0, rows=3, length=20):
+    """input_ids, attention_mask (rows padded on the right) and token_type_ids, int32 [rows,
+    length].
+    """
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(0, config.vocab_size, (rows, length)).astype(np.int32)
+    mask = np.ones_like(ids)
+    mask[1, 13:] = 0
+    mask[2, 5:] = 0
+    types = np.zeros_like(ids)
+    if config.block == "bert" and config.type_vocab_size > 1:
+        types[:, 7:] = config.type_vocab_size - 1
+        types[2, 3:] = 1
+    return ids, mask, types
+
+
+def inputs_of(config, batch):
+    """What the Linen modules read."""
+    ids, mask, types = batch
+    return Inputs(ids, padding_mask(jnp.asarray(mask)), types if config.block == "bert" else None)
+
+
+def every_position(ids):
+    """Positions [rows, length] that ask a masked-LM head for all tokens."""
+    return np.broadcast_to(np.arange(ids.shape[1], dtype=np.int32), ids.shape)
