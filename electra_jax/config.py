@@ -46,6 +46,8 @@ class ElectraConfig:
     pad_token_id: int = 0
     block: str = "bert"
     rope_theta: float = 160000.0
+    masked_lm_act: str | None = None  # of the masked-LM head; None: hidden_act
+    tie_word_embeddings: bool = True  # masked-LM output table = word embeddings
     # How it is computed; none of these changes a parameter.
     dtype: str = "float32"
     scan_layers: bool = True
@@ -64,6 +66,10 @@ class ElectraConfig:
                 raise UserError(
                     f"model.{field}={getattr(self, field)!r}: choose one of {', '.join(allowed)}"
                 )
+        if self.masked_lm_act not in (None, *ACTIVATIONS):
+            raise UserError(
+                f"model.masked_lm_act={self.masked_lm_act!r}: choose one of {', '.join(ACTIVATIONS)}"
+            )
         for field in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
             if getattr(self, field) < 1:
                 raise UserError(f"model.{field}={getattr(self, field)}: must be at least 1")

@@ -117,7 +117,12 @@ class GeneratorHead(nn.Module):
         c = self.config
         bert = c.block == "bert"
         x = Dense(c, c.embedding_size, use_bias=bert, name="dense")(hidden)
-        x = LayerNorm(c, use_bias=bert, name="LayerNorm")(activation(c.hidden_act, x))
+        x = activation(c.masked_lm_act or c.hidden_act, x)
+        x = LayerNorm(c, use_bias=bert, name="LayerNorm")(x)
+        if not c.tie_word_embeddings:
+            init = truncated_normal(c.initializer_range)
+            shape = (c.vocab_size, c.embedding_size)
+            word_embeddings = self.param("output_embeddings", init, shape)
         bias = self.param("output_bias", nn.initializers.zeros, (c.vocab_size,))
         logits = jnp.matmul(
             x, word_embeddings.T.astype(x.dtype), preferred_element_type=jnp.float32

@@ -1,0 +1,305 @@
+"""The command line: `electra-jax VERB …`. Thin: parses, calls one function of a room, turns errors into exit codes.
+
+Exit codes: 0 done; 2 the input or the configuration is wrong (one message, no traceback); 1 anything else; 143 stopped by
+SIGTERM after saving.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from electra_jax.errors import UserError
+
+# Groups of fields of which one says a duration: giving one on the command line clears the others' defaults.
+_DURATIONS = (
+    ("train", ("steps", "epochs", "tokens")),
+    ("optimizer", ("warmup_steps", "warmup_epochs", "warmup_tokens", "warmup_fraction")),
+)
+
+
+def _inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--input",
+        nargs="+",
+        required=True,
+        metavar="GLOB",
+        help="text: .txt (documents separated by blank lines) or .jsonl (field `text`), also .gz; or tfds:NAME[/CONFIG][:SPLIT]",
+    )
+
+
+def _vocab(argv: Sequence[str]) -> int:
+    parser = _parser(
+        "vocab",
+        "Trains a tokenizer; casing, accents and normalisation are stored with it.",
+        "electra-jax vocab --input 'corpus/*.txt' --type=wordpiece --size=30522 --output=tokenizer/",
+    )
+    _inputs(parser)
+    parser.add_argument("--type", choices=("wordpiece", "unigram", "bpe"), default="wordpiece")
+    parser.add_argument("--size", type=int, default=30522, help="tokens, specials included")
+    parser.add_argument("--output", required=True, metavar="DIR")
+    parser.add_argument("--cased", action="store_true", help="keep upper case (and accents)")
+    parser.add_argument(
+        "--strip_accents",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="auto: stripped where lower-casing (WordPiece)",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    a = parser.parse_args(argv)
+    from electra_jax.text.vocabulary import train_vocabulary
+
+    tokenizer = train_vocabulary(
+        a.input,
+        a.type,
+        a.size,
+        a.output,
+        lower_case=not a.cased,
+        strip_accents={"auto": None, "yes": True, "no": False}[a.strip_accents],
+        seed=a.seed,
+    )
+    print(f"{a.output}: {tokenizer.kind} tokenizer of {tokenizer.vocab_size:,} tokens")
+    return 0
+
+
+def _prepare(argv: Sequence[str]) -> int:
+    parser = _parser(
+        "prepare",
+        "Text → fixed-length rows of token ids. Interrupted: run it again.",
+        "electra-jax prepare --input 'corpus/*.txt' --tokenizer=tokenizer/ --output=rows/ --seq_len=128",
+    )
+    _inputs(parser)
+    parser.add_argument("--tokenizer", required=True, metavar="DIR", help="folder or vocab.txt")
+    parser.add_argument("--output", required=True, metavar="DIR")
+    parser.add_argument("--seq_len", type=int, default=128)
+    parser.add_argument(
+        "--packing",
+        choices=("full", "reference"),
+        default="full",
+        help="full: no token is thrown away; reference: the original's rules",
+    )
+    parser.add_argument("--workers", type=int, default=None, help="processes; default: all cores")
+    parser.add_argument("--eval_fraction", type=float, default=0.005, help="of documents, held out")
+    parser.add_argument("--seed", type=int, default=0)
+    a = parser.parse_args(argv)
+    from electra_jax.text.prepare import prepare
+
+    header = prepare(
+        a.input,
+        a.tokenizer,
+        a.output,
+        seq_len=a.seq_len,
+        packing=a.packing,
+        workers=a.workers,
+        eval_fraction=a.eval_fraction,
+        seed=a.seed,
+    )
+    for split, entry in header["splits"].items():
+        print(f"{a.output} {split}: {entry['rows']:,} rows, {entry['tokens']:,} tokens")
+    return 0
+
+
+def _pretrain(argv: Sequence[str]) -> int:
+    parser = _parser(
+        "pretrain",
+        "Joint training of generator and discriminator; the same command again resumes.",
+        "electra-jax pretrain --config=configs/pretrain.py:small --workdir=runs/small --config.data.path=rows/",
+        usage="%(prog)s --config=FILE[:ARG] --workdir=DIR [--config.a.b=value …]",
+    )
+    parser.add_argument("--workdir", required=True, metavar="DIR")
+    parser.add_argument("--quiet", action="store_true", help="no progress line")
+    config, rest = load_config(argv)
+    a = parser.parse_args(rest)
+    from electra_jax.training.pretrain import Pretraining
+
+    run = Pretraining.build(config, a.workdir, quiet=a.quiet)
+    run.train()
+    print(f"{a.workdir}/model: generator and discriminator; {a.workdir}/report.html: curves")
+    return 0
+
+
+def _report(argv: Sequence[str]) -> int:
+    parser = _parser(
+        "report",
+        "One self-contained HTML page: curves, final figures, configuration; several runs are compared.",
+        "electra-jax report runs/a runs/b --output=compare.html",
+    )
+    parser.add_argument("workdirs", nargs="+", metavar="WORKDIR")
+    parser.add_argument("--output", metavar="FILE", help="default: report.html in the first folder")
+    a = parser.parse_args(argv)
+    from electra_jax.training.report import write_report
+
+    output = Path(a.output) if a.output else Path(a.workdirs[0]) / "report.html"
+    print(write_report([Path(w) for w in a.workdirs], output))
+    return 0
+
+
+def _demo(argv: Sequence[str]) -> int:
+    parser = _parser(
+        "demo",
+        "The whole flow on text that is on every machine: the docstrings of the installed Python packages.",
+        "electra-jax demo --workdir=demo",
+    )
+    parser.add_argument("--workdir", default="demo", metavar="DIR")
+    a = parser.parse_args(argv)
+    from electra_jax.demo import demo
+
+    config, _ = load_config(["--config=configs/pretrain.py:tiny"])
+    demo(Path(a.workdir), config)
+    return 0
+
+
+VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "demo": (_demo, "the whole flow on text that is already on this machine"),
+    "vocab": (_vocab, "train a tokenizer"),
+    "prepare": (_prepare, "text → rows of token ids"),
+    "pretrain": (_pretrain, "train generator and discriminator together; resumes"),
+    "report": (_report, "one HTML page about one or several runs"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors are `UserError`s, like every other wrong input."""
+
+    def error(self, message: str) -> Any:
+        raise UserError(f"{message}\n{self.format_usage().strip()}")
+
+
+def _parser(verb: str, what: str, example: str, usage: str | None = None) -> _Parser:
+    return _Parser(
+        prog=f"electra-jax {verb}",
+        description=what,
+        epilog=f"example:\n  {example}",
+        usage=usage,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """(resolved configuration, arguments left over) from `--config=FILE[:ARG]` and `--config.a.b=value`.
+
+    FILE is looked up in the current folder first, then among the configurations that ship with the package. An unknown
+    key, a value of a wrong type or an unreadable file is a `UserError` that names the nearest valid key.
+    """
+    from absl import flags
+    from ml_collections import config_flags
+
+    mine = [x for x in argv if x.split("=")[0].split(".")[0] in ("--config", "-config")]
+    rest = [x for x in argv if x not in mine]
+    chosen = [x for x in mine if x.startswith("--config=")]
+    if "-h" in rest or "--help" in rest:
+        return {}, rest
+    if len(chosen) != 1 or any("=" not in x for x in mine):
+        raise UserError(
+            "give one --config=FILE[:ARG], such as --config=configs/pretrain.py:small, and "
+            "overrides as --config.a.b=value"
+        )
+    file, _, argument = chosen[0].removeprefix("--config=").partition(":")
+    path = _find_config(file)
+    values = flags.FlagValues()
+    holder = config_flags.DEFINE_config_file("config", None, "", flag_values=values)
+    overrides = [x for x in mine if x not in chosen]
+    chosen_file = f"--config={path}" + (f":{argument}" if argument else "")
+    try:
+        values(["electra-jax", chosen_file])
+        config = values["config"].value
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: {_short(error)}") from error
+    for override in overrides:
+        key = override.removeprefix("--config.").split("=")[0]
+        _check_key(config, key)
+    values = flags.FlagValues()
+    holder = config_flags.DEFINE_config_file("config", None, "", flag_values=values)
+    try:
+        values(["electra-jax", chosen_file, *overrides])
+    except (flags.Error, TypeError, ValueError, AttributeError, KeyError) as error:
+        raise UserError(f"{' '.join(overrides)}: {_short(error)}") from error
+    config = holder.value
+    given = {x.removeprefix("--config.").split("=")[0] for x in overrides}
+    for group, units in _DURATIONS:
+        named = [u for u in units if f"{group}.{u}" in given]
+        for unit in units:
+            if named and unit not in named and group in config and unit in config[group]:
+                with config[group].ignore_type():
+                    config[group][unit] = None
+    return config.to_dict(), rest
+
+
+def _find_config(file: str) -> str:
+    if os.path.isfile(file):
+        return file
+    shipped = importlib.import_module("electra_jax.configs").__path__
+    for folder in shipped:
+        candidate = Path(folder) / Path(file).name
+        if candidate.is_file() and file in (f"configs/{candidate.name}", candidate.name):
+            return str(candidate)
+    names = sorted(p.name for f in shipped for p in Path(f).glob("[a-z]*.py"))
+    raise UserError(f"--config={file}: no such file here, and the package ships {', '.join(names)}")
+
+
+def _check_key(config: Any, key: str) -> None:
+    """Every part of a dotted key exists, or the error names the nearest that does."""
+    node, seen = config, []
+    for part in key.split("."):
+        keys = list(node.keys()) if hasattr(node, "keys") else []
+        if part not in keys:
+            near = difflib.get_close_matches(part, keys, n=1, cutoff=0.5)
+            everywhere = [".".join([*seen, k]) for k in keys]
+            hint = (
+                f"did you mean config.{'.'.join([*seen, near[0]])}?"
+                if near
+                else f"valid here: {', '.join(everywhere) or 'nothing, it is a value'}"
+            )
+            raise UserError(f"--config.{key}: there is no {part!r}; {hint}")
+        node = node.get_ref(part).get() if hasattr(node, "get_ref") else node[part]
+        seen.append(part)
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__
+
+
+def _overview() -> str:
+    verbs = "\n".join(f"  {name:10} {what}" for name, (_, what) in VERBS.items())
+    return (
+        "electra-jax VERB …: ELECTRA in JAX, from raw text to predictions.\n\n"
+        f"{verbs}\n\n`electra-jax VERB --help` explains a verb with an example; start with `electra-jax demo`."
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a verb; returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if argv else 2
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    try:
+        if argv[0] not in VERBS:
+            near = difflib.get_close_matches(argv[0], VERBS, n=1)
+            raise UserError(
+                f"there is no verb {argv[0]!r}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+                + f" (verbs: {', '.join(VERBS)})"
+            )
+        return VERBS[argv[0]][0](argv[1:])
+    except UserError as error:
+        print(f"electra-jax: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("electra-jax: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

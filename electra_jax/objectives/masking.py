@@ -1,0 +1,126 @@
+"""Which tokens are predicted, and what the generator sees there.
+
+`select_without_replacement` is the default; `select_with_replacement` is the reference's `mask()`, which draws
+positions with replacement (7 % of its slots are duplicates at length 128).
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from electra_jax.objectives.structure import Specials
+
+
+@struct.dataclass
+class Selection:
+    """Slots of predicted positions: `positions` int32 [B, N] (0 where unused), `weights` float32 [B, N] (0 or 1)."""
+
+    positions: jax.Array
+    weights: jax.Array
+
+
+def slot_count(seq_len: int, mask_prob: float, max_segments: int = 1) -> int:
+    """Slots N of a row: the reference's `int((mask_prob + 0.005) · seq_len)`, enlarged for packed rows.
+
+    A piece of n tokens gets max(1, round(mask_prob · n)) selections, so k pieces can exceed the share of the whole row
+    by at most max(1/2, 1 − 3 · mask_prob) each (the shortest piece has 3 tokens); nothing is ever cut off.
+    """
+    single = int((mask_prob + 0.005) * seq_len)
+    if max_segments <= 1:
+        return max(1, single)
+    excess = max(0.5, 1 - 3 * mask_prob)
+    return max(1, single, min(seq_len, math.ceil(mask_prob * seq_len + excess * max_segments)))
+
+
+def candidates(input_ids: jax.Array, valid: jax.Array, special: Specials) -> jax.Array:
+    """bool [B, L]: tokens that may be selected, all but padding, [CLS], [SEP] and [MASK] ([UNK] may be)."""
+    forbidden = jnp.zeros(input_ids.shape, bool)
+    for token in (special.cls, special.sep, special.mask):
+        forbidden |= input_ids == token
+    return valid & ~forbidden
+
+
+def wanted(tokens: jax.Array, mask_prob: float) -> jax.Array:
+    """max(1, round(mask_prob · tokens)), half to even, specials counted: int32 like `tokens`."""
+    share = jnp.round(tokens.astype(jnp.float32) * jnp.float32(mask_prob))
+    return jnp.maximum(1, share.astype(jnp.int32))
+
+
+def select_without_replacement(
+    may_select: jax.Array,
+    segment_ids: jax.Array,
+    uniforms: jax.Array,
+    mask_prob: float,
+    slots: int,
+) -> Selection:
+    """In every piece the `wanted` candidates with the smallest uniforms [B, L]; slots in order of position."""
+    length = may_select.shape[1]
+    index = jnp.arange(length)
+    same = (segment_ids[:, :, None] == segment_ids[:, None, :]) & (segment_ids > 0)[:, None, :]
+    tokens = jnp.sum(same, axis=2)
+    earlier = (uniforms[:, None, :] < uniforms[:, :, None]) | (
+        (uniforms[:, None, :] == uniforms[:, :, None])
+        & (index[None, None, :] < index[None, :, None])
+    )
+    rank = jnp.sum(same & earlier & may_select[:, None, :], axis=2)
+    selected = may_select & (rank < wanted(tokens, mask_prob))
+    order = jnp.sort(jnp.where(selected, index[None, :], length), axis=1)
+    order = jnp.pad(order, ((0, 0), (0, max(0, slots - length))), constant_values=length)[:, :slots]
+    used = order < length
+    return Selection(jnp.where(used, order, 0), used.astype(jnp.float32))
+
+
+def select_with_replacement(
+    may_select: jax.Array, tokens: jax.Array, uniforms: jax.Array, mask_prob: float, slots: int
+) -> Selection:
+    """The reference's selection: each slot draws a candidate evenly, whatever the others drew.
+
+    `tokens` int32 [B] counts the row's tokens, `uniforms` float32 [B, N] decide the slots.
+    """
+    count = jnp.sum(may_select, axis=1)
+    pick = jnp.floor(uniforms * count[:, None]).astype(jnp.int32)
+    pick = jnp.minimum(pick, jnp.maximum(count - 1, 0)[:, None])
+    ordinal = jnp.where(may_select, jnp.cumsum(may_select, axis=1) - 1, -1)
+    positions = jnp.argmax(ordinal[:, None, :] == pick[:, :, None], axis=2)
+    number = jnp.minimum(wanted(tokens, mask_prob), slots)
+    used = (jnp.arange(slots)[None, :] < number[:, None]) & (count > 0)[:, None]
+    return Selection(jnp.where(used, positions, 0), used.astype(jnp.float32))
+
+
+def write_slots(
+    row: jax.Array, values: jax.Array, selection: Selection, *, average_duplicates: bool = False
+) -> jax.Array:
+    """`row` [B, L] with `values` [B, N] written at the selected positions.
+
+    Unused slots write nothing, and position 0 is never written (the reference's unused slots point there).
+    With `average_duplicates` a position drawn twice gets the floor of the mean of its values, as in the
+    reference's `scatter_update`; without it positions must be distinct.
+    """
+    rows = jnp.arange(row.shape[0])[:, None]
+    used = ((selection.weights > 0) & (selection.positions > 0)).astype(values.dtype)
+    total = jnp.zeros_like(row).at[rows, selection.positions].add(values * used)
+    count = jnp.zeros_like(row).at[rows, selection.positions].add(used)
+    if average_duplicates:
+        total = total // jnp.maximum(count, 1)
+    return jnp.where(count > 0, total, row)
+
+
+def mask_inputs(
+    input_ids: jax.Array,
+    selection: Selection,
+    show_uniforms: jax.Array,
+    special: Specials,
+    *,
+    average_duplicates: bool = False,
+    masked_share: float = 0.85,
+) -> jax.Array:
+    """What the generator reads: [MASK] in the slots whose uniform [B, N] is below 0.85, the original elsewhere."""
+    hidden = selection.replace(  # type: ignore[attr-defined]
+        weights=selection.weights * (show_uniforms < masked_share)
+    )
+    masks = jnp.full_like(selection.positions, special.mask)
+    return write_slots(input_ids, masks, hidden, average_duplicates=average_duplicates)

@@ -1,0 +1,123 @@
+"""Optimizers as optax transformations; which parameters decay, freeze or learn slower is said by regex over names.
+
+`adam_reference` is the reference's: no bias correction, epsilon outside the root, decoupled decay, clip by global norm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from electra_jax.errors import UserError
+from electra_jax.training.schedules import Schedule
+
+Tree = Any
+OPTIMIZERS = ("adam_reference", "adamw", "lamb")
+# The reference excludes `LayerNorm|layer_norm|bias`; `_norm/` are the norms of modern blocks.
+NO_DECAY = ("LayerNorm|layer_norm|_norm/|bias",)
+
+
+def names(tree: Tree) -> Tree:
+    """A tree of the `/`-joined names of a tree's leaves."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: jax.tree_util.keystr(path, simple=True, separator="/"), tree
+    )
+
+
+def matches(tree: Tree, patterns: Sequence[str]) -> Tree:
+    """A tree of bools: does any pattern occur in the leaf's name?"""
+    try:
+        compiled = [re.compile(p) for p in patterns]
+    except re.error as error:
+        raise UserError(f"not a regular expression over parameter names: {error}") from error
+    return jax.tree.map(lambda name: any(p.search(name) for p in compiled), names(tree))
+
+
+def first_match(tree: Tree, table: Sequence[tuple[str, Any]], what: str) -> Tree:
+    """The value of the first pattern that occurs in each leaf's name; an uncovered name is an error that prints it."""
+    uncovered = []
+
+    def find(name: str) -> Any:
+        for pattern, value in table:
+            if re.search(pattern, name):
+                return value
+        uncovered.append(name)
+        return None
+
+    found = jax.tree.map(find, names(tree))
+    if uncovered:
+        raise UserError(f"{what}: no pattern covers {', '.join(uncovered[:5])}")
+    return found
+
+
+class AdamState(NamedTuple):
+    """First and second moments, float32, like the parameters."""
+
+    m: Tree
+    v: Tree
+
+
+def scale_by_adam_reference(
+    b1: float = 0.9, b2: float = 0.999, eps: float = 1e-6
+) -> optax.GradientTransformation:
+    """m / (√v + ε) without bias correction, as the reference's AdamWeightDecayOptimizer."""
+
+    def init(params: Tree) -> AdamState:
+        zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params)
+        return AdamState(zeros, jax.tree.map(jnp.zeros_like, zeros))
+
+    def update(grads: Tree, state: AdamState, params: Tree = None) -> tuple[Tree, AdamState]:
+        m = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.m, grads)
+        v = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * jnp.square(g), state.v, grads)
+        return jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), m, v), AdamState(m, v)
+
+    return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
+
+
+def scale_by_tree(multipliers: Tree) -> optax.GradientTransformation:
+    """Multiplies every update by its leaf of `multipliers` (a number, or an array that broadcasts)."""
+
+    def update(updates: Tree, state: Any, params: Tree = None) -> tuple[Tree, Any]:
+        return jax.tree.map(lambda u, c: u * c, updates, multipliers), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)  # type: ignore[arg-type]
+
+
+def build_optimizer(
+    params: Tree, schedule: Schedule, settings: Mapping[str, Any], multipliers: Tree = None
+) -> optax.GradientTransformation:
+    """clip → moments → decoupled weight decay → (trust ratio) → (layer multipliers) → −learning rate.
+
+    `settings` are the config's `optimizer.*`: name, beta1, beta2, epsilon, weight_decay, no_decay (regexes), clip_norm, freeze
+    (regexes). `params` may be abstract. `multipliers` is a tree like `params` of learning-rate factors.
+    """
+    name = settings["name"]
+    if name not in OPTIMIZERS:
+        raise UserError(f"optimizer.name={name!r}: choose one of {', '.join(OPTIMIZERS)}")
+    b1, b2, eps = settings["beta1"], settings["beta2"], settings["epsilon"]
+    if name == "adam_reference":
+        moments = scale_by_adam_reference(b1, b2, eps)
+    else:
+        moments = optax.scale_by_adam(b1, b2, eps)
+    parts = [optax.clip_by_global_norm(settings["clip_norm"])] if settings["clip_norm"] else []
+    parts += [moments]
+    if settings["weight_decay"]:
+        decayed = jax.tree.map(lambda no: not no, matches(params, settings["no_decay"]))
+        parts += [optax.add_decayed_weights(settings["weight_decay"], mask=decayed)]
+    if name == "lamb":
+        parts += [optax.scale_by_trust_ratio()]
+    if multipliers is not None:
+        parts += [scale_by_tree(multipliers)]
+    optimizer = optax.chain(*parts, optax.scale_by_learning_rate(schedule))
+    freeze = settings.get("freeze") or ()
+    if not freeze:
+        return optimizer
+    labels = jax.tree.map(lambda f: "frozen" if f else "trained", matches(params, freeze))
+    if "trained" not in jax.tree.leaves(labels):
+        raise UserError(f"optimizer.freeze={list(freeze)!r} freezes every parameter")
+    return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)

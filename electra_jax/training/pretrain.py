@@ -1,0 +1,294 @@
+"""Pretraining: from a resolved configuration and a rows folder to two model folders. What `fit` is handed, and what becomes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+import logging
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from electra_jax.config import ElectraConfig, PairConfig, duration
+from electra_jax.data.batches import eval_batches, train_batches
+from electra_jax.data.rows import Rows
+from electra_jax.errors import UserError
+from electra_jax.objectives.base import Objective
+from electra_jax.objectives.electra import CorruptionSettings, ElectraObjective, Masking
+from electra_jax.objectives.masked_lm import MaskedLMObjective
+from electra_jax.training.loop import Evaluation, LoopSettings, Run, fit
+from electra_jax.training.optimizer import build_optimizer
+from electra_jax.training.report import write_report
+from electra_jax.training.schedules import learning_rate_schedule
+from electra_jax.training.sharding import make_mesh
+from electra_jax.training.step import TrainState
+from electra_jax.training.workdir import RunLock, load_or_check_config
+
+log = logging.getLogger(__name__)
+
+# What may differ between a run and its resumption: nothing here changes a parameter.
+MAY_CHANGE = (
+    r"train\.(log_every|eval_every|eval_rows|checkpoint_every|keep|keep_every)",
+    r"train\.(tensorboard|wandb).*",
+    r"train\.accumulate",
+    r"mesh\..*",
+    r"data\.(path|backend)",
+    r"model\.(scan_layers|remat|attention)",
+    r"watch\..*",
+    r"versions\..*",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SpecialIds:
+    """Ids of the special tokens, as the rows' tokenizer has them."""
+
+    pad: int
+    unk: int
+    cls: int
+    sep: int
+    mask: int
+
+
+def pair_from_config(config: Mapping[str, Any], vocab_size: int, pad_token_id: int) -> PairConfig:
+    """The pair that `model.*` and `train.dtype` describe, over a tokenizer's vocabulary."""
+    model = dict(config["model"])
+    generator, sharing = dict(model.pop("generator")), model.pop("sharing")
+    if model.pop("vocab_size", None) not in (None, vocab_size):
+        raise UserError(
+            f"model.vocab_size={config['model']['vocab_size']} and the rows' tokenizer has {vocab_size}: "
+            "leave model.vocab_size=None"
+        )
+    discriminator = ElectraConfig(
+        **model, vocab_size=vocab_size, pad_token_id=pad_token_id, dtype=config["train"]["dtype"]
+    )
+    kind = generator.pop("kind")
+    if kind not in ("network", "uniform"):
+        raise UserError(f"model.generator.kind={kind!r}: choose one of network, uniform")
+    if kind == "uniform":
+        return PairConfig(discriminator, None, sharing)
+    if sharing == "all":
+        return PairConfig(discriminator, discriminator, sharing)
+    if sharing == "none":
+        generator["embedding_size"] = generator["hidden_size"]
+    return PairConfig(discriminator, discriminator.replace(**generator), sharing)
+
+
+def objective_from_config(config: Mapping[str, Any], rows: Rows, steps: int) -> Objective:
+    """The objective that `objective.*` names, for rows of one shape."""
+    settings = dict(config["objective"])
+    name = settings.pop("name")
+    fraction = settings.pop("temperature_fraction")
+    settings["temperature_steps"] = round(fraction * steps)
+    special = SpecialIds(**rows.special_ids)
+    pair = pair_from_config(config, rows.vocab_size, special.pad)
+    if rows.seq_len > pair.discriminator.max_position_embeddings:
+        raise UserError(
+            f"the rows in {rows.folder} are {rows.seq_len} tokens long and model.max_position_embeddings is "
+            f"{pair.discriminator.max_position_embeddings}: raise it, or prepare shorter rows"
+        )
+    segments = max(rows.max_segments, 1)
+    masking = Masking(CorruptionSettings(**settings), special, rows.seq_len, segments)
+    if name == "electra":
+        return ElectraObjective(pair, masking.settings, masking)
+    if name == "masked_lm":
+        return MaskedLMObjective(pair.discriminator, masking)
+    raise UserError(f"objective.name={name!r}: choose one of electra, masked_lm")
+
+
+def unigram_entropy(rows: Rows) -> float:
+    """Entropy in nats of a split's token frequencies, padding, [CLS], [SEP] and [MASK] left out: what a generator that
+    knows only frequencies can reach."""
+    counts = np.zeros(rows.vocab_size, np.int64)
+    for start in range(0, rows.count, 4096):
+        ids = rows.take(np.arange(start, min(start + 4096, rows.count)))
+        counts += np.bincount(ids.reshape(-1), minlength=rows.vocab_size)
+    counts[[rows.special_ids[n] for n in ("pad", "cls", "sep", "mask")]] = 0
+    share = counts[counts > 0] / max(counts.sum(), 1)
+    return float(-(share * np.log(share)).sum())
+
+
+def discriminator_watch(warmup_steps: int, minimum_tokens: float, minimum_auc: float) -> Any:
+    """Warns once when the discriminator is still at chance after max(2 × warm-up, `minimum_tokens`) (promise 8)."""
+    warned = False
+
+    def watch(row: Mapping[str, float], tokens: float) -> str | None:
+        nonlocal warned
+        auc = row.get("discriminator_auc")
+        late = row["step"] >= 2 * warmup_steps and tokens >= minimum_tokens
+        if warned or not late or auc is None or auc >= minimum_auc:
+            return None
+        warned = True
+        return (
+            f"step {int(row['step'])}: the discriminator is at AUC {auc:.2f} after {tokens:.3g} tokens, near chance; "
+            "the usual causes are a learning rate too high for the size, a generator too strong or a batch too small"
+        )
+
+    return watch
+
+
+def versions() -> dict[str, str]:
+    """Of what computes a run."""
+    packages = ("electra_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {**found, "device": jax.devices()[0].device_kind}
+
+
+@dataclasses.dataclass
+class Pretraining:
+    """A run made ready: everything checked, nothing trained."""
+
+    config: dict[str, Any]
+    workdir: Path
+    rows: Rows
+    held_out: Rows | None
+    objective: Objective
+    run: Run
+
+    @classmethod
+    def build(
+        cls, config: Mapping[str, Any], workdir: str | Path, quiet: bool = False
+    ) -> Pretraining:
+        """From a resolved configuration (nested dicts). Raises `UserError` on anything wrong in it."""
+        config, workdir = dict(config), Path(workdir)
+        path = config["data"]["path"]
+        if not path:
+            raise UserError(
+                "data.path is not set: --config.data.path=ROWS, a folder made by `prepare`"
+            )
+        rows = Rows.open(path, "train")
+        held_out = _held_out(path)
+        train, optimizer = config["train"], config["optimizer"]
+        steps = duration(
+            train, "", batch_size=train["batch_size"], seq_len=rows.seq_len, examples=rows.count
+        )
+        if not steps:
+            raise UserError("train.steps, train.epochs or train.tokens must say how long to train")
+        warmup = duration(
+            optimizer, "warmup", batch_size=train["batch_size"], seq_len=rows.seq_len,
+            examples=rows.count, total_steps=steps,
+        )  # fmt: skip
+        schedule = learning_rate_schedule(
+            optimizer["learning_rate"],
+            steps,
+            warmup or 0,
+            decay=optimizer["schedule"],
+            power=optimizer["power"],
+            decay_fraction=optimizer["decay_fraction"],
+        )
+        objective = objective_from_config(config, rows, steps)
+        settings = LoopSettings(
+            steps=steps,
+            batch_size=train["batch_size"],
+            seed=train["seed"],
+            accumulate=train["accumulate"],
+            log_every=train["log_every"],
+            eval_every=train["eval_every"],
+            checkpoint_every=train["checkpoint_every"],
+            keep=train["keep"],
+            keep_every=train["keep_every"],
+        )
+        mesh = make_mesh(config["mesh"])
+        settings.check(mesh)
+        if rows.count < settings.batch_size:
+            raise UserError(
+                f"data.path={path} has {rows.count} rows, fewer than train.batch_size={settings.batch_size}: "
+                "prepare more text or use a smaller batch"
+            )
+        process = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+
+        def batches(first_example: int) -> Iterator[Mapping[str, np.ndarray]]:
+            return train_batches(
+                rows,
+                seed=settings.seed,
+                batch_size=settings.batch_size,
+                start_example=first_example,
+                backend=config["data"]["backend"],
+                **process,
+            )
+
+        evaluations = []
+        if held_out is not None:
+            evaluate = functools.partial(
+                eval_batches, held_out, settings.batch_size, train["eval_rows"], **process
+            )
+            evaluations.append(Evaluation(evaluate))
+        watch = config["watch"]
+        run = Run(
+            objective=objective,
+            optimizer=lambda params: build_optimizer(params, schedule, optimizer),
+            schedule=schedule,
+            settings=settings,
+            batches=batches,
+            mesh=mesh,
+            workdir=workdir,
+            evaluations=evaluations,
+            resume=Path(config["resume"]) if config["resume"] else None,
+            watch=discriminator_watch(warmup or 0, watch["after_tokens"], watch["minimum_auc"]),
+            tensorboard=train["tensorboard"],
+            wandb=train["wandb"],
+            quiet=quiet,
+        )
+        return cls(config, workdir, rows, held_out, objective, run)
+
+    def recorded(self) -> dict[str, Any]:
+        """The configuration as config.json keeps it: resolved, with what the data were and what computes."""
+        return {
+            **self.config,
+            "data": {
+                **self.config["data"],
+                "fingerprint": self.rows.fingerprint,
+                "tokenizer_hash": self.rows.tokenizer_hash,
+                "seq_len": self.rows.seq_len,
+                "vocab_size": self.rows.vocab_size,
+                "rows": self.rows.count,
+            },
+            "versions": versions(),
+        }
+
+    def train(self) -> TrainState:
+        """Trains (or resumes), exports both networks and writes the report; returns the final state."""
+        with RunLock(self.workdir):
+            changed = load_or_check_config(self.workdir, self.recorded(), may_change=MAY_CHANGE)
+            for key, (old, new) in changed.items():
+                if not key.startswith("versions."):
+                    log.warning("resuming with %s=%s (was %s)", key, new, old)
+            state = fit(self.run)
+            if jax.process_index() == 0:
+                self.export(state)
+                write_report([self.workdir], self.workdir / "report.html")
+        return state
+
+    def export(self, state: TrainState) -> None:
+        """Writes model/discriminator and model/generator, Hugging Face folders with the tokenizer, and tokenizer/."""
+        from electra_jax.interop.folder import save_model_folder, save_pair
+        from electra_jax.interop.files import copy_tokenizer
+
+        params = jax.tree.map(np.asarray, state.params)
+        tokenizer = self.rows.tokenizer_folder
+        copy_tokenizer(tokenizer, self.workdir / "tokenizer")
+        objective = self.objective
+        if isinstance(objective, ElectraObjective):
+            save_pair(self.workdir / "model", objective.config, params, tokenizer)
+        elif isinstance(objective, MaskedLMObjective):
+            folder = self.workdir / "model" / "generator"
+            save_model_folder(folder, "generator", objective.config, params, tokenizer)
+
+
+def _held_out(path: str) -> Rows | None:
+    try:
+        rows = Rows.open(path, "eval")
+    except UserError:
+        log.warning("%s has no held-out rows: nothing is evaluated during the run", path)
+        return None
+    return rows if rows.count else None

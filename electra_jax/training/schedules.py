@@ -1,0 +1,50 @@
+"""Learning-rate schedules: warm-up times decay, both counted from step 0 (reference `optimization.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from electra_jax.errors import UserError
+
+Schedule = Callable[[jax.Array | int], jax.Array]
+DECAYS = ("linear", "constant", "cosine", "wsd")
+
+
+def learning_rate_schedule(
+    peak: float,
+    total_steps: int,
+    warmup_steps: int,
+    *,
+    decay: str = "linear",
+    power: float = 1.0,
+    decay_fraction: float = 0.1,
+    offset: int = 0,
+) -> Schedule:
+    """step → learning rate, float32.
+
+    `linear` is the reference's peak · (1 − t/T)^power · min(1, t/warmup): the warm-up multiplies the decay, so the rate at
+    step 0 is 0 and the peak is never quite reached. `wsd` is constant until the last `decay_fraction` of the
+    run, then falls as 1 − √. `offset` is added to the step (to continue a schedule that another run began).
+    """
+    if decay not in DECAYS:
+        raise UserError(f"optimizer.schedule={decay!r}: choose one of {', '.join(DECAYS)}")
+
+    def schedule(step: jax.Array | int) -> jax.Array:
+        t = jnp.asarray(step, jnp.float32) + offset
+        done = jnp.clip(t / max(total_steps, 1), 0.0, 1.0)
+        if decay == "linear":
+            factor = (1.0 - done) ** power
+        elif decay == "cosine":
+            factor = 0.5 * (1.0 + jnp.cos(jnp.pi * done))
+        elif decay == "wsd":
+            tail = jnp.clip((done - (1.0 - decay_fraction)) / max(decay_fraction, 1e-9), 0.0, 1.0)
+            factor = 1.0 - jnp.sqrt(tail)
+        else:
+            factor = jnp.ones(())
+        warm = jnp.minimum(1.0, t / warmup_steps) if warmup_steps > 0 else 1.0
+        return jnp.float32(peak) * factor * warm
+
+    return schedule

@@ -1,0 +1,114 @@
+"""One mesh (data, fsdp, tensor), one table of logical axes, and where each parameter's axes lie.
+
+Shardings of a whole training state follow from names alone: optimizer moments carry their parameter's name, so they are
+sharded with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from electra_jax.errors import UserError
+from electra_jax.training.optimizer import names
+
+Tree = Any
+log = logging.getLogger(__name__)
+
+AXES = ("data", "fsdp", "tensor")
+
+# Logical axis → mesh axes.
+LOGICAL_AXES: tuple[tuple[str, tuple[str, ...] | str | None], ...] = (
+    ("batch", ("data", "fsdp")),
+    ("length", None),
+    ("width", None),
+    ("embed", "fsdp"),
+    ("vocab", "tensor"),
+    ("heads", "tensor"),
+    ("mlp", "tensor"),
+)
+
+# Parameter name → logical axes of its last dimensions (a leading layer axis is never sharded); first match wins.
+PARAMETER_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
+    (r"word_embeddings", ("vocab", "embed")),
+    (r"(position|token_type)_embeddings", (None, "embed")),
+    (r"output_bias", ("vocab",)),
+    (r"self/(query|key|value)/kernel|Wqkv/kernel", ("embed", "heads")),
+    (r"self/(query|key|value)/bias", ("heads",)),
+    (r"attention/output/dense/kernel|attention/Wo/kernel", ("heads", "embed")),
+    (r"intermediate/dense/kernel|mlp/Wi/kernel", ("embed", "mlp")),
+    (r"intermediate/dense/bias", ("mlp",)),
+    (r"layer/output/dense/kernel|mlp/Wo/kernel", ("mlp", "embed")),
+    (r"embeddings_project/kernel", (None, "embed")),
+    (r"predictions/dense/kernel", (None, "embed")),
+    (r"", ()),
+)
+
+
+def make_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh of `shape` = {data, fsdp, tensor}; one of them may be −1, "the rest"."""
+    devices = list(jax.devices() if devices is None else devices)
+    sizes = [int(shape.get(axis, 1)) for axis in AXES]
+    if sizes.count(-1) > 1 or any(s == 0 or s < -1 for s in sizes):
+        raise UserError(f"mesh={dict(shape)}: sizes are positive, at most one is -1 (the rest)")
+    fixed = math.prod(s for s in sizes if s > 0)
+    if -1 in sizes:
+        sizes[sizes.index(-1)] = max(1, len(devices) // fixed)
+    if math.prod(sizes) != len(devices):
+        raise UserError(
+            f"mesh={dict(zip(AXES, sizes, strict=True))} needs {math.prod(sizes)} devices, {len(devices)} are here: "
+            "make the product equal, or set one axis to -1"
+        )
+    return Mesh(np.array(devices).reshape(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def data_parallelism(mesh: Mesh) -> int:
+    """Into how many parts a batch is split."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The first axis over data and fsdp."""
+    return NamedSharding(mesh, P(("data", "fsdp")))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds the whole."""
+    return NamedSharding(mesh, P())
+
+
+def state_shardings(mesh: Mesh, state: Tree) -> Tree:
+    """A NamedSharding for every leaf of a (possibly abstract) state, by its name; undivided dimensions are replicated."""
+    import re
+
+    rules = dict(LOGICAL_AXES)
+    undivided: set[str] = set()
+
+    def place(name: str, leaf: Any) -> NamedSharding:
+        logical = next(axes for pattern, axes in PARAMETER_AXES if re.search(pattern, name))
+        if len(leaf.shape) < len(logical):
+            return replicated(mesh)
+        spec: list[Any] = [None] * (len(leaf.shape) - len(logical))
+        for axis, size in zip(logical, leaf.shape[len(spec) :], strict=True):
+            target = rules[axis] if axis else None
+            if target is not None and size % mesh.shape[target]:  # type: ignore[index]
+                undivided.add(
+                    f"{name.split('/')[-2] if '/' in name else name}: {size} over {target}"
+                )
+                target = None
+            spec.append(target)
+        return NamedSharding(mesh, P(*spec))
+
+    shardings = jax.tree.map(place, names(state), state)
+    if undivided:
+        log.warning(
+            "replicated, since the axis does not divide them: %s", "; ".join(sorted(undivided))
+        )
+    return shardings

@@ -1,0 +1,133 @@
+"""One optimizer step and one evaluation step, as pure functions of (state, batch). They know no particular objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+
+from electra_jax.objectives.base import DENOMINATOR_EPSILON, Batch, Objective, Sums, Tree
+from electra_jax.objectives.draws import Draws
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that must survive a restart, but for what is a function of it: `step` int32 []."""
+
+    step: jax.Array
+    params: Tree
+    opt_state: Tree
+    frozen: Tree
+
+
+StepFunction = Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
+RUN_STREAMS = {"init": 1, "train": 2, "eval": 3}
+
+
+def run_key(seed: int, stream: str) -> jax.Array:
+    """The typed key of one use of a run's seed."""
+    return jax.random.fold_in(jax.random.key(seed), RUN_STREAMS[stream])
+
+
+def init_state(
+    objective: Objective, optimizer: optax.GradientTransformation, seed: int
+) -> TrainState:
+    """A fresh state; a pure function of the seed, whatever the devices."""
+    params, frozen = objective.init(run_key(seed, "init"))
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), frozen)
+
+
+def pack(sums: Sums) -> jax.Array:
+    """All sums as one float32 vector (one transfer a step), in the order of `Packing`."""
+    return jnp.concatenate([jnp.ravel(x).astype(jnp.float32) for x in jax.tree.leaves(sums)])
+
+
+class Packing:
+    """Turns the vectors of `pack` back into named sums, in float64."""
+
+    def __init__(self, sums: Any) -> None:
+        leaves, self._tree = jax.tree.flatten(sums)
+        self._shapes = [leaf.shape for leaf in leaves]
+        self.size = sum(int(np.prod(s)) for s in self._shapes)
+
+    def unpack(self, vector: np.ndarray) -> dict[str, tuple[Any, Any]]:
+        """{name: (sum, weight)} from a vector [size]."""
+        ends = np.cumsum([int(np.prod(s)) for s in self._shapes])[:-1]
+        parts = np.split(np.asarray(vector, np.float64), ends)
+        leaves = [p.reshape(s) for p, s in zip(parts, self._shapes, strict=True)]
+        return jax.tree.unflatten(self._tree, leaves)
+
+
+def make_train_step(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    schedule: Callable[[Any], jax.Array],
+    seed: int,
+    accumulate: int = 1,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
+    """(state, batch) → (state, sums).
+
+    The batch is split into `accumulate` microbatches; every denominator is the whole batch's, computed first, so that
+    splitting changes nothing but rounding. Sums also carry `gradient_norm` (before clipping) and `learning_rate`.
+    """
+    coefficients = dict(objective.coefficients)
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
+        key = run_key(seed, "train")
+        denominators = objective.weights(batch)
+        size = next(iter(batch.values())).shape[0]
+        rows = jnp.arange(size, dtype=jnp.int32)
+
+        def microbatch_loss(params: Tree, part: Batch, part_rows: jax.Array) -> Any:
+            draws = Draws(key, state.step, part_rows)
+            terms, metrics = objective.loss(params, state.frozen, part, draws, True)
+            total = sum(
+                c * terms[name][0] / (denominators[name] + DENOMINATOR_EPSILON)
+                for name, c in coefficients.items()
+            )
+            return total, {**terms, **metrics}
+
+        gradient = jax.grad(microbatch_loss, has_aux=True)
+        if accumulate == 1:
+            grads, sums = gradient(state.params, batch, rows)
+        else:
+            parts = jax.tree.map(
+                lambda x: x.reshape(accumulate, size // accumulate, *x.shape[1:]), (batch, rows)
+            )
+            shapes = jax.eval_shape(gradient, state.params, *jax.tree.map(lambda x: x[0], parts))
+            zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+            def add(carry: Any, part: Any) -> Any:
+                return jax.tree.map(jnp.add, carry, gradient(state.params, *part)), None
+
+            (grads, sums), _ = jax.lax.scan(add, zeros, parts)
+
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        one = jnp.ones(())
+        sums["gradient_norm"] = (optax.global_norm(grads), one)
+        sums["learning_rate"] = (schedule(state.step), one)
+        return TrainState(state.step + 1, params, opt_state, state.frozen), sums
+
+    return train_step
+
+
+def make_eval_step(
+    objective: Objective, seed: int
+) -> Callable[[Tree, Tree, Batch, jax.Array], Sums]:
+    """(params, frozen, batch, first row) → sums. The draws depend on the row alone: every evaluation sees the same
+    corruption of a row, up to what the generator would sample."""
+
+    def eval_step(params: Tree, frozen: Tree, batch: Batch, first_row: jax.Array) -> Sums:
+        size = next(iter(batch.values())).shape[0]
+        rows = first_row + jnp.arange(size, dtype=jnp.int32)
+        draws = Draws(run_key(seed, "eval"), jnp.zeros((), jnp.int32), rows)
+        terms, metrics = objective.loss(params, frozen, batch, draws, False)
+        return {**terms, **metrics}
+
+    return eval_step
