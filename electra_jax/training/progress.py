@@ -1,0 +1,157 @@
+"""One line that says how a run is doing: rewritten in place on a terminal, repeated in a file."""
+
+import math
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TextIO
+
+# Figures shown where a row has them, with their names on the line.
+FIGURES = (
+    ("loss", "loss"),
+    ("rtd_skill", "skill"),
+    ("tokens_per_second", "tokens/s"),
+    ("examples_per_second", "examples/s"),
+)
+
+_TERMINAL_SECONDS = 0.2  # between two rewritings
+_WINDOW = 50  # updates over which the speed is measured
+
+
+class Progress:
+    """The progress line of a run of `total` steps.
+
+    figures: (key of a row, name on the line), in the order shown.
+    seconds_between_lines: how often a line is printed where `stream` is no terminal.
+    clock: seconds that only grow; for tests.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        *,
+        figures: Sequence[tuple[str, str]] = FIGURES,
+        stream: TextIO | None = None,
+        seconds_between_lines: float = 20.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._total = total
+        self._figures = figures
+        self._stream = sys.stderr if stream is None else stream
+        self._terminal = self._stream.isatty()
+        self._pause = _TERMINAL_SECONDS if self._terminal else seconds_between_lines
+        self._clock = clock
+        self._row: dict[str, Any] = {}
+        self._times: deque[tuple[float, int]] = deque(maxlen=_WINDOW)
+        self._shown_at = -math.inf
+        self._shown_step: int | None = None
+        self._line_open = False
+
+    def update(self, step: int, row: Mapping[str, Any] | None = None) -> None:
+        """Steps done so far, and newer figures if there are any; prints when it is time."""
+        now = self._clock()
+        self._times.append((now, step))
+        if row is not None:
+            self._row.update(row)
+        if now - self._shown_at >= self._pause:
+            self._show(now, step)
+
+    def message(self, text: str) -> None:
+        """Print a line of its own, above the progress line."""
+        self._end_line()
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Print the last state, if it is not yet there, and end the line."""
+        if self._times and self._shown_step != self._times[-1][1]:
+            self._show(*self._times[-1])
+        self._end_line()
+
+    def _show(self, now: float, step: int) -> None:
+        line = self._line(step)
+        if self._terminal:
+            width = shutil.get_terminal_size().columns
+            # Erases what a longer line before left; a full line would make some terminals wrap.
+            self._stream.write(f"\r{line[: width - 1]}\x1b[K")
+            self._line_open = True
+        else:
+            self._stream.write(f"{line}\n")
+        self._stream.flush()
+        self._shown_at, self._shown_step = now, step
+
+    def _line(self, step: int) -> str:
+        percent = 100 * step // self._total if self._total else 100
+        parts = [f"step {step:,}/{self._total:,} ({percent}%)"]
+        parts += summary(self._row, self._figures)
+        parts += self._remaining(step)
+        return "  ".join(parts)
+
+    def _remaining(self, step: int) -> list[str]:
+        (began, first), (now, last) = self._times[0], self._times[-1]
+        if last <= first or now <= began or step >= self._total:
+            return []
+        return [f"ETA {human_duration((self._total - step) * (now - began) / (last - first))}"]
+
+    def _end_line(self) -> None:
+        if self._line_open:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._line_open = False
+
+
+def summary(
+    row: Mapping[str, Any], figures: Sequence[tuple[str, str]] = FIGURES, *, prefix: str = ""
+) -> list[str]:
+    """[`loss 9.31`, `8.4k tokens/s`, …] of those figures that the row has under `prefix` + key."""
+    parts = []
+    for key, name in figures:
+        value = row.get(prefix + key)
+        if value is None:
+            continue
+        speed = name.endswith("/s")
+        parts.append(f"{human_count(value)} {name}" if speed else f"{name} {human_figure(value)}")
+    return parts
+
+
+def human_count(value: float) -> str:
+    """Three digits and a thousand's letter: 8412 → `8.41k`, 1.25e9 → `1.25G`."""
+    if not math.isfinite(value):
+        return str(value)
+    for factor, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        # 999.5 of a unit would be rounded to 1000 of it: that is 1 of the next one.
+        if abs(value) >= 0.9995 * factor:
+            return f"{_three_digits(value / factor)}{letter}"
+    return _three_digits(value)
+
+
+def human_figure(value: float) -> str:
+    """A loss or a score, to three or four digits: 0.1234 → `0.123`, 9.3079 → `9.308`."""
+    value = float(value)
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if abs(value) < 1e-3 or abs(value) >= 1e5:
+        return f"{value:.2e}"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def human_duration(seconds: float) -> str:
+    """The two largest units: `45s`, `12m 30s`, `3h 05m`, `2d 04h`."""
+    whole = round(seconds)
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days}d {hour:02d}h"
+    if hours:
+        return f"{hours}h {minute:02d}m"
+    if minutes:
+        return f"{minutes}m {second:02d}s"
+    return f"{second}s"
+
+
+def _three_digits(value: float) -> str:
+    decimals = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:.{decimals}f}" if value != int(value) else str(int(value))

@@ -1,0 +1,157 @@
+"""The progress line: rewritten on a terminal, now and then in a file, with numbers for people."""
+
+import io
+import os
+
+import pytest
+
+from electra_jax.training.progress import (
+    Progress,
+    human_count,
+    human_duration,
+    human_figure,
+    summary,
+)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_a_file_gets_a_plain_line_every_so_often_and_the_last_one(clock):
+    stream = io.StringIO()
+    progress = Progress(1000, stream=stream, seconds_between_lines=20, clock=clock)
+    for step in range(10, 1001, 10):
+        progress.update(step)
+        clock.now += 1.0
+    progress.close()
+    lines = stream.getvalue().splitlines()
+    # at 0, 20, 40, 60, 80 s and at the end
+    assert [line.split()[1] for line in lines] == [
+        "10/1,000",
+        "210/1,000",
+        "410/1,000",
+        "610/1,000",
+        "810/1,000",
+        "1,000/1,000",
+    ]
+    assert "\r" not in stream.getvalue()
+
+
+def test_the_line_has_the_figures_and_the_time_left(clock):
+    stream = io.StringIO()
+    progress = Progress(12_000, stream=stream, seconds_between_lines=5, clock=clock)
+    progress.update(2000)
+    clock.now = 10.0
+    row = {"step": 2100, "loss": 9.3079, "rtd_skill": 0.1234, "tokens_per_second": 8412.3}
+    progress.update(2100, row)
+    # 9,900 steps at 10 a second
+    assert stream.getvalue().splitlines()[1] == (
+        "step 2,100/12,000 (17%)  loss 9.308  skill 0.123  8.41k tokens/s  ETA 16m 30s"
+    )
+
+
+def test_time_left_counts_the_steps_of_this_process_and_recent_ones(clock):
+    """Slow first steps (compilation) and a resumed run's earlier ones are not in the speed."""
+    stream = io.StringIO()
+    progress = Progress(1100, stream=stream, seconds_between_lines=0, clock=clock)
+    progress.update(900)
+    clock.now = 500.0
+    for step in range(901, 1001):
+        progress.update(step)
+        clock.now += 1.0
+    assert stream.getvalue().splitlines()[-1].endswith("ETA 1m 40s")
+
+
+def test_a_terminal_gets_one_line_rewritten_in_place(clock, monkeypatch):
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((30, 24)))
+    stream = Terminal()
+    progress = Progress(100, stream=stream, clock=clock)
+    for step in range(1, 101):
+        progress.update(step, {"loss": 1.0, "rtd_skill": 0.5})
+        clock.now += 0.1
+    progress.message("saved checkpoint 100")
+    progress.close()
+    text = stream.getvalue()
+    assert text.count("\n") == 2  # the line and the message; the last state is already there
+    lines = [part for part in text.split("\n")[0].split("\r") if part]
+    assert len(lines) == 50  # every 0.2 s
+    assert all(len(line.removesuffix("\x1b[K")) <= 29 for line in lines)
+    assert text.split("\n")[1] == "saved checkpoint 100"
+    assert text.endswith("\n")
+
+
+def test_nothing_is_printed_for_a_run_without_steps():
+    stream = io.StringIO()
+    Progress(10, stream=stream).close()
+    assert stream.getvalue() == ""
+
+
+def test_a_figure_that_is_missing_or_null_is_not_shown():
+    row = {"eval_loss": 2.0, "eval_rtd_skill": None}
+    assert summary(row, prefix="eval_") == ["loss 2.000"]
+    assert summary(row) == []
+    assert summary({"accuracy": 0.91}, [("accuracy", "accuracy")]) == ["accuracy 0.910"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (7.25, "7.25"),
+        (42.13, "42.1"),
+        (640, "640"),
+        (999.9, "1.00k"),
+        (8412, "8.41k"),
+        (25_600, "25.6k"),
+        (999_999, "1.00M"),
+        (1.25e9, "1.25G"),
+        (float("inf"), "inf"),
+    ],
+)
+def test_counts(value, text):
+    assert human_count(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (9.3079, "9.308"),
+        (0.1234, "0.123"),
+        (-0.02, "-0.020"),
+        (5e-4, "5.00e-04"),
+        (123.456, "123.5"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_figures(value, text):
+    assert human_figure(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "0s"),
+        (45, "45s"),
+        (59.7, "1m 00s"),
+        (750, "12m 30s"),
+        (11_100, "3h 05m"),
+        (187_200, "2d 04h"),
+    ],
+)
+def test_durations(seconds, text):
+    assert human_duration(seconds) == text
