@@ -82,13 +82,13 @@ def test_a_terminal_gets_one_line_rewritten_in_place(clock, monkeypatch):
     progress = Progress(100, stream=stream, clock=clock)
     for step in range(1, 101):
         progress.update(step, {"loss": 1.0, "rtd_skill": 0.5})
-        clock.now += 0.1
+        clock.now += 0.125
     progress.message("saved checkpoint 100")
     progress.close()
     text = stream.getvalue()
     assert text.count("\n") == 2  # the line and the message; the last state is already there
     lines = [part for part in text.split("\n")[0].split("\r") if part]
-    assert len(lines) == 50  # every 0.2 s
+    assert len(lines) == 50  # every 0.25 s, as 0.2 have passed then
     assert all(len(line.removesuffix("\x1b[K")) <= 29 for line in lines)
     assert text.split("\n")[1] == "saved checkpoint 100"
     assert text.endswith("\n")
