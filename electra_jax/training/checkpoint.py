@@ -145,7 +145,7 @@ class Checkpoints:
         from the asked, and where checkpoints are there but none of them is whole.
         """
         self.wait()
-        steps = self.steps()
+        steps = self._listed()
         if step is not None:
             if step not in steps:
                 raise UserError(f"no checkpoint of step {step} in {self.folder}, only {steps}")
@@ -171,7 +171,10 @@ class Checkpoints:
         return None
 
     def steps(self) -> list[int]:
-        """Steps of the finished checkpoints, ascending."""
+        """Steps of the finished checkpoints, ascending, without those that `restore` skipped."""
+        return [step for step in self._listed() if step not in self._corrupt]
+
+    def _listed(self) -> list[int]:
         if not self.folder.is_dir():
             return []
         return sorted(int(entry.name) for entry in self.folder.iterdir() if entry.name.isdecimal())

@@ -23,6 +23,8 @@ _WINDOW = 50  # updates over which the speed is measured
 class Progress:
     """The progress line of a run of `total` steps.
 
+    start: the step that this process begins at.
+    quiet: print nothing at all.
     figures: (key of a row, name on the line), in the order shown.
     seconds_between_lines: how often a line is printed where `stream` is no terminal.
     clock: seconds that only grow; for tests.
@@ -32,6 +34,8 @@ class Progress:
         self,
         total: int,
         *,
+        start: int = 0,
+        quiet: bool = False,
         figures: Sequence[tuple[str, str]] = FIGURES,
         stream: TextIO | None = None,
         seconds_between_lines: float = 20.0,
@@ -44,9 +48,10 @@ class Progress:
         self._pause = _TERMINAL_SECONDS if self._terminal else seconds_between_lines
         self._clock = clock
         self._row: dict[str, Any] = {}
-        self._times: deque[tuple[float, int]] = deque(maxlen=_WINDOW)
+        self._quiet = quiet
+        self._times: deque[tuple[float, int]] = deque([(clock(), start)], maxlen=_WINDOW)
         self._shown_at = -math.inf
-        self._shown_step: int | None = None
+        self._shown_step = start
         self._line_open = False
 
     def update(self, step: int, row: Mapping[str, Any] | None = None) -> None:
@@ -58,19 +63,24 @@ class Progress:
         if now - self._shown_at >= self._pause:
             self._show(now, step)
 
-    def message(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """Print a line of its own, above the progress line."""
+        if self._quiet:
+            return
         self._end_line()
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
     def close(self) -> None:
         """Print the last state, if it is not yet there, and end the line."""
-        if self._times and self._shown_step != self._times[-1][1]:
-            self._show(*self._times[-1])
+        now, step = self._times[-1]
+        if step != self._shown_step:
+            self._show(now, step)
         self._end_line()
 
     def _show(self, now: float, step: int) -> None:
+        if self._quiet:
+            return
         line = self._line(step)
         if self._terminal:
             width = shutil.get_terminal_size().columns

@@ -53,13 +53,12 @@ def test_a_file_gets_a_plain_line_every_so_often_and_the_last_one(clock):
 
 def test_the_line_has_the_figures_and_the_time_left(clock):
     stream = io.StringIO()
-    progress = Progress(12_000, stream=stream, seconds_between_lines=5, clock=clock)
-    progress.update(2000)
+    progress = Progress(12_000, start=2000, stream=stream, seconds_between_lines=5, clock=clock)
     clock.now = 10.0
     row = {"step": 2100, "loss": 9.3079, "rtd_skill": 0.1234, "tokens_per_second": 8412.3}
     progress.update(2100, row)
     # 9,900 steps at 10 a second
-    assert stream.getvalue().splitlines()[1] == (
+    assert stream.getvalue().splitlines()[-1] == (
         "step 2,100/12,000 (17%)  loss 9.308  skill 0.123  8.41k tokens/s  ETA 16m 30s"
     )
 
@@ -67,8 +66,7 @@ def test_the_line_has_the_figures_and_the_time_left(clock):
 def test_time_left_counts_the_steps_of_this_process_and_recent_ones(clock):
     """Slow first steps (compilation) and a resumed run's earlier ones are not in the speed."""
     stream = io.StringIO()
-    progress = Progress(1100, stream=stream, seconds_between_lines=0, clock=clock)
-    progress.update(900)
+    progress = Progress(1100, start=900, stream=stream, seconds_between_lines=0, clock=clock)
     clock.now = 500.0
     for step in range(901, 1001):
         progress.update(step)
@@ -83,10 +81,10 @@ def test_a_terminal_gets_one_line_rewritten_in_place(clock, monkeypatch):
     for step in range(1, 101):
         progress.update(step, {"loss": 1.0, "rtd_skill": 0.5})
         clock.now += 0.125
-    progress.message("saved checkpoint 100")
+    progress.note("saved checkpoint 100")
     progress.close()
     text = stream.getvalue()
-    assert text.count("\n") == 2  # the line and the message; the last state is already there
+    assert text.count("\n") == 3  # the line, the note, the last state
     lines = [part for part in text.split("\n")[0].split("\r") if part]
     assert len(lines) == 50  # every 0.25 s, as 0.2 have passed then
     assert all(len(line.removesuffix("\x1b[K")) <= 29 for line in lines)
@@ -97,6 +95,15 @@ def test_a_terminal_gets_one_line_rewritten_in_place(clock, monkeypatch):
 def test_nothing_is_printed_for_a_run_without_steps():
     stream = io.StringIO()
     Progress(10, stream=stream).close()
+    assert stream.getvalue() == ""
+
+
+def test_a_quiet_run_prints_nothing(clock):
+    stream = io.StringIO()
+    progress = Progress(10, quiet=True, stream=stream, clock=clock)
+    progress.update(1, {"loss": 1.0})
+    progress.note("saved")
+    progress.close()
     assert stream.getvalue() == ""
 
 
