@@ -78,6 +78,10 @@ class Rows:
           UserError: the folder is missing, unfinished, of an unknown format or damaged, it has no
             such split, or a shard is missing or of the wrong size (each named).
         """
+        if "://" in os.fspath(folder):
+            raise UserError(
+                f"{folder}: rows are read from a local disk; copy the folder there first"
+            )
         path = Path(folder)
         return cls(path, split, _header(path, split))
 
@@ -152,8 +156,6 @@ class Rows:
 def _header(folder: Path, split: str) -> dict[str, Any]:
     """rows.json, checked as far as reading rows depends on it."""
     path = folder / "rows.json"
-    if "://" in os.fspath(folder):
-        raise UserError(f"{folder}: rows are read from a local disk; copy the folder there first")
     if not folder.is_dir():
         raise UserError(
             f"there is no rows folder {folder}; make one: electra-jax prepare --output={folder} …"
