@@ -28,7 +28,7 @@ from electra_jax.objectives.masking import (
 )
 from electra_jax.objectives.metrics import auc, auc_counts, ratio, ratios, rtd_skill
 from electra_jax.objectives.sampling import gumbel_sample, inverse_cdf_sample, tempered
-from electra_jax.objectives.structure import Specials, Structure, row_structure
+from electra_jax.objectives.structure import SpecialIds, Structure, row_structure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Masking:
     """Masks rows of one length; shared by ELECTRA and the masked-LM baseline."""
 
     settings: CorruptionSettings
-    special: Specials
+    special: SpecialIds
     seq_len: int
     max_segments: int = 1
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from electra_jax.objectives.structure import Specials
+from electra_jax.objectives.structure import SpecialIds
 
 
 @struct.dataclass
@@ -36,7 +36,7 @@ def slot_count(seq_len: int, mask_prob: float, max_segments: int = 1) -> int:
     return max(1, single, min(seq_len, math.ceil(mask_prob * seq_len + excess * max_segments)))
 
 
-def candidates(input_ids: jax.Array, valid: jax.Array, special: Specials) -> jax.Array:
+def candidates(input_ids: jax.Array, valid: jax.Array, special: SpecialIds) -> jax.Array:
     """bool [B, L]: tokens that may be selected, all but padding, [CLS], [SEP] and [MASK] ([UNK] may be)."""
     forbidden = jnp.zeros(input_ids.shape, bool)
     for token in (special.cls, special.sep, special.mask):
@@ -113,7 +113,7 @@ def mask_inputs(
     input_ids: jax.Array,
     selection: Selection,
     show_uniforms: jax.Array,
-    special: Specials,
+    special: SpecialIds,
     *,
     average_duplicates: bool = False,
     masked_share: float = 0.85,

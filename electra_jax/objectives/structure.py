@@ -6,7 +6,7 @@ function of the ids. It is always computed from the original ids: a sampled [CLS
 
 from __future__ import annotations
 
-from typing import Protocol
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +15,15 @@ from flax import struct
 from electra_jax.modeling.electra import Inputs
 
 
-class Specials(Protocol):
-    """Ids of the special tokens, as the tokenizer names them."""
+@dataclasses.dataclass(frozen=True)
+class SpecialIds:
+    """Ids of the special tokens, as a tokenizer names them."""
 
-    @property
-    def pad(self) -> int: ...
-    @property
-    def cls(self) -> int: ...
-    @property
-    def sep(self) -> int: ...
-    @property
-    def mask(self) -> int: ...
+    pad: int
+    unk: int
+    cls: int
+    sep: int
+    mask: int
 
 
 @struct.dataclass
@@ -41,7 +39,7 @@ class Structure:
         return self.segment_ids > 0
 
 
-def row_structure(input_ids: jax.Array, special: Specials, packed: bool) -> Structure:
+def row_structure(input_ids: jax.Array, special: SpecialIds, packed: bool) -> Structure:
     """Structure of rows int32 [B, L].
 
     `packed=False` promises one piece a row: attention needs only the padding mask [B, 1, 1, L] and positions are

@@ -21,6 +21,7 @@ from electra_jax.errors import UserError
 from electra_jax.objectives.base import Objective
 from electra_jax.objectives.electra import CorruptionSettings, ElectraObjective, Masking
 from electra_jax.objectives.masked_lm import MaskedLMObjective
+from electra_jax.objectives.structure import SpecialIds
 from electra_jax.training.loop import Evaluation, LoopSettings, Run, fit
 from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.report import write_report
@@ -42,17 +43,6 @@ MAY_CHANGE = (
     r"watch\..*",
     r"versions\..*",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class SpecialIds:
-    """Ids of the special tokens, as the rows' tokenizer has them."""
-
-    pad: int
-    unk: int
-    cls: int
-    sep: int
-    mask: int
 
 
 def pair_from_config(config: Mapping[str, Any], vocab_size: int, pad_token_id: int) -> PairConfig:

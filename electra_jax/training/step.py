@@ -110,7 +110,7 @@ def make_train_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         one = jnp.ones(())
-        sums["gradient_norm"] = (optax.global_norm(grads), one)
+        sums["gradient_norm"] = (optax.tree.norm(grads), one)
         sums["learning_rate"] = (schedule(state.step), one)
         return TrainState(state.step + 1, params, opt_state, state.frozen), sums
 
