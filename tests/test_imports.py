@@ -22,6 +22,7 @@ ROOMS = [
     "finetuning",
     "inference",
     "serving",
+    "demo",
     "cli",
 ]
 BELOW_ALL = ["errors", "config"]
