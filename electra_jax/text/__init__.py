@@ -1,0 +1,1 @@
+"""Text: corpora, tokenizers, vocabulary training, packing, writing rows. No TensorFlow."""

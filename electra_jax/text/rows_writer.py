@@ -1,0 +1,239 @@
+"""Writing a rows folder: shards, journal, rows.json.
+
+The folder is whole if and only if rows.json is there: it is written last and moved into place.
+Until then `unfinished.json` says how far the shards are valid, so that a run can go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from electra_jax.errors import UserError
+
+FORMAT = 1
+SHARD_BYTES = 2**28
+SPLITS = ("train", "eval")
+MANIFEST = "rows.json"
+JOURNAL = "unfinished.json"
+_LOCK = ".lock"
+
+
+@dataclass
+class Split:
+    """Totals of one split so far."""
+
+    rows: int = 0
+    tokens: int = 0
+    max_segments: int = 0
+    documents: int = 0
+
+
+@dataclass
+class Progress:
+    """What is safely written: the next block and all totals up to it."""
+
+    next_block: int = 0
+    splits: dict[str, Split] = field(default_factory=lambda: {name: Split() for name in SPLITS})
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class RowsWriter:
+    """Appends rows to the shards of both splits of one folder.
+
+    Use as a context manager; on the way out, whatever the reason, the journal is updated.
+    """
+
+    def __init__(self, folder: Path, seq_len: int, dtype: str, settings: dict[str, Any]):
+        """`settings` is everything that the rows depend on; a journal with others is refused."""
+        self._folder = folder
+        self._row_bytes = seq_len * np.dtype(dtype).itemsize
+        self._dtype = np.dtype(dtype).newbyteorder("<")
+        self._shard_rows = max(1, SHARD_BYTES // self._row_bytes)
+        self._settings = settings
+        self._open: dict[str, tuple[Path, BinaryIO]] = {}
+        self._lock = _locked(folder)
+        self._finished = False
+        self.progress = self._resume()
+
+    def __enter__(self) -> RowsWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if not self._finished:
+                with disk_errors(self._folder):
+                    self.checkpoint()
+        except UserError:
+            if kind is None:
+                raise
+        finally:
+            for _, stream in self._open.values():
+                with contextlib.suppress(OSError):
+                    stream.close()
+            self._lock.close()
+
+    def append(self, added: Progress, rows: dict[str, np.ndarray]) -> None:
+        """Adds one block's rows [n, seq_len] to each split; `added` is the progress with them.
+
+        The progress changes at once or not at all: rows of a block that failed are overwritten.
+        """
+        for split, block in rows.items():
+            written = self.progress.splits[split].rows
+            data = np.ascontiguousarray(block, self._dtype)
+            while len(data):
+                shard, inside = divmod(written, self._shard_rows)
+                part = data[: self._shard_rows - inside]
+                stream = self._stream(split, shard)
+                stream.seek(inside * self._row_bytes)
+                stream.write(part.tobytes())
+                written += len(part)
+                data = data[len(part) :]
+        self.progress = added
+
+    def checkpoint(self) -> None:
+        """Makes all that was appended survive a crash."""
+        for _, stream in self._open.values():
+            stream.flush()
+            os.fsync(stream.fileno())
+        journal = {"settings": self._settings, "progress": asdict(self.progress)}
+        write_json(self._folder / JOURNAL, journal)
+
+    def finish(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Completes `manifest` with splits and fingerprint, writes rows.json, drops the journal."""
+        self.checkpoint()
+        for _, stream in self._open.values():
+            stream.close()
+        self._open.clear()
+        splits = {name: self._describe(name) for name in SPLITS}
+        identity = {
+            **{key: manifest[key] for key in ("format", "seq_len", "dtype", "vocab_size")},
+            **{key: manifest[key] for key in ("special_ids", "tokenizer_hash")},
+            "shards": {name: splits[name]["shards"] for name in SPLITS},
+        }
+        text = json.dumps(identity, sort_keys=True)
+        fingerprint = hashlib.sha256(text.encode("ascii")).hexdigest()
+        whole = {**manifest, "fingerprint": fingerprint, "splits": splits}
+        whole["statistics"] = whole.pop("statistics")  # the longest part last
+        write_json(self._folder / MANIFEST, whole)
+        for name in (JOURNAL, _LOCK):
+            (self._folder / name).unlink(missing_ok=True)
+        self._finished = True
+        return whole
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        split = self.progress.splits[name]
+        shards = []
+        for shard in range(-(-split.rows // self._shard_rows)):
+            rows = min(self._shard_rows, split.rows - shard * self._shard_rows)
+            path = self._path(name, shard)
+            with open(path, "rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            shards.append({"file": path.name, "rows": rows, "sha256": digest})
+        return {**asdict(split), "shards": shards}
+
+    def _path(self, split: str, shard: int) -> Path:
+        return self._folder / f"{split}-{shard:05d}.bin"
+
+    def _stream(self, split: str, shard: int) -> BinaryIO:
+        path = self._path(split, shard)
+        current = self._open.get(split)
+        if current is not None and current[0] == path:
+            return current[1]
+        if current is not None:
+            current[1].flush()
+            os.fsync(current[1].fileno())
+            current[1].close()
+        stream = open(path, "r+b" if path.exists() else "w+b")
+        self._open[split] = path, stream
+        return stream
+
+    def _resume(self) -> Progress:
+        """Progress of an interrupted run with the same settings; cuts its shards back to it."""
+        journal = read_json(self._folder / JOURNAL)
+        progress = Progress()
+        if journal is not None and journal["settings"] == self._settings:
+            state = journal["progress"]
+            splits = {name: Split(**state["splits"][name]) for name in SPLITS}
+            progress = Progress(state["next_block"], splits, state["counts"])
+            if not all(self._present(name, splits[name].rows) for name in SPLITS):
+                progress = Progress()
+        for name in SPLITS:
+            self._cut(name, progress.splits[name].rows)
+        return progress
+
+    def _present(self, name: str, rows: int) -> bool:
+        for shard in range(-(-rows // self._shard_rows)):
+            path = self._path(name, shard)
+            wanted = min(self._shard_rows, rows - shard * self._shard_rows) * self._row_bytes
+            if not path.exists() or path.stat().st_size < wanted:
+                return False
+        return True
+
+    def _cut(self, name: str, rows: int) -> None:
+        for path in sorted(self._folder.glob(f"{name}-[0-9]*.bin")):
+            shard = int(path.stem.rpartition("-")[2])
+            keep = min(self._shard_rows, rows - shard * self._shard_rows)
+            if keep <= 0:
+                path.unlink()
+            else:
+                os.truncate(path, keep * self._row_bytes)
+
+
+def _locked(folder: Path) -> BinaryIO:
+    """Holds the folder against a second writer; the lock of a dead process does not count."""
+    lock = open(folder / _LOCK, "wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise UserError(
+            f"another process is writing {folder}; wait for it or choose another --output"
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+    return lock
+
+
+@contextlib.contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turns errors of the file system under `folder` into UserErrors that name it."""
+    try:
+        yield
+    except OSError as error:
+        remedy = {
+            errno.ENOSPC: "free some space and run the same command again: it goes on from there",
+            errno.EDQUOT: "raise the quota and run the same command again: it goes on from there",
+        }.get(error.errno or 0, "choose another --output")
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write {folder}: {reason}; {remedy}") from None
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes the whole file or nothing."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=1)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The content, or None where there is no readable JSON object."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

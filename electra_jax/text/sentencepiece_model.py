@@ -1,0 +1,262 @@
+"""SentencePiece .model files → tokenizer.json that gives the same ids.
+
+The file is a protocol buffer; the few fields that define ids are read here directly, so neither
+protobuf nor sentencepiece is needed to load one. Field numbers: sentencepiece_model.proto.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tokenizers.normalizers import Precompiled
+
+from electra_jax.errors import UserError
+
+UNIGRAM, BPE = 1, 2
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+SPACE = "\u2581"
+
+
+@dataclass(frozen=True)
+class SentencePieceModel:
+    """What a .model file says: pieces in order of their ids, and how text is normalised."""
+
+    pieces: list[tuple[str, float, int]]  # (surface, score, one of NORMAL … BYTE)
+    model_type: int
+    named: dict[str, str]  # pad, unk, bos, eos → surface
+    byte_fallback: bool
+    charsmap: bytes
+    add_dummy_prefix: bool
+    remove_extra_whitespaces: bool
+    escape_whitespaces: bool
+    whitespace_as_suffix: bool
+
+
+def parse_model(data: bytes, source: str) -> SentencePieceModel:
+    """Reads a serialized ModelProto. Raises UserError (naming `source`) where it is none."""
+    pieces: list[tuple[str, float, int]] = []
+    trainer: dict[int, int | bytes] = {}
+    normalizer: dict[int, int | bytes] = {}
+    try:
+        for number, value, _ in _fields(data):
+            if number == 1:
+                piece = _message(value)
+                score = struct.unpack("<f", _as_bytes(piece.get(2, b"\0\0\0\0")))[0]
+                pieces.append((_as_bytes(piece[1]).decode("utf-8"), score, int(piece.get(3, 1))))
+            elif number == 2:
+                trainer = _message(value)
+            elif number == 3:
+                normalizer = _message(value)
+    except (ValueError, KeyError, IndexError, TypeError, struct.error):
+        pieces = []
+    if not pieces:
+        raise UserError(f"{source} is not a SentencePiece model")
+    model_type = int(trainer.get(3, UNIGRAM))
+    if model_type not in (UNIGRAM, BPE):
+        raise UserError(f"{source} is a word or character model; only unigram and bpe are read")
+    defaults = {"unk": (45, b"<unk>"), "bos": (46, b"<s>"), "eos": (47, b"</s>"), "pad": (48, b"")}
+    named = {
+        name: _as_bytes(trainer.get(field, default)).decode("utf-8")
+        for name, (field, default) in defaults.items()
+    }
+    return SentencePieceModel(
+        pieces=pieces,
+        model_type=model_type,
+        named=named,
+        byte_fallback=bool(trainer.get(35, 0)),
+        charsmap=_as_bytes(normalizer.get(2, b"")),
+        add_dummy_prefix=bool(normalizer.get(3, 1)),
+        remove_extra_whitespaces=bool(normalizer.get(4, 1)),
+        escape_whitespaces=bool(normalizer.get(5, 1)),
+        whitespace_as_suffix=bool(trainer.get(24, 0)),
+    )
+
+
+def tokenizer_definition(model: SentencePieceModel, source: str) -> dict:
+    """The model as the content of a tokenizer.json (without special tokens or post-processor)."""
+    if model.whitespace_as_suffix or not model.escape_whitespaces:
+        raise UserError(f"{source}: whitespace as suffix or left unescaped is not supported")
+    splits = not any(SPACE in surface[1:] for surface, _, kind in model.pieces if kind == NORMAL)
+    scheme = "always" if model.add_dummy_prefix else "never"
+    metaspace = {
+        "type": "Metaspace",
+        "replacement": SPACE,
+        "prepend_scheme": scheme,
+        "split": splits,
+    }
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": _normalizer(model),
+        "pre_tokenizer": metaspace,
+        "post_processor": None,
+        "decoder": _decoder(model, metaspace),
+        "model": _unigram(model) if model.model_type == UNIGRAM else _bpe(model),
+    }
+
+
+def _normalizer(model: SentencePieceModel) -> dict | None:
+    steps: list[dict] = []
+    if model.charsmap:
+        encoded = base64.b64encode(model.charsmap).decode("ascii")
+        charsmap = {"type": "Precompiled", "precompiled_charsmap": encoded}
+        steps = [*_isolate_characters(model.charsmap), charsmap]
+    if model.remove_extra_whitespaces:
+        steps.append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
+        steps.append({"type": "Replace", "pattern": {"Regex": "^ | $"}, "content": ""})
+    return {"type": "Sequence", "normalizers": steps} if steps else None
+
+
+def _isolate_characters(charsmap: bytes) -> list[dict]:
+    """Steps before the charsmap so that `tokenizers` applies it as sentencepiece does.
+
+    `tokenizers` looks a short grapheme cluster up as a whole and, where only its first character
+    is in the map, loses the rest (combining marks). So clusters are composed, then broken apart by
+    a character that the map deletes. It also keeps such a character at the very beginning: that
+    one is removed first. Maps that delete no character are left to `tokenizers` as they are.
+    """
+    apply = Precompiled(charsmap).normalize_str
+    deleted = "".join(c for c in map(chr, [*range(1, 0x20), 0x7F]) if apply(f"a{c}b") == "ab")
+    if not deleted:
+        return []
+    class_ = "".join(f"\\x{ord(c):02x}" for c in deleted)
+    return [
+        {"type": "Replace", "pattern": {"Regex": f"^[{class_}]+"}, "content": ""},
+        {"type": "NFC"},
+        {"type": "Replace", "pattern": {"Regex": "\\Y"}, "content": deleted[0]},
+    ]
+
+
+def without_isolation(definition: dict) -> dict | None:
+    """The same tokenizer less the steps of `_isolate_characters`; None where it has none.
+
+    Both give the same ids for text in which every grapheme is one character; this one is faster.
+    """
+    normalizer = definition.get("normalizer") or {}
+    steps = normalizer.get("normalizers", [])
+    if [step["type"] for step in steps[:4]] != ["Replace", "NFC", "Replace", "Precompiled"]:
+        return None
+    return {**definition, "normalizer": {**normalizer, "normalizers": steps[3:]}}
+
+
+def _decoder(model: SentencePieceModel, metaspace: dict) -> dict:
+    if not model.byte_fallback:
+        return metaspace
+    return {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, metaspace]}
+
+
+def _unigram(model: SentencePieceModel) -> dict:
+    unknown = next(i for i, (_, _, kind) in enumerate(model.pieces) if kind == UNKNOWN)
+    return {
+        "type": "Unigram",
+        "unk_id": unknown,
+        "vocab": [[surface, score] for surface, score, _ in model.pieces],
+        "byte_fallback": model.byte_fallback,
+    }
+
+
+def _bpe(model: SentencePieceModel) -> dict:
+    vocab = {surface: i for i, (surface, _, _) in enumerate(model.pieces)}
+    mergeable = {surface: score for surface, score, kind in model.pieces if kind == NORMAL}
+    # Sentencepiece joins any two neighbours whose concatenation is a piece, best score first.
+    merges = [
+        (-score, surface, cut)
+        for surface, score in mergeable.items()
+        for cut in range(1, len(surface))
+        if surface[:cut] in mergeable and surface[cut:] in mergeable
+    ]
+    unknown = next(surface for surface, _, kind in model.pieces if kind == UNKNOWN)
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": unknown,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": True,
+        "byte_fallback": model.byte_fallback,
+        "ignore_merges": False,
+        "vocab": vocab,
+        "merges": [[surface[:cut], surface[cut:]] for _, surface, cut in sorted(merges)],
+    }
+
+
+def _as_bytes(value: int | bytes) -> bytes:
+    if not isinstance(value, bytes):
+        raise ValueError("a number where bytes belong")
+    return value
+
+
+def _message(value: int | bytes) -> dict[int, int | bytes]:
+    return {number: content for number, content, _ in _fields(_as_bytes(value))}
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes, int]]:
+    """(field number, value, where the value starts) of a message; sub-messages stay bytes."""
+    position = 0
+    while position < len(data):
+        key, position = _varint(data, position)
+        wire = key & 7
+        if wire == 0:
+            start = position
+            number, position = _varint(data, position)
+            yield key >> 3, number, start
+            continue
+        if wire == 2:
+            size, position = _varint(data, position)
+        else:
+            size = {1: 8, 5: 4}[wire]
+        if position + size > len(data):
+            raise ValueError("truncated message")
+        yield key >> 3, data[position : position + size], position
+        position += size
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    result = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, position
+        shift += 7
+        if shift > 63:
+            raise ValueError("number too long")
+
+
+_COMPOSING = re.compile(
+    "[\r\u1100-\u11ff\ua960-\ua97c\ud7b0-\ud7fb\u200c\u200d\uff9e\uff9f\U0001f1e6-\U0001f1ff"
+    "\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u0d4e"
+    "\u0e33\u0eb3\U000110bd\U000110cd\U000111c2\U000111c3\U0001193f\U00011941\U00011a3a"
+    "\U00011a84-\U00011a89\U00011d46\U00011f02"
+    + "".join(c for c in map(chr, range(0x300, 0x1E950)) if unicodedata.category(c)[0] == "M")
+    + "]"
+)
+"""Characters that form one grapheme with a neighbour: marks, jamo, joiners, prefixed signs."""
+
+
+def is_plain(texts: Sequence[str]) -> bool:
+    """Whether no text has a grapheme of several characters."""
+    return not any(map(_COMPOSING.search, texts))
+
+
+def rounded_scores(data: bytes, step: float) -> bytes:
+    """A serialized unigram model with its scores rounded to multiples of `step` (bpe: as it is)."""
+    if parse_model(data, "the SentencePiece model").model_type != UNIGRAM:
+        return data
+    result = bytearray(data)
+    for number, piece, start in _fields(data):
+        if number != 1:
+            continue
+        for field, score, within in _fields(_as_bytes(piece)):
+            if field == 2:
+                value = struct.unpack("<f", _as_bytes(score))[0]
+                struct.pack_into("<f", result, start + within, round(value / step) * step)
+    return bytes(result)

@@ -1,0 +1,446 @@
+"""Tokenizers: one class over the `tokenizers` library, whatever the tokenizer was made with.
+
+What runs is always a tokenizer.json: `vocab.txt` (WordPiece) and `spiece.model` (SentencePiece) are
+converted when loaded and kept beside it when saved. Text can never produce a special id: the
+encoder works on a copy of the definition in which the special tokens have unmatchable names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+
+from electra_jax.errors import UserError
+from electra_jax.text import sentencepiece_model, wordpiece
+from electra_jax.text.word_cache import WordCache
+
+ROLES = ("pad", "unk", "cls", "sep", "mask")
+
+_KINDS = {"WordPiece": "wordpiece", "Unigram": "unigram", "BPE": "bpe"}
+_USUAL_NAMES = {
+    "pad": ("[PAD]", "<pad>"),
+    "unk": ("[UNK]", "<unk>"),
+    "cls": ("[CLS]", "<s>", "<cls>"),
+    "sep": ("[SEP]", "</s>", "<sep>"),
+    "mask": ("[MASK]", "<mask>"),
+}
+_FILES = ("tokenizer.json", "vocab.txt", "spiece.model")
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """Ids of the five special tokens, as the tokenizer has them."""
+
+    pad: int
+    unk: int
+    cls: int
+    sep: int
+    mask: int
+
+
+class Tokenizer:
+    """Text ⇄ ids.
+
+    Attributes:
+      kind: "wordpiece", "unigram" or "bpe".
+      vocab_size: largest id + 1 (the rows that an embedding table needs).
+      special_ids: ids of [PAD] [UNK] [CLS] [SEP] [MASK] (or whatever they are called here).
+      special_tokens: their names by role.
+      hash: sha256 (hex) of all that defines the ids.
+    """
+
+    def __init__(
+        self,
+        definition: dict[str, Any],
+        special_tokens: dict[str, str],
+        spiece: bytes | None = None,
+    ):
+        """Use `load_tokenizer`.
+
+        Args:
+          definition: content of a tokenizer.json; every special token has an id in it.
+          special_tokens: name of each of ROLES.
+          spiece: the SentencePiece model that it was converted from, kept beside it.
+        """
+        definition = {**definition, "truncation": None, "padding": None, "post_processor": None}
+        self._full = tokenizers.Tokenizer.from_str(json.dumps(definition))
+        # As the library writes it: the same tokenizer read from anywhere looks the same.
+        self._definition: dict[str, Any] = json.loads(self._full.to_str())
+        self._spiece = spiece
+        self.special_tokens = dict(special_tokens)
+        self.kind: str = _KINDS[self._definition["model"]["type"]]
+        ids = self._full.get_vocab()
+        self.special_ids = SpecialIds(**{role: ids[special_tokens[role]] for role in ROLES})
+        self.vocab_size: int = max(ids.values()) + 1
+        guarded = _guard_special_tokens(self._definition)
+        self._encoder = tokenizers.Tokenizer.from_str(json.dumps(guarded))
+        self._encoder.encode_special_tokens = True
+        self._words = WordCache.for_definition(guarded, self._encode_each)
+        plain = sentencepiece_model.without_isolation(guarded)
+        self._plain = self._encoder
+        if plain is not None:
+            self._plain = tokenizers.Tokenizer.from_str(json.dumps(plain))
+            self._plain.encode_special_tokens = True
+        self.hash = self._hash()
+
+    @property
+    def do_lower_case(self) -> bool:
+        """Whether ids ignore case."""
+        return self.encode("ABCDEFGHIJKLMNOPQRSTUVWXYZ") == self.encode(
+            "abcdefghijklmnopqrstuvwxyz"
+        )
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, without special tokens ("[CLS]" in the text is ordinary characters)."""
+        return self._encoder.encode(_valid(text), add_special_tokens=False).ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of each text, on all cores that TOKENIZERS_PARALLELISM allows."""
+        return self._encode_each([_valid(text) for text in texts])
+
+    def encode_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """`encode` of each text, joined: (ids [total] int32, number of ids [texts] int64).
+
+        Fastest way through much text: words already seen are looked up.
+        """
+        each = self._words.encode(texts) if self._words else self._encode_each(texts)
+        counts = np.fromiter(map(len, each), np.int64, len(texts))
+        ids = np.fromiter(chain.from_iterable(each), np.int32, int(counts.sum()))
+        return ids, counts
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids and, for each, the characters [start, end) of the text that it stands for.
+
+        Spaces around a token are not part of it.
+        """
+        text = _valid(text)
+        encoded = self._encoder.encode(text, add_special_tokens=False)
+        return encoded.ids, [_trimmed(text, start, end) for start, end in encoded.offsets]
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+        """Readable text of ids."""
+        return self._full.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens)
+
+    def ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
+        """The pieces as they stand in the vocabulary."""
+        return [self._full.id_to_token(int(i)) or "" for i in ids]
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Writes a Hugging Face tokenizer folder: `AutoTokenizer.from_pretrained` gives these ids.
+
+        `AutoTokenizer` adds [CLS] A [SEP] B [SEP] with token types 0 and 1, and (unlike `encode`)
+        reads "[CLS]" in a text as the special token.
+        """
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        definition = {**self._definition, "post_processor": self._post_processor()}
+        files: dict[str, bytes] = {
+            "tokenizer.json": _as_json(definition),
+            "tokenizer_config.json": _as_json(self._transformers_config()),
+            "special_tokens_map.json": _as_json(
+                {f"{role}_token": self.special_tokens[role] for role in ROLES}
+            ),
+        }
+        if self.kind == "wordpiece":
+            vocab = sorted(self._full.get_vocab().items(), key=lambda item: item[1])
+            files["vocab.txt"] = "".join(f"{token}\n" for token, _ in vocab).encode("utf-8")
+        if self._spiece is not None:
+            files["spiece.model"] = self._spiece
+        for name, content in files.items():
+            temporary = folder / f".{name}.tmp"
+            temporary.write_bytes(content)
+            os.replace(temporary, folder / name)
+
+    def _encode_each(self, texts: Sequence[str]) -> list[list[int]]:
+        encoder = self._encoder
+        if self._plain is not encoder and sentencepiece_model.is_plain(texts):
+            encoder = self._plain
+        encoded = encoder.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encoded]
+
+    def _post_processor(self) -> dict[str, Any]:
+        names = self.special_tokens
+        cls = {"SpecialToken": {"id": names["cls"], "type_id": 0}}
+        first, second = (
+            [
+                {"Sequence": {"id": sequence, "type_id": type_id}},
+                {"SpecialToken": {"id": names["sep"], "type_id": type_id}},
+            ]
+            for sequence, type_id in (("A", 0), ("B", 1))
+        )
+        return {
+            "type": "TemplateProcessing",
+            "single": [cls, *first],
+            "pair": [cls, *first, *second],
+            "special_tokens": {
+                names[role]: {
+                    "id": names[role],
+                    "ids": [getattr(self.special_ids, role)],
+                    "tokens": [names[role]],
+                }
+                for role in ("cls", "sep")
+            },
+        }
+
+    def _transformers_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {f"{r}_token": self.special_tokens[r] for r in ROLES}
+        config["clean_up_tokenization_spaces"] = False
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+        if self.kind == "wordpiece":
+            normalizer = self._definition["normalizer"] or {}
+            if normalizer.get("type") == "BertNormalizer":
+                config["tokenizer_class"] = "BertTokenizer"
+                config["do_lower_case"] = normalizer["lowercase"]
+                config["strip_accents"] = normalizer["strip_accents"]
+                config["tokenize_chinese_chars"] = normalizer["handle_chinese_chars"]
+        return config
+
+    def _hash(self) -> str:
+        model = self._definition["model"]
+        normalizer = self._definition["normalizer"]
+        if normalizer and normalizer["type"] == "BertNormalizer":
+            strip = normalizer["strip_accents"]
+            effective = normalizer["lowercase"] if strip is None else strip
+            normalizer = {**normalizer, "strip_accents": effective}
+        identity = {
+            "model": model,
+            "normalizer": normalizer,
+            "pre_tokenizer": self._definition["pre_tokenizer"],
+            "added_tokens": sorted(
+                (token["id"], token["content"], token["special"])
+                for token in self._definition["added_tokens"]
+            ),
+            "special_ids": asdict(self.special_ids),
+        }
+        text = json.dumps(identity, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def load_tokenizer(
+    path: str | os.PathLike[str],
+    *,
+    do_lower_case: bool = True,
+    strip_accents: bool | None = None,
+    tokenize_chinese_chars: bool = True,
+) -> Tokenizer:
+    """Loads a tokenizer folder (Hugging Face's layout, ours or a released model's), a `vocab.txt`
+    or a SentencePiece `.model`.
+
+    Args:
+      path: folder or file.
+      do_lower_case, strip_accents, tokenize_chinese_chars: for a WordPiece vocabulary that comes
+        without its settings; as the reference, `strip_accents=None` means "where lower-casing", and
+        accents are kept whenever case is kept. Folders that store the settings ignore these.
+
+    Raises:
+      UserError: nothing there, not a tokenizer, or a special token that it lacks.
+    """
+    source = Path(path).expanduser()
+    options = wordpiece.Options(do_lower_case, strip_accents, tokenize_chinese_chars)
+    if source.is_dir():
+        return _load_folder(source, options)
+    if not source.exists():
+        raise UserError(f"no tokenizer at {source}: no such file or folder")
+    if source.name == "tokenizer.json":
+        return _load_definition(source, {})
+    if source.suffix == ".model":
+        return _load_spiece(source, {})
+    if source.suffix == ".txt":
+        return _load_vocab(source, options, {})
+    raise UserError(
+        f"{source} is not a tokenizer; give a folder, a vocab.txt, a tokenizer.json or a "
+        "SentencePiece .model"
+    )
+
+
+def tokenizer_from_spiece(model: bytes, source: str = "the SentencePiece model") -> Tokenizer:
+    """Converts a serialized SentencePiece model (see `load_tokenizer`)."""
+    return _from_spiece(model, source, {})
+
+
+def tokenizer_from_vocab(
+    vocab: Sequence[str], options: wordpiece.Options, source: str = "the vocabulary"
+) -> Tokenizer:
+    """A WordPiece tokenizer whose ids are the positions in `vocab`."""
+    definition = wordpiece.tokenizer_definition(vocab, options, source)
+    return _finish(definition, {}, source, None)
+
+
+def _load_folder(folder: Path, options: wordpiece.Options) -> Tokenizer:
+    config = _read_json(folder / "tokenizer_config.json")
+    named = {**_read_json(folder / "special_tokens_map.json"), **config}
+    if (folder / "tokenizer.json").exists():
+        return _load_definition(folder / "tokenizer.json", named)
+    models = sorted(folder.glob("*.model"))
+    if len(models) == 1:
+        if "XLMRoberta" in str(config.get("tokenizer_class")):
+            raise UserError(
+                f"{models[0]} belongs to a tokenizer that renumbers its ids; save it with "
+                "transformers (AutoTokenizer … save_pretrained) so that tokenizer.json is there"
+            )
+        return _load_spiece(models[0], named)
+    if (folder / "vocab.txt").exists():
+        return _load_vocab(folder / "vocab.txt", options.overridden(config), named)
+    raise UserError(f"{folder} holds no tokenizer (none of {', '.join(_FILES)})")
+
+
+def _load_definition(file: Path, named: dict[str, Any]) -> Tokenizer:
+    definition = _read_json(file)
+    model = definition.get("model")
+    if not isinstance(model, dict) or model.get("type") not in _KINDS:
+        kind = model.get("type") if isinstance(model, dict) else None
+        raise UserError(f"{file}: tokenizers of kind {kind} are not supported ({sorted(_KINDS)})")
+    normalizer = definition.get("normalizer")
+    if normalizer and normalizer.get("type") == "BertNormalizer":
+        # Where both speak, transformers obeys the config; a tokenizer.json may be out of date.
+        for field, key in wordpiece.CONFIG_FIELDS.items():
+            if key in named:
+                normalizer[field] = named[key]
+    spiece = file.parent / "spiece.model"
+    return _finish(definition, named, str(file), spiece.read_bytes() if spiece.exists() else None)
+
+
+def _load_vocab(file: Path, options: wordpiece.Options, named: dict[str, Any]) -> Tokenizer:
+    vocab = wordpiece.read_vocab(file)
+    return _finish(
+        wordpiece.tokenizer_definition(vocab, options, str(file)), named, str(file), None
+    )
+
+
+def _load_spiece(file: Path, named: dict[str, Any]) -> Tokenizer:
+    return _from_spiece(file.read_bytes(), str(file), named)
+
+
+def _from_spiece(data: bytes, source: str, named: dict[str, Any]) -> Tokenizer:
+    model = sentencepiece_model.parse_model(data, source)
+    definition = sentencepiece_model.tokenizer_definition(model, source)
+    known = {surface for surface, _, _ in model.pieces}
+    roles = dict(named)
+    for role, name in {"pad": "pad", "unk": "unk", "cls": "bos", "sep": "eos"}.items():
+        usual = [n for n in _USUAL_NAMES[role] if n in known]
+        if f"{role}_token" not in roles and model.named[name] in known and not usual:
+            roles[f"{role}_token"] = model.named[name]
+    for role in ("pad", "cls", "sep", "mask"):
+        # Models made for other purposes lack some; they get the ids after the last piece.
+        if _token_of(roles, role, known) is None:
+            name = _USUAL_NAMES[role][0]
+            roles[f"{role}_token"] = name
+            known.add(name)
+            definition["added_tokens"].append(_added_token(len(known) - 1, name))
+    return _finish(definition, roles, source, data)
+
+
+def _finish(
+    definition: dict[str, Any], named: dict[str, Any], source: str, spiece: bytes | None
+) -> Tokenizer:
+    """Finds the special tokens, declares them special, and builds the tokenizer."""
+    added = {token["content"]: token for token in definition.get("added_tokens") or []}
+    vocab = definition["model"]["vocab"]
+    entries = vocab if isinstance(vocab, dict) else {piece: i for i, (piece, _) in enumerate(vocab)}
+    ids = {**entries, **{content: token["id"] for content, token in added.items()}}
+    special_tokens: dict[str, str] = {}
+    for role in ROLES:
+        name = _token_of(named, role, ids.keys())
+        if name is None:
+            raise UserError(
+                f"{source} has no {role} token (looked for {' and '.join(_USUAL_NAMES[role])}); "
+                f'name it in tokenizer_config.json as "{role}_token"'
+            )
+        special_tokens[role] = name
+        added[name] = _added_token(ids[name], name)
+    if len({ids[name] for name in special_tokens.values()}) < len(ROLES):
+        raise UserError(
+            f"{source}: two special tokens share one id ({special_tokens}); each needs its own"
+        )
+    tokens = sorted(added.values(), key=lambda token: token["id"])
+    try:
+        return Tokenizer({**definition, "added_tokens": tokens}, special_tokens, spiece)
+    except Exception as error:  # the library raises plain Exception for a file it cannot read
+        if type(error) is not Exception:
+            raise
+        raise UserError(f"{source} is not a tokenizer that `tokenizers` reads: {error}") from None
+
+
+def _token_of(named: dict[str, Any], role: str, known) -> str | None:
+    value = named.get(f"{role}_token")
+    value = value.get("content") if isinstance(value, dict) else value
+    if isinstance(value, str) and value in known:
+        return value
+    return next((name for name in _USUAL_NAMES[role] if name in known), None)
+
+
+def _added_token(index: int, content: str) -> dict[str, Any]:
+    return {
+        "id": index,
+        "content": content,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    }
+
+
+def _guard_special_tokens(definition: dict[str, Any]) -> dict[str, Any]:
+    """A copy in which special tokens are named so that no text can match them.
+
+    Every pre-tokenizer in use turns or splits spaces, so a piece with a space in it is never met.
+    """
+    names = {
+        token["content"]: f" \0{token['content']}"
+        for token in definition["added_tokens"]
+        if token["special"]
+    }
+    model = dict(definition["model"])
+    if isinstance(model["vocab"], dict):
+        model["vocab"] = {names.get(piece, piece): i for piece, i in model["vocab"].items()}
+        model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
+    else:
+        model["vocab"] = [[names.get(piece, piece), score] for piece, score in model["vocab"]]
+    added = [
+        {**token, "content": names.get(token["content"], token["content"])}
+        for token in definition["added_tokens"]
+    ]
+    return {**definition, "model": model, "added_tokens": added}
+
+
+def _valid(text: str) -> str:
+    """Lone surrogates, which are no characters, become U+FFFD."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    while start < end and text[start].isspace():
+        start += 1
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        return {}
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{file} is not a JSON object")
+    return content
+
+
+def _as_json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode("utf-8")

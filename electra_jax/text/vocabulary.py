@@ -1,0 +1,334 @@
+"""Training a vocabulary: WordPiece by `tokenizers`, unigram and bpe by SentencePiece."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import sys
+import tempfile
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tqdm import tqdm
+
+from electra_jax.errors import UserError
+from electra_jax.text import sentencepiece_model, wordpiece
+from electra_jax.text.corpus import LINE_LIMIT, Corpus, open_corpus
+from electra_jax.text.draws import uniform
+from electra_jax.text.tokenizer import Tokenizer, tokenizer_from_spiece, tokenizer_from_vocab
+from electra_jax.text.word_cache import word_splitter
+
+KINDS = ("wordpiece", "unigram", "bpe")
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""They get the ids 0 to 4."""
+
+SAMPLING_STREAM = 1
+_SENTENCEPIECE_THREADS = 16
+"""Fixed: sums of expected counts, and so the vocabulary, depend on how the work is divided."""
+
+_WORDPIECE_COVERAGE = 0.99995
+_SPIECE_COVERAGE = 0.9995
+_ASCII = "".join(c for c in map(chr, range(0x21, 0x7F)) if not c.isupper())
+_ROOM_FOR_ASCII = 2000
+
+_SCORE_STEP = 2.0**-8
+"""Unigram scores are rounded to multiples of this: sums are then exact in single and double
+precision, and equally good segmentations are resolved alike by sentencepiece and `tokenizers`."""
+
+
+def train_vocabulary(
+    inputs: Sequence[str],
+    kind: str,
+    size: int,
+    output: str | os.PathLike[str],
+    *,
+    lower_case: bool = True,
+    strip_accents: bool | None = None,
+    limit_bytes: int | None = None,
+    character_coverage: float | None = None,
+    byte_fallback: bool = False,
+    seed: int = 0,
+    progress: bool = True,
+) -> Tokenizer:
+    """Trains a vocabulary on text and writes the tokenizer folder.
+
+    Same inputs and arguments, same vocabulary, on any machine.
+
+    Args:
+      inputs: see `open_corpus`.
+      kind: "wordpiece", "unigram" or "bpe".
+      size: number of pieces, the five special tokens included.
+      output: tokenizer folder to write.
+      lower_case: ignore case.
+      strip_accents: ignore accents. None: as `lower_case` for WordPiece (the reference's rule),
+        False for unigram and bpe.
+      limit_bytes: train on about so many bytes, drawn by document with `seed` (None: everything).
+      character_coverage: share of the text's characters that get a piece of their own; the rarest
+        rest becomes [UNK] (or bytes). None: for WordPiece 0.99995 as long as letters fill no more
+        than half of the vocabulary; for unigram and bpe 0.9995 and all of ASCII.
+      byte_fallback: unigram and bpe spell unknown characters as bytes.
+      progress: show a progress bar on stderr.
+
+    Raises:
+      UserError: bad input text, an unknown kind, or a size that the text does not support.
+    """
+    if kind not in KINDS:
+        raise UserError(f"unknown kind of vocabulary '{kind}'; choose one of {', '.join(KINDS)}")
+    if size <= len(SPECIAL_TOKENS):
+        raise UserError(f"a vocabulary of {size} holds nothing but special tokens; raise --size")
+    if character_coverage is not None and not 0 < character_coverage <= 1:
+        raise UserError(f"character_coverage is {character_coverage}; it must be in (0, 1]")
+    if limit_bytes is not None and limit_bytes <= 0:
+        raise UserError(f"limit_bytes is {limit_bytes}; it must be positive")
+    folder = Path(output).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}") from None
+    lines = _sampled_lines(open_corpus(inputs), limit_bytes, seed, progress)
+    if kind == "wordpiece":
+        options = wordpiece.Options(lower_case, strip_accents)
+        tokenizer = _train_wordpiece(lines, size, options, character_coverage)
+    else:
+        with _normalization_rule(lower_case, bool(strip_accents)) as rule:
+            tokenizer = _train_spiece(lines, kind, size, rule, character_coverage, byte_fallback)
+    try:
+        tokenizer.save(folder)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}") from None
+    return tokenizer
+
+
+def _sampled_lines(
+    corpus: Corpus, limit_bytes: int | None, seed: int, progress: bool
+) -> Iterator[str]:
+    """Lines of every document, or of documents drawn so that about `limit_bytes` remain."""
+    share = 1.0
+    if limit_bytes is not None:
+        total = sum(len(d.data) for block in corpus.blocks() for d in block.documents)
+        share = min(1.0, limit_bytes / max(total, 1))
+    bar = tqdm(
+        desc="reading", total=corpus.total_bytes, unit="B", unit_scale=True, disable=not progress
+    )
+    found = False
+    with bar:
+        for block in corpus.blocks():
+            keep = uniform(seed, SAMPLING_STREAM, block.first_document, len(block.documents))
+            for document, draw in zip(block.documents, keep, strict=True):
+                if draw < share:
+                    for line in document.lines():
+                        found = True
+                        yield line
+            bar.update(block.position - bar.n)
+    if not found:
+        raise UserError(
+            "the input holds only whitespace"
+            if share == 1.0
+            else "limit_bytes leaves no document; raise it"
+        )
+
+
+def _train_wordpiece(
+    lines: Iterator[str], size: int, options: wordpiece.Options, coverage: float | None
+) -> Tokenizer:
+    base = wordpiece.tokenizer_definition(SPECIAL_TOKENS, options, "the vocabulary")
+    words = _count_words(lines, base)
+    first, inner = _alphabet(words, coverage, size - len(SPECIAL_TOKENS))
+    known = set(first) | {piece[2:] for piece in inner}
+    # The trainer numbers letters in the order of a randomly seeded hash map, and ties between
+    # merges follow the numbers; letters given as "special tokens" are numbered in our order.
+    trainer = tokenizers.trainers.WordPieceTrainer(
+        vocab_size=size,
+        min_frequency=2,
+        show_progress=False,
+        special_tokens=[*SPECIAL_TOKENS, *first, *inner],
+        continuing_subword_prefix="##",
+    )
+    model = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
+    model.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    spelled = (word for word in sorted(words) if known.issuperset(word))
+    model.train_from_iterator(_repeated(spelled, words), trainer)
+    vocab = sorted(model.get_vocab().items(), key=lambda item: item[1])
+    if len(vocab) < size:
+        raise _too_large(size, len(vocab))
+    return tokenizer_from_vocab([token for token, _ in vocab], options)
+
+
+def _count_words(lines: Iterator[str], definition: dict) -> Counter[str]:
+    """How often each word (as WordPiece will see it) occurs."""
+    split = word_splitter(definition)
+    normalizer = tokenizers.Tokenizer.from_str(json.dumps(definition)).normalizer
+    assert split is not None and normalizer is not None  # both are BERT's
+    parts: Counter[str] = Counter()
+    for line in lines:
+        parts.update(split(line))
+    splitter = tokenizers.pre_tokenizers.BertPreTokenizer()
+    words: Counter[str] = Counter()
+    for part, count in parts.items():
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(part)):
+            words[word] += count
+    return words
+
+
+def _repeated(words: Iterable[str], counts: Counter[str]) -> Iterator[str]:
+    """Each word as often as it occurs, several to a string (the trainer takes no counts)."""
+    for word in words:
+        whole, rest = divmod(counts[word], 512)
+        many = " ".join([word] * 512) if whole else ""
+        for _ in range(whole):
+            yield many
+        if rest:
+            yield " ".join([word] * rest)
+
+
+def _alphabet(
+    words: Counter[str], coverage: float | None, room: int
+) -> tuple[list[str], list[str]]:
+    """Letters that begin words and "##" letters that continue them, most frequent kept."""
+    letters: Counter[str] = Counter()
+    for word, count in words.items():
+        for letter in word:
+            letters[letter] += count
+    firsts = {word[0] for word in words}
+    inners = {letter for word in words for letter in word[1:]}
+    wanted = (_WORDPIECE_COVERAGE if coverage is None else coverage) * sum(letters.values())
+    covered = pieces = 0
+    kept: set[str] = set()
+    for letter, count in sorted(letters.items(), key=lambda item: (-item[1], item[0])):
+        needed = (letter in firsts) + (letter in inners)
+        if covered >= wanted or (coverage is None and pieces + needed > room // 2):
+            break
+        kept.add(letter)
+        covered += count
+        pieces += needed
+    if pieces > room:
+        raise _too_small(room + len(SPECIAL_TOKENS), pieces + len(SPECIAL_TOKENS))
+    return sorted(firsts & kept), sorted(f"##{letter}" for letter in inners & kept)
+
+
+def _train_spiece(
+    lines: Iterator[str],
+    kind: str,
+    size: int,
+    rule: dict[str, Any],
+    coverage: float | None,
+    byte_fallback: bool,
+) -> Tokenizer:
+    import sentencepiece
+
+    model = io.BytesIO()
+    # Bad input text is found while the trainer, in C++, pulls lines; it would hide what was raised.
+    raised: list[BaseException] = []
+    pad, unk, cls, sep, mask = SPECIAL_TOKENS
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_remembering_errors(lines, raised),
+            model_writer=model,
+            model_type=kind,
+            vocab_size=size,
+            character_coverage=_SPIECE_COVERAGE if coverage is None else coverage,
+            required_chars=_ASCII if coverage is None and size >= _ROOM_FOR_ASCII else "",
+            byte_fallback=byte_fallback,
+            max_sentence_length=LINE_LIMIT,
+            num_threads=_SENTENCEPIECE_THREADS,
+            minloglevel=2,
+            **rule,
+            pad_id=0,
+            unk_id=1,
+            bos_id=2,
+            eos_id=3,
+            pad_piece=pad,
+            unk_piece=unk,
+            bos_piece=cls,
+            eos_piece=sep,
+            control_symbols=[mask],
+        )
+    except Exception as error:
+        if raised:
+            raise raised[0] from None
+        raise _spiece_error(str(error), size) from error
+    if raised:
+        raise raised[0]
+    return tokenizer_from_spiece(sentencepiece_model.rounded_scores(model.getvalue(), _SCORE_STEP))
+
+
+def _remembering_errors(lines: Iterator[str], raised: list[BaseException]) -> Iterator[str]:
+    try:
+        yield from lines
+    except Exception as error:
+        raised.append(error)
+
+
+def _spiece_error(message: str, size: int) -> Exception:
+    most = re.search(r"Vocabulary size too high.*value <= (\d+)", message)
+    if most:
+        return _too_large(size, int(most.group(1)))
+    least = re.search(r"Vocabulary size is smaller than required_chars\. \d+ vs (\d+)", message)
+    if least:
+        return _too_small(size, int(least.group(1)))
+    return RuntimeError(f"sentencepiece: {message}")
+
+
+def _too_small(size: int, letters: int) -> UserError:
+    return UserError(
+        f"a vocabulary of {size} is too small for this text, whose letters alone need {letters}; "
+        "raise --size or lower the character coverage"
+    )
+
+
+def _too_large(size: int, supported: int) -> UserError:
+    return UserError(
+        f"a vocabulary of {size} is larger than this text supports: it yields {supported} pieces; "
+        f"use --size={supported} or less, or more text"
+    )
+
+
+@contextlib.contextmanager
+def _normalization_rule(lower_case: bool, strip_accents: bool) -> Iterator[dict[str, Any]]:
+    """SentencePiece's normalisation: NFKC, then case folding and removal of accents as asked."""
+    name = "nmt_nfkc_cf" if lower_case else "nmt_nfkc"
+    if not strip_accents:
+        yield {"normalization_rule_name": name}
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        rules = Path(folder) / "rules.tsv"
+        rules.write_text(_accent_free_rules(name), "utf-8")
+        yield {"normalization_rule_tsv": str(rules)}
+
+
+def _accent_free_rules(name: str) -> str:
+    """The named rules with combining marks removed: lines of `from code points TAB to …`."""
+    import sentencepiece
+
+    normalize = sentencepiece.SentencePieceNormalizer(
+        rule_name=name,
+        add_dummy_prefix=False,
+        remove_extra_whitespaces=False,
+        escape_whitespaces=False,
+    ).normalize
+    rules = []
+    for character in filter(_is_assigned, map(chr, range(1, sys.maxunicode + 1))):
+        decomposed = unicodedata.normalize("NFD", normalize(character))
+        bare = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
+        result = unicodedata.normalize("NFC", bare)
+        if result != character:
+            rules.append(f"{_code_points(character)}\t{_code_points(result)}")
+        spelled = unicodedata.normalize("NFD", character)
+        if "\uac00" <= character <= "\ud7a3":  # Hangul letters make syllables
+            rules.append(f"{_code_points(spelled)}\t{_code_points(result)}")
+    return "\n".join(rules) + "\n"
+
+
+def _is_assigned(character: str) -> bool:
+    return unicodedata.category(character) not in ("Cn", "Cs", "Co")
+
+
+def _code_points(text: str) -> str:
+    return " ".join(f"{ord(c):X}" for c in text)
