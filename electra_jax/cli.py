@@ -149,7 +149,7 @@ def _demo(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--workdir", default="demo", metavar="DIR")
     a = parser.parse_args(argv)
-    from electra_jax.demo import demo
+    from electra_jax.demo.run import demo
 
     config, _ = load_config(["--config=configs/pretrain.py:tiny"])
     demo(Path(a.workdir), config)
@@ -194,44 +194,46 @@ def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 
     mine = [x for x in argv if x.split("=")[0].split(".")[0] in ("--config", "-config")]
     rest = [x for x in argv if x not in mine]
-    chosen = [x for x in mine if x.startswith("--config=")]
     if "-h" in rest or "--help" in rest:
         return {}, rest
-    if len(chosen) != 1 or any("=" not in x for x in mine):
+    chosen = [x for x in mine if x.startswith("--config=")]
+    overrides = [x for x in mine if x not in chosen]
+    if len(chosen) != 1 or any("=" not in x for x in overrides):
         raise UserError(
             "give one --config=FILE[:ARG], such as --config=configs/pretrain.py:small, and "
             "overrides as --config.a.b=value"
         )
     file, _, argument = chosen[0].removeprefix("--config=").partition(":")
     path = _find_config(file)
-    values = flags.FlagValues()
-    holder = config_flags.DEFINE_config_file("config", None, "", flag_values=values)
-    overrides = [x for x in mine if x not in chosen]
-    chosen_file = f"--config={path}" + (f":{argument}" if argument else "")
+    flag = f"--config={path}" + (f":{argument}" if argument else "")
+
+    def parse(arguments: list[str]) -> Any:
+        values = flags.FlagValues()
+        full = ["electra-jax", flag, *arguments]
+        holder = config_flags.DEFINE_config_file(
+            "config", None, "", flag_values=values, sys_argv=full
+        )
+        values(full)
+        return holder.value
+
     try:
-        values(["electra-jax", chosen_file])
-        config = values["config"].value
+        plain = parse([])
     except UserError:
         raise
-    except Exception as error:
-        raise UserError(f"{path}: {_short(error)}") from error
-    for override in overrides:
-        key = override.removeprefix("--config.").split("=")[0]
-        _check_key(config, key)
-    values = flags.FlagValues()
-    holder = config_flags.DEFINE_config_file("config", None, "", flag_values=values)
+    except Exception as error:  # whatever a configuration file of the user's raises
+        raise UserError(f"--config={file}: {_short(error)}") from error
+    given = [x.removeprefix("--config.").split("=")[0] for x in overrides]
+    for key in given:
+        _check_key(plain, key)
     try:
-        values(["electra-jax", chosen_file, *overrides])
+        config = parse(overrides)
     except (flags.Error, TypeError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{' '.join(overrides)}: {_short(error)}") from error
-    config = holder.value
-    given = {x.removeprefix("--config.").split("=")[0] for x in overrides}
     for group, units in _DURATIONS:
         named = [u for u in units if f"{group}.{u}" in given]
         for unit in units:
-            if named and unit not in named and group in config and unit in config[group]:
-                with config[group].ignore_type():
-                    config[group][unit] = None
+            if named and unit not in named and unit in config.get(group, {}):
+                config[group][unit] = None
     return config.to_dict(), rest
 
 
@@ -283,6 +285,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0 if argv else 2
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow only feeds data here
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     try:
         if argv[0] not in VERBS:

@@ -24,7 +24,6 @@ from electra_jax.objectives.masked_lm import MaskedLMObjective
 from electra_jax.objectives.structure import SpecialIds
 from electra_jax.training.loop import Evaluation, LoopSettings, Run, fit
 from electra_jax.training.optimizer import build_optimizer
-from electra_jax.training.report import write_report
 from electra_jax.training.schedules import learning_rate_schedule
 from electra_jax.training.sharding import make_mesh
 from electra_jax.training.step import TrainState
@@ -255,6 +254,8 @@ class Pretraining:
                     log.warning("resuming with %s=%s (was %s)", key, new, old)
             state = fit(self.run)
             if jax.process_index() == 0:
+                from electra_jax.training.report import write_report
+
                 self.export(state)
                 write_report([self.workdir], self.workdir / "report.html")
         return state
