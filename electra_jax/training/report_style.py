@@ -85,12 +85,15 @@ path { fill: none; vector-effect: non-scaling-stroke; stroke-linejoin: round; }
 .c6 { stroke: var(--c6); color: var(--c6); } .c7 { stroke: var(--c7); color: var(--c7); }
 .cursor { position: absolute; top: 0; bottom: 0; width: 1px; background: var(--soft); opacity: .7;
   pointer-events: none; }
-.tip { position: absolute; top: 6px; z-index: 2; pointer-events: none; background: var(--card);
-  border: 1px solid var(--line); border-radius: 6px; padding: 5px 8px; font-size: 12px;
-    line-height: 1.4;
-  white-space: nowrap; box-shadow: 0 3px 12px rgb(0 0 0 / 14%);
-    font-variant-numeric: tabular-nums; }
-.tip span { color: var(--ink); }
+.tip { position: absolute; top: calc(100% + 24px); z-index: 2; pointer-events: none;
+  background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: 5px 8px;
+  max-width: 100%; font-size: 12px; line-height: 1.4; font-variant-numeric: tabular-nums;
+  box-shadow: 0 3px 12px rgb(0 0 0 / 14%); }
+.tip div { display: flex; align-items: center; }
+.tip .swatch { flex: none; }
+.tip span { color: var(--ink); white-space: nowrap; }
+.tip .name { overflow: hidden; text-overflow: ellipsis; margin-right: 8px; }
+.tip .figure { margin-left: auto; }
 .scroll { overflow-x: auto; }
 .card.scroll { width: fit-content; min-width: min(100%, 480px); max-width: 100%; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem;
@@ -112,7 +115,7 @@ details { margin-top: 10px; overflow: hidden; }
 summary { padding: 10px 14px; cursor: pointer; font-weight: 600; overflow-wrap: anywhere; }
 details h3 { font-size: .95rem; margin: 6px 14px 8px; }
 details .card { margin: 0 14px 14px; width: auto; }
-details .card.scroll { width: fit-content; max-width: calc(100% - 28px); }
+details .card.scroll { width: fit-content; min-width: 0; max-width: calc(100% - 28px); }
 .block { padding: 14px; overflow-x: auto; }
 .block > :first-child { margin-top: 0; } .block > :last-child { margin-bottom: 0; }
 .block pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
@@ -134,6 +137,7 @@ details .card.scroll { width: fit-content; max-width: calc(100% - 28px); }
   .tiles { grid-template-columns: repeat(2, 1fr); }
   .tile b { font-size: 1.18rem; }
   th, td { padding: 6px 9px; }
+  .runs td.key:not(.code) { white-space: normal; overflow-wrap: anywhere; min-width: 7.5em; max-width: 38vw; }
 }
 @media print { body { background: none; } .chart, .card { break-inside: avoid; } }
 """
@@ -169,17 +173,18 @@ for (const figure of document.querySelectorAll('.chart')) {
       const line = document.createElement('div');
       const swatch = Object.assign(document.createElement('i'), {className: 'swatch'});
       line.className = 'c' + curve.color % 8;
-      const text = document.createElement('span');
-      text.textContent = `${curve.label} ${Number(found[i][1].toPrecision(4))}`;
-      line.append(swatch, text);
+      const part = (name, text) => Object.assign(document.createElement('span'),
+        {className: name, textContent: text});
+      line.append(swatch, part('name', curve.label),
+        part('figure', Number(found[i][1].toPrecision(4))));
       tip.append(line);
     });
     const place = (step - data.x[0]) / (data.x[1] - data.x[0]) * box.width;
     cursor.style.left = place + 'px';
+    tip.style.left = '0';  // so that it is measured unsqueezed
     cursor.hidden = tip.hidden = false;
-    const left = place + 12 + tip.offsetWidth > box.width ? place - 12 - tip.offsetWidth
-      : place + 12;
-    tip.style.left = Math.max(-40, left) + 'px';
+    const left = Math.min(place - tip.offsetWidth / 2, box.width - tip.offsetWidth);
+    tip.style.left = Math.max(0, left) + 'px';
   };
   area.addEventListener('pointermove', move);
   area.addEventListener('pointerdown', move);
