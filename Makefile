@@ -1,4 +1,5 @@
-# make demo | test | slow | mutants | faults | clean. Each does its own set-up in $(VENV).
+# make demo | test | lint | slow | mutants | faults | install | clean. Each does its own set-up in
+# $(VENV).
 VENV   ?= .venv
 EXTRAS ?= test
 BIN    := $(VENV)/bin
@@ -10,11 +11,13 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP   = $(VENV)/.installed-$(subst $(comma),+,$(1))
 comma  := ,
 
-.PHONY: demo test lint slow mutants faults clean
+.PHONY: demo install test lint slow mutants faults clean
 .DELETE_ON_ERROR:
 
 demo: $(call STAMP,base)
 	$(BIN)/electra-jax demo
+
+install: $(call STAMP,$(EXTRAS))
 
 test: lint
 	$(BIN)/python -m pytest
