@@ -1,10 +1,11 @@
 """Pretraining configurations: `--config=configs/pretrain.py:SIZE`.
 
-    electra-jax pretrain --config=configs/pretrain.py:small --workdir=runs/small --config.data.path=rows/
+    electra-jax pretrain --config=configs/pretrain.py:small --workdir=runs/small
+    --config.data.path=rows/
 
 | size | what it is | steps × batch × length | hardware it was published on |
 |---|---|---|---|
-| tiny | 4 modern layers × 128: minutes on a laptop; what `electra-jax demo` trains | 3 k × 64 × 64 | 2 CPU cores |
+| tiny | modern layers, minutes on a laptop: `electra-jax demo` | 3 k × 64 × 64 | 2 CPU cores |
 | small | ELECTRA-Small, 14 M | 1 M × 128 × 128 | one V100, 4 days: GLUE dev 79.9 |
 | small_pp | the released ELECTRA-Small++ | 4 M × 128 × 512 | |
 | base | ELECTRA-Base, 110 M | 766 k × 256 × 512 | 16 TPUv3 chips, 4 days: GLUE dev 85.1 |
@@ -12,8 +13,9 @@
 | large | ELECTRA-400K, 335 M | 400 k × 2048 × 512 | GLUE dev 89.0 |
 | large_1_75m | the released ELECTRA-Large | 1.75 M × 2048 × 512 | GLUE dev 89.5 |
 
-The length is the rows' (`electra-jax prepare --seq_len`). Numbers are the paper's Table 6 and the reference's
-`configure_pretraining.py`; every field can be overridden: `--config.optimizer.learning_rate=1e-4`.
+The length is the rows' (`electra-jax prepare --seq_len`). Numbers are the paper's Table 6 and the
+reference's `configure_pretraining.py`; every field can be overridden:
+`--config.optimizer.learning_rate=1e-4`.
 """
 
 import dataclasses

@@ -1,7 +1,8 @@
-"""The command line: `electra-jax VERB …`. Thin: parses, calls one function of a room, turns errors into exit codes.
+"""The command line: `electra-jax VERB …`. Thin: parses, calls one function of a room, turns errors
+into exit codes.
 
-Exit codes: 0 done; 2 the input or the configuration is wrong (one message, no traceback); 1 anything else; 143 stopped by
-SIGTERM after saving.
+Exit codes: 0 done; 2 the input or the configuration is wrong (one message, no traceback); 1
+anything else; 143 stopped by SIGTERM after saving.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any
 
 from electra_jax.errors import UserError
 
-# Groups of fields of which one says a duration: giving one on the command line clears the others' defaults.
+# Groups of fields of which one says a duration: giving one on the command line clears the others'
+# defaults.
 _DURATIONS = (
     ("train", ("steps", "epochs", "tokens")),
     ("optimizer", ("warmup_steps", "warmup_epochs", "warmup_tokens", "warmup_fraction")),
@@ -31,7 +33,8 @@ def _inputs(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="GLOB",
-        help="text: .txt (documents separated by blank lines) or .jsonl (field `text`), also .gz; or tfds:NAME[/CONFIG][:SPLIT]",
+        help="text: .txt (documents separated by blank lines) or .jsonl (field `text`), also .gz; "
+        "or tfds:NAME[/CONFIG][:SPLIT]",
     )
 
 
@@ -39,7 +42,8 @@ def _vocab(argv: Sequence[str]) -> int:
     parser = _parser(
         "vocab",
         "Trains a tokenizer; casing, accents and normalisation are stored with it.",
-        "electra-jax vocab --input 'corpus/*.txt' --type=wordpiece --size=30522 --output=tokenizer/",
+        "electra-jax vocab --input 'corpus/*.txt' --type=wordpiece --size=30522 "
+        "--output=tokenizer/",
     )
     _inputs(parser)
     parser.add_argument("--type", choices=("wordpiece", "unigram", "bpe"), default="wordpiece")
@@ -73,7 +77,8 @@ def _prepare(argv: Sequence[str]) -> int:
     parser = _parser(
         "prepare",
         "Text → fixed-length rows of token ids. Interrupted: run it again.",
-        "electra-jax prepare --input 'corpus/*.txt' --tokenizer=tokenizer/ --output=rows/ --seq_len=128",
+        "electra-jax prepare --input 'corpus/*.txt' --tokenizer=tokenizer/ --output=rows/ "
+        "--seq_len=128",
     )
     _inputs(parser)
     parser.add_argument("--tokenizer", required=True, metavar="DIR", help="folder or vocab.txt")
@@ -110,7 +115,8 @@ def _pretrain(argv: Sequence[str]) -> int:
     parser = _parser(
         "pretrain",
         "Joint training of generator and discriminator; the same command again resumes.",
-        "electra-jax pretrain --config=configs/pretrain.py:small --workdir=runs/small --config.data.path=rows/",
+        "electra-jax pretrain --config=configs/pretrain.py:small --workdir=runs/small "
+        "--config.data.path=rows/",
         usage="%(prog)s --config=FILE[:ARG] --workdir=DIR [--config.a.b=value …]",
     )
     parser.add_argument("--workdir", required=True, metavar="DIR")
@@ -128,7 +134,8 @@ def _pretrain(argv: Sequence[str]) -> int:
 def _report(argv: Sequence[str]) -> int:
     parser = _parser(
         "report",
-        "One self-contained HTML page: curves, final figures, configuration; several runs are compared.",
+        "One self-contained HTML page: curves, final figures, configuration; several runs are "
+        "compared.",
         "electra-jax report runs/a runs/b --output=compare.html",
     )
     parser.add_argument("workdirs", nargs="+", metavar="WORKDIR")
@@ -144,7 +151,8 @@ def _report(argv: Sequence[str]) -> int:
 def _demo(argv: Sequence[str]) -> int:
     parser = _parser(
         "demo",
-        "The whole flow on text that is on every machine: the docstrings of the installed Python packages.",
+        "The whole flow on text that is on every machine: the docstrings of the installed Python "
+        "packages.",
         "electra-jax demo --workdir=demo",
     )
     parser.add_argument("--workdir", default="demo", metavar="DIR")
@@ -184,10 +192,12 @@ def _parser(verb: str, what: str, example: str, usage: str | None = None) -> _Pa
 
 
 def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """(resolved configuration, arguments left over) from `--config=FILE[:ARG]` and `--config.a.b=value`.
+    """(resolved configuration, arguments left over) from `--config=FILE[:ARG]` and
+    `--config.a.b=value`.
 
-    FILE is looked up in the current folder first, then among the configurations that ship with the package. An unknown
-    key, a value of a wrong type or an unreadable file is a `UserError` that names the nearest valid key.
+    FILE is looked up in the current folder first, then among the configurations that ship with the
+    package. An unknown key, a value of a wrong type or an unreadable file is a `UserError` that
+    names the nearest valid key.
     """
     from absl import flags
     from ml_collections import config_flags
@@ -251,7 +261,8 @@ def _find_config(file: str) -> str:
 
 def _check_key(config: Any, key: str) -> None:
     """Every part of a dotted key exists, or the error names the nearest that does."""
-    node, seen = config, []
+    node: Any = config
+    seen: list[str] = []
     for part in key.split("."):
         keys = list(node.keys()) if hasattr(node, "keys") else []
         if part not in keys:
@@ -275,7 +286,8 @@ def _overview() -> str:
     verbs = "\n".join(f"  {name:10} {what}" for name, (_, what) in VERBS.items())
     return (
         "electra-jax VERB …: ELECTRA in JAX, from raw text to predictions.\n\n"
-        f"{verbs}\n\n`electra-jax VERB --help` explains a verb with an example; start with `electra-jax demo`."
+        f"{verbs}\n\n`electra-jax VERB --help` explains a verb with an example; start with "
+        "`electra-jax demo`."
     )
 
 

@@ -1,7 +1,9 @@
-"""The shape of a network, of a generator-discriminator pair, the named sizes, and durations in any unit.
+"""The shape of a network, of a generator-discriminator pair, the named sizes, and durations in any
+unit.
 
-Everything else takes these values whole. Field names are Hugging Face's; the numbers of the published sizes are
-the paper's Table 6 and the released checkpoints' (small_pp, base_pp, large_1_75m).
+Everything else takes these values whole. Field names are Hugging Face's; the numbers of the
+published sizes are the paper's Table 6 and the released checkpoints' (small_pp, base_pp,
+large_1_75m).
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ DTYPES = ("float32", "bfloat16")
 class ElectraConfig:
     """The shape of one network, and how it is computed.
 
-    `block="bert"` is the reference's (post-LayerNorm, learned positions, token types); `block="modern"` is
-    ModernBERT's with every layer global (pre-norm, rotary positions, GeGLU, no biases), where `embedding_size`
-    equals `hidden_size` and there are no token types.
+    `block="bert"` is the reference's (post-LayerNorm, learned positions, token types);
+    `block="modern"` is ModernBERT's with every layer global (pre-norm, rotary positions, GeGLU, no
+    biases), where `embedding_size` equals `hidden_size` and there are no token types.
     """
 
     vocab_size: int = 30522
@@ -68,7 +70,8 @@ class ElectraConfig:
                 )
         if self.masked_lm_act not in (None, *ACTIVATIONS):
             raise UserError(
-                f"model.masked_lm_act={self.masked_lm_act!r}: choose one of {', '.join(ACTIVATIONS)}"
+                f"model.masked_lm_act={self.masked_lm_act!r}: choose one of "
+                f"{', '.join(ACTIVATIONS)}"
             )
         for field in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
             if getattr(self, field) < 1:
@@ -86,7 +89,8 @@ class ElectraConfig:
                 )
             if self.head_size % 2:
                 raise UserError(
-                    f"model.num_attention_heads={self.num_attention_heads}: rotary positions need an "
+                    f"model.num_attention_heads={self.num_attention_heads}: rotary positions need "
+                    "an "
                     f"even head size, hidden_size / num_attention_heads is {self.head_size}"
                 )
         if self.attention == "cudnn" and self.attention_probs_dropout_prob > 0:
@@ -109,10 +113,10 @@ class ElectraConfig:
 class PairConfig:
     """A discriminator with its generator.
 
-    `generator=None` is the uniform generator (corruptions drawn evenly from the vocabulary). `sharing` says what
-    the two networks have in common: "embeddings" (word, position and type tables and their LayerNorm; the
-    reference's default), "none" (`untied_generator_embeddings`) or "all" (one transformer in both roles,
-    the reference's `untied_generator=False`).
+    `generator=None` is the uniform generator (corruptions drawn evenly from the vocabulary).
+    `sharing` says what the two networks have in common: "embeddings" (word, position and type
+    tables and their LayerNorm; the reference's default), "none" (`untied_generator_embeddings`) or
+    "all" (one transformer in both roles, the reference's `untied_generator=False`).
     """
 
     discriminator: ElectraConfig
@@ -127,7 +131,8 @@ class PairConfig:
             return
         if g.vocab_size != d.vocab_size:
             raise UserError(
-                f"generator vocabulary {g.vocab_size} differs from the discriminator's {d.vocab_size}"
+                f"generator vocabulary {g.vocab_size} differs from the discriminator's "
+                f"{d.vocab_size}"
             )
         if self.sharing == "embeddings" and g.embedding_size != d.embedding_size:
             raise UserError(
@@ -148,10 +153,11 @@ def generator_of(
     num_attention_heads: int | None = None,
     sharing: str = "embeddings",
 ) -> ElectraConfig:
-    """The generator's shape from fractions of the discriminator's (reference: `get_generator_config`).
+    """The generator's shape from fractions of the discriminator's (reference:
+    `get_generator_config`).
 
-    Width and depth are rounded half to even; feed-forward width is 4 × hidden, heads max(1, hidden // 64) unless
-    given. Without shared embeddings the embeddings take the generator's own width.
+    Width and depth are rounded half to even; feed-forward width is 4 × hidden, heads max(1, hidden
+    // 64) unless given. Without shared embeddings the embeddings take the generator's own width.
     """
     if sharing == "all":
         return discriminator
@@ -198,8 +204,8 @@ def _tiny() -> PairConfig:
 def named_size(name: str) -> PairConfig:
     """The pair of a named size: tiny small base large small_pp base_pp large_1_75m.
 
-    small: generator 1/4 of the width; base 1/3; large 1/4 (paper, Table 6). The `_pp` sizes are the released
-    checkpoints' shapes: small_pp's generator is as wide as its discriminator.
+    small: generator 1/4 of the width; base 1/3; large 1/4 (paper, Table 6). The `_pp` sizes are
+    the released checkpoints' shapes: small_pp's generator is as wide as its discriminator.
     """
     small, base, large = _bert(256, 12, 128), _bert(768, 12, 768), _bert(1024, 24, 1024)
     table = {
@@ -228,19 +234,23 @@ def duration(
     examples: int | None = None,
     total_steps: int | None = None,
 ) -> int | None:
-    """A duration in steps from at most one of `NAME_steps | NAME_epochs | NAME_tokens | NAME_fraction`.
+    """A duration in steps from at most one of `NAME_steps | NAME_epochs | NAME_tokens |
+    NAME_fraction`.
 
-    With `name=""` the fields are `steps | epochs | tokens`. A fraction is of `total_steps`. Returns None where no
-    field is set; more than one set is a `UserError` that names them.
+    With `name=""` the fields are `steps | epochs | tokens`. A fraction is of `total_steps`.
+    Returns None where no field is set; more than one set is a `UserError` that names them.
     """
     prefix = f"{name}_" if name else ""
     units = ["steps", "epochs", "tokens"] + (["fraction"] if name else [])
-    given = {u: settings.get(prefix + u) for u in units if settings.get(prefix + u) is not None}
+    given: dict[str, Any] = {
+        u: settings[prefix + u] for u in units if settings.get(prefix + u) is not None
+    }
     if not given:
         return None
     if len(given) > 1:
         raise UserError(
-            f"{' and '.join(prefix + u for u in given)} are both set: keep one of them (set the other to None)"
+            f"{' and '.join(prefix + u for u in given)} are both set: keep one of them (set the "
+            "other to None)"
         )
     unit, value = next(iter(given.items()))
     if value < 0:

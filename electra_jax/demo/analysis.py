@@ -1,4 +1,5 @@
-"""What the demo shows of a pretrained pair: held-out corruptions, the token-only classifier, a sentence."""
+"""What the demo shows of a pretrained pair: held-out corruptions, the token-only classifier, a
+sentence."""
 
 from __future__ import annotations
 
@@ -62,8 +63,8 @@ def corruptions(
 def token_only_skill(seen: Corruptions, vocab_size: int) -> float:
     """RTD skill of the best classifier that sees a token's id alone.
 
-    Fitted to the very corruptions that it is judged on, so it is an upper bound: its loss is the entropy of
-    "replaced?" given the id.
+    Fitted to the very corruptions that it is judged on, so it is an upper bound: its loss is the
+    entropy of "replaced?" given the id.
     """
     ids = seen.corrupted[seen.valid]
     fake = seen.replaced[seen.valid].astype(float)
@@ -76,8 +77,9 @@ def token_only_skill(seen: Corruptions, vocab_size: int) -> float:
 
 
 def showcase(seen: Corruptions) -> int:
-    """The number of a row worth showing: of the rows with 4 to 8 replacements, the one whose replaced and
-    kept tokens are told apart as well as in the median row, so that it flatters nobody."""
+    """The number of a row worth showing: of the rows with 4 to 8 replacements, the one whose
+    replaced and kept tokens are told apart as well as in the median row, so that it flatters
+    nobody."""
     margins = {}
     for number in range(len(seen.original)):
         valid, fake = seen.valid[number], seen.replaced[number]
@@ -103,8 +105,8 @@ def _columns(
 def sentence_text(
     seen: Corruptions, number: int, tokens: Callable[[list[int]], list[str]], width: int = 96
 ) -> str:
-    """The row as the generator corrupted it, the probability (in percent) under each token, and under
-    a replaced token the original in brackets."""
+    """The row as the generator corrupted it, the probability (in percent) under each token, and
+    under a replaced token the original in brackets."""
     lines: list[list[str]] = [["", "", ""]]
     for original, token, fake, p in _columns(seen, number, tokens):
         cells = [token, f"{100 * p:.0f}", f"[{original}]" if fake else ""]
@@ -116,11 +118,9 @@ def sentence_text(
     return "\n\n".join(blocks)
 
 
-def sentence_html(
-    seen: Corruptions, number: int, tokens: Callable[[list[int]], list[str]]
-) -> str:
-    """The same as HTML: the deeper the shade the likelier the discriminator thinks it replaced; replaced ones
-    are underlined, with the original above."""
+def sentence_html(seen: Corruptions, number: int, tokens: Callable[[list[int]], list[str]]) -> str:
+    """The same as HTML: the deeper the shade the likelier the discriminator thinks it replaced;
+    replaced ones are underlined, with the original above."""
     cells = []
     for original, token, fake, p in _columns(seen, number, tokens):
         shade = f"background:rgba(214,69,65,{min(1.0, p):.2f})"

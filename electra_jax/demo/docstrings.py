@@ -1,7 +1,8 @@
 """Real technical English without a download: the docstrings of the installed Python packages.
 
-Source files are parsed with `ast`, nothing is imported. A document is a module. Files are taken in the order of a hash of
-their names, so that any budget takes a fair sample, and the same one every time.
+Source files are parsed with `ast`, nothing is imported. A document is a module. Files are taken in
+the order of a hash of their names, so that any budget takes a fair sample, and the same one every
+time.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ SHORTEST = 200  # characters of a document worth keeping
 
 
 def source_files() -> list[tuple[str, str]]:
-    """(module-like name, path) of every installed .py file, in an order that is the same on every run."""
+    """(module-like name, path) of every installed .py file, in an order that is the same on every
+    run."""
     roots = sorted({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
     found: dict[str, str] = {}
     for root in roots:
@@ -39,7 +41,8 @@ def source_files() -> list[tuple[str, str]]:
 
 
 def docstrings(path: str) -> list[str]:
-    """The docstrings of a source file: module, classes and functions in order; [] where it does not parse."""
+    """The docstrings of a source file: module, classes and functions in order; [] where it does
+    not parse."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -60,7 +63,8 @@ def _read(item: tuple[str, str]) -> tuple[str, list[str]]:
 
 
 def documents(workers: int) -> Iterator[tuple[str, str]]:
-    """(name, text) of modules; a docstring that was seen before is left out (packages copy each other's)."""
+    """(name, text) of modules; a docstring that was seen before is left out (packages copy each
+    other's)."""
     seen: set[bytes] = set()
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers) as pool:
@@ -77,7 +81,8 @@ def documents(workers: int) -> Iterator[tuple[str, str]]:
 
 
 def write_corpus(path: Path, characters: int, workers: int | None = None) -> dict[str, int]:
-    """Writes about `characters` characters of documents to a .jsonl file; returns {documents, characters}."""
+    """Writes about `characters` characters of documents to a .jsonl file; returns {documents,
+    characters}."""
     workers = workers or max(
         1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -91,7 +96,8 @@ def write_corpus(path: Path, characters: int, workers: int | None = None) -> dic
                 break
     if total < min(characters, 1_000_000):
         raise UserError(
-            f"only {total:,} characters of docstrings are installed here: `electra-jax pretrain` on text of your own"
+            f"only {total:,} characters of docstrings are installed here: `electra-jax pretrain` "
+            "on text of your own"
         )
     os.replace(temporary, path)
     return {"documents": count, "characters": total}

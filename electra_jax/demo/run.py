@@ -1,4 +1,5 @@
-"""The demo: text → vocabulary → rows → pretraining → evaluation → report, on the text of this machine."""
+"""The demo: text → vocabulary → rows → pretraining → evaluation → report, on the text of this
+machine."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ VOCABULARY = 1024
 SEQ_LEN = 64
 
 
-def demo(workdir: Path, config: Mapping[str, Any], characters: int = CHARACTERS) -> dict[str, float]:
+def demo(
+    workdir: Path, config: Mapping[str, Any], characters: int = CHARACTERS
+) -> dict[str, float]:
     """Runs the whole flow in `workdir` and prints what it does; returns the final held-out figures.
 
     Every stage that is finished is skipped, so the same command goes on where it was interrupted.
@@ -94,7 +97,10 @@ def _pretrain(config: Mapping[str, Any], workdir: Path, tokenizer: Any) -> dict[
         "token_only_skill": token_only,
     }
     table = [
-        ["discriminator skill (0 = says 'real' always, 1 = perfect)", f"{last['eval_rtd_skill']:.3f}"],
+        [
+            "discriminator skill (0 = says 'real' always, 1 = perfect)",
+            f"{last['eval_rtd_skill']:.3f}",
+        ],
         ["skill of the best classifier that sees only a token's id", f"{token_only:.3f}"],
         ["discriminator AUC", f"{last['eval_discriminator_auc']:.3f}"],
         ["generator loss, nats per masked token", f"{last['eval_generator_loss']:.3f}"],
@@ -105,7 +111,8 @@ def _pretrain(config: Mapping[str, Any], workdir: Path, tokenizer: Any) -> dict[
         print(f"  {name:60} {value}")
     number = showcase(seen)
     print(
-        "\na held-out row as the generator corrupted it; under each token the probability (%) that it was\n"
+        "\na held-out row as the generator corrupted it; under each token the probability (%) "
+        "that it was\n"
         "replaced, according to the discriminator; in brackets what stood there before:\n"
     )
     print(sentence_text(seen, number, tokenizer.ids_to_tokens))

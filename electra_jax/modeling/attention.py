@@ -1,4 +1,5 @@
-"""Multi-head attention. Letters: b batch, q query position, k key position, n heads, d head width, h hidden width."""
+"""Multi-head attention. Letters: b batch, q query position, k key position, n heads, d head width,
+h hidden width."""
 
 from __future__ import annotations
 
@@ -20,16 +21,19 @@ def attend(
     noise: Noise | None,
     site: int,
 ) -> jax.Array:
-    """softmax(query · keyᵀ / √d) · value over heads: [batch, n, length, d] each, result [batch, length, n · d].
+    """softmax(query · keyᵀ / √d) · value over heads: [batch, n, length, d] each, result [batch,
+    length, n · d].
 
-    `mask` is bool, broadcastable to [batch, 1, query, key]; True may be attended to. Softmax in float32.
+    `mask` is bool, broadcastable to [batch, 1, query, key]; True may be attended to. Softmax in
+    float32.
     """
     batch, heads, length, depth = query.shape
     if config.attention == "cudnn":
-        bqnd = [jnp.swapaxes(x, 1, 2) for x in (query, key, value)]
-        mixed = jax.nn.dot_product_attention(*bqnd, mask=mask, implementation="cudnn")
+        query, key, value = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
+        mixed = jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="cudnn")
         return mixed.reshape(batch, length, heads * depth)
-    # The layout bnqd keeps both products as plain batched matrix products, without a transpose inside.
+    # The layout bnqd keeps both products as plain batched matrix products, without a transpose
+    # inside.
     scores = jnp.einsum("bnqd,bnkd->bnqk", query * depth**-0.5, key)
     scores = jnp.where(mask, scores.astype(jnp.float32), -1e9)
     weights = jax.nn.softmax(scores, axis=-1)
@@ -45,7 +49,8 @@ def _split_heads(x: jax.Array, heads: int) -> jax.Array:
 
 
 class SelfAttention(nn.Module):
-    """The reference's self-attention: three projections with biases; its output projection belongs to the block."""
+    """The reference's self-attention: three projections with biases; its output projection belongs
+    to the block."""
 
     config: ElectraConfig
 
@@ -60,7 +65,8 @@ class SelfAttention(nn.Module):
 
 
 def rotary(x: jax.Array, positions: jax.Array, theta: float) -> jax.Array:
-    """Rotates pairs (i, i + d/2) of `x` [batch, n, length, d] by position · theta^(−2i/d); float32 inside."""
+    """Rotates pairs (i, i + d/2) of `x` [batch, n, length, d] by position · theta^(−2i/d); float32
+    inside."""
     half = x.shape[-1] // 2
     frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
     angle = positions[:, None, :, None].astype(jnp.float32) * frequency[None, None, None, :]
@@ -70,7 +76,8 @@ def rotary(x: jax.Array, positions: jax.Array, theta: float) -> jax.Array:
 
 
 class RotaryAttention(nn.Module):
-    """ModernBERT's global attention: one fused projection `Wqkv`, rotary positions, output projection `Wo`."""
+    """ModernBERT's global attention: one fused projection `Wqkv`, rotary positions, output
+    projection `Wo`."""
 
     config: ElectraConfig
 

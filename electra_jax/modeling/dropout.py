@@ -1,7 +1,8 @@
 """Dropout whose mask is a pure function of (seed, site, row, position, …, unit).
 
-A counter hash, fused by XLA into the loop that uses it, costs a tenth of drawing threefry bits and depends on no
-array's shape: padding, sharding or splitting a batch changes no draw. The mask is recomputed in the backward pass.
+A counter hash, fused by XLA into the loop that uses it, costs a tenth of drawing threefry bits and
+depends on no array's shape: padding, sharding or splitting a batch changes no draw. The mask is
+recomputed in the backward pass.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def _mix(x: jax.Array) -> jax.Array:
 
 @struct.dataclass
 class Noise:
-    """What dropout draws from: `seed` uint32 [] (run, step and stream folded), `rows` int32 [batch] global rows."""
+    """What dropout draws from: `seed` uint32 [] (run, step and stream folded), `rows` int32
+    [batch] global rows."""
 
     seed: jax.Array
     rows: jax.Array
@@ -44,7 +46,8 @@ def noise_from_key(key: jax.Array, rows: jax.Array) -> Noise:
 
 
 def _bits(seed: jax.Array, rows: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Hash bits uint32 of `shape` = [batch, …]; every axis is mixed in turn, the last in the fused loop."""
+    """Hash bits uint32 of `shape` = [batch, …]; every axis is mixed in turn, the last in the fused
+    loop."""
     bits = _mix(seed ^ _mix(rows.astype(jnp.uint32) + jnp.uint32(_GOLDEN)))
     for size in shape[1:]:
         counter = jnp.arange(size, dtype=jnp.uint32) * jnp.uint32(_GOLDEN)
@@ -72,7 +75,8 @@ _dropout.defvjp(_forward, _backward)
 
 
 def dropout(x: jax.Array, rate: float, noise: Noise | None, site: int) -> jax.Array:
-    """Inverted dropout of `x` [batch, …] at `rate`; the identity where `noise` is None or the rate 0."""
+    """Inverted dropout of `x` [batch, …] at `rate`; the identity where `noise` is None or the rate
+    0."""
     if noise is None or rate == 0.0:
         return x
     at = noise.fold(site)

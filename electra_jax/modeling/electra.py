@@ -108,7 +108,8 @@ class Backbone(nn.Module):
 
 
 class GeneratorHead(nn.Module):
-    """Masked-LM head: dense H→E → activation → LayerNorm → word tableᵀ + bias: [..., H] → float32 [..., V]."""
+    """Masked-LM head: dense H→E → activation → LayerNorm → word tableᵀ + bias: [..., H] → float32
+    [..., V]."""
 
     config: ElectraConfig
 
@@ -131,7 +132,8 @@ class GeneratorHead(nn.Module):
 
 
 class DiscriminatorHead(nn.Module):
-    """Replaced-token head: dense H→H → activation (→ LayerNorm) → dense H→1: [..., H] → float32 [...]."""
+    """Replaced-token head: dense H→H → activation (→ LayerNorm) → dense H→1: [..., H] → float32
+    [...]."""
 
     config: ElectraConfig
 
@@ -176,7 +178,8 @@ class Electra(nn.Module):
     def generator_logits(
         self, inputs: Inputs, positions: jax.Array, noise: Noise | None = None
     ) -> jax.Array:
-        """Masked-LM logits float32 [B, N, V] at `positions` int32 [B, N]; zeros for the uniform generator."""
+        """Masked-LM logits float32 [B, N, V] at `positions` int32 [B, N]; zeros for the uniform
+        generator."""
         p = self.config
         if p.generator is None:
             return jnp.zeros((*positions.shape, p.discriminator.vocab_size), jnp.float32)
@@ -189,12 +192,14 @@ class Electra(nn.Module):
         return self.discriminator_predictions(self.electra(inputs, noise))
 
     def __call__(self, inputs: Inputs, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Both networks on the same inputs (used to initialise): generator and discriminator logits."""
+        """Both networks on the same inputs (used to initialise): generator and discriminator
+        logits."""
         return self.generator_logits(inputs, positions), self.discriminator_logits(inputs)
 
 
 class MaskedLM(nn.Module):
-    """A single network with a masked-LM head: the reference's MLM baseline, and the generator as a model of its own."""
+    """A single network with a masked-LM head: the reference's MLM baseline, and the generator as a
+    model of its own."""
 
     config: ElectraConfig
 

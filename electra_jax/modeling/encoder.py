@@ -1,7 +1,8 @@
-"""The two block styles and the stack of layers, scanned or unrolled over parameters stacked `[layers, …]`.
+"""The two block styles and the stack of layers, scanned or unrolled over parameters stacked
+`[layers, …]`.
 
-A block maps (hidden [batch, length, width], mask, positions, noise, per-layer inputs) to hidden. The mask is explicit, so that a
-caller decides who sees whom (padding, packed documents).
+A block maps (hidden [batch, length, width], mask, positions, noise, per-layer inputs) to hidden.
+The mask is explicit, so that a caller decides who sees whom (padding, packed documents).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ ATTENTION_SITE, ATTENTION_OUTPUT_SITE, FEED_FORWARD_SITE = 1, 2, 3
 
 
 class _Residual(nn.Module):
-    """dense → dropout → LayerNorm(x + ·), the reference's output of attention and of the feed-forward."""
+    """dense → dropout → LayerNorm(x + ·), the reference's output of attention and of the
+    feed-forward."""
 
     config: ElectraConfig
 
@@ -98,7 +100,8 @@ class _GatedMlp(nn.Module):
 
 
 class ModernBlock(nn.Module):
-    """ModernBERT's layer with global attention; the first layer's attention norm is the identity."""
+    """ModernBERT's layer with global attention; the first layer's attention norm is the
+    identity."""
 
     config: ElectraConfig
 
@@ -146,7 +149,8 @@ _REMAT_POLICIES: dict[str, Any] = {
 
 
 class Encoder(nn.Module):
-    """The stack of layers: hidden [batch, length, width] → the same shape (and every layer's, when asked for)."""
+    """The stack of layers: hidden [batch, length, width] → the same shape (and every layer's, when
+    asked for)."""
 
     config: ElectraConfig
 

@@ -19,7 +19,8 @@ def activation(name: str, x: jax.Array) -> jax.Array:
 
 
 def truncated_normal(stddev: float) -> nn.initializers.Initializer:
-    """Normal draws of `stddev` redrawn beyond two of them, as the reference (resulting std 0.88 × stddev)."""
+    """Normal draws of `stddev` redrawn beyond two of them, as the reference (resulting std 0.88 ×
+    stddev)."""
     return nn.initializers.truncated_normal(stddev)
 
 

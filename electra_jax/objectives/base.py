@@ -1,4 +1,5 @@
-"""What the training loop knows of an objective. The loop knows neither generator nor discriminator."""
+"""What the training loop knows of an objective. The loop knows neither generator nor
+discriminator."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ DENOMINATOR_EPSILON = 1e-6
 class Objective(Protocol):
     """A loss to train.
 
-    `coefficients` names the terms of the total: total = Σ coefficient · sum / (weight + 1e-6), every weight being
-    the whole batch's however it is split.
+    `coefficients` names the terms of the total: total = Σ coefficient · sum / (weight + 1e-6),
+    every weight being the whole batch's however it is split.
     """
 
     @property

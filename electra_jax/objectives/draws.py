@@ -1,7 +1,8 @@
-"""Random draws of a training step as a function of (seed, step, stream, global row, position, unit) alone.
+"""Random draws of a training step as a function of (seed, step, stream, global row, position,
+unit) alone.
 
-Threefry is used directly with (row, position) as its counter, so that no draw depends on an array's shape, on
-padding, on how a batch is split, or on a device's share of it.
+Threefry is used directly with (row, position) as its counter, so that no draw depends on an
+array's shape, on padding, on how a batch is split, or on a device's share of it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def _unit_interval(bits: jax.Array) -> jax.Array:
 
 @struct.dataclass
 class Draws:
-    """The randomness of one (micro)batch: `key` of the run (typed), `step` int32 [], `rows` int32 [batch] global rows."""
+    """The randomness of one (micro)batch: `key` of the run (typed), `step` int32 [], `rows` int32
+    [batch] global rows."""
 
     key: jax.Array
     step: jax.Array
@@ -52,12 +54,14 @@ class Draws:
         return _threefry(words[0], words[1], rows, positions)
 
     def uniform(self, stream: str, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Two independent uniforms in [0, 1), float32 [batch, n], for `positions` int32 [batch or 1, n]."""
+        """Two independent uniforms in [0, 1), float32 [batch, n], for `positions` int32 [batch or
+        1, n]."""
         first, second = self._position_words(stream, positions)
         return _unit_interval(first), _unit_interval(second)
 
     def uniform_units(self, stream: str, positions: jax.Array, units: int) -> jax.Array:
-        """Uniforms in [0, 1), float32 [batch, n, units]: one for each unit at each of `positions` [batch or 1, n]."""
+        """Uniforms in [0, 1), float32 [batch, n, units]: one for each unit at each of `positions`
+        [batch or 1, n]."""
         first, second = self._position_words(stream, positions)
         counter = jnp.arange(units, dtype=jnp.uint32)[None, None, :]
         zero = jnp.zeros((1, 1, 1), jnp.uint32)

@@ -1,4 +1,5 @@
-"""The ELECTRA objective: mask, predict, sample, replace, detect — inside the compiled step, from token ids alone."""
+"""The ELECTRA objective: mask, predict, sample, replace, detect — inside the compiled step, from
+token ids alone."""
 
 from __future__ import annotations
 
@@ -35,11 +36,13 @@ from electra_jax.objectives.structure import SpecialIds, Structure, row_structur
 class CorruptionSettings:
     """How rows are masked and corrupted.
 
-    `masking`: "without_replacement" or "reference". `sampler`: "inverse_cdf" (two uniforms a position) or "gumbel" (the
-    reference's, a uniform for every token of the vocabulary). `temperature` is the sampling temperature; with
-    `initial_temperature` set it falls from there to `temperature` over `temperature_steps` steps, exponentially
-    in the logarithm's sense (Fast-ELECTRA's curriculum). `sample_with_dropout=False` samples from a second forward
-    pass of the generator without dropout. `discriminator_loss` "all" counts every token of a row, specials included.
+    `masking`: "without_replacement" or "reference". `sampler`: "inverse_cdf" (two uniforms a
+    position) or "gumbel" (the reference's, a uniform for every token of the vocabulary).
+    `temperature` is the sampling temperature; with `initial_temperature` set it falls from there
+    to `temperature` over `temperature_steps` steps, exponentially in the logarithm's sense
+    (Fast-ELECTRA's curriculum). `sample_with_dropout=False` samples from a second forward pass of
+    the generator without dropout. `discriminator_loss` "all" counts every token of a row, specials
+    included.
     """
 
     mask_prob: float = 0.15
@@ -62,7 +65,8 @@ class CorruptionSettings:
         ):
             if getattr(self, field) not in allowed:
                 raise UserError(
-                    f"objective.{field}={getattr(self, field)!r}: choose one of {', '.join(allowed)}"
+                    f"objective.{field}={getattr(self, field)!r}: choose one of "
+                    f"{', '.join(allowed)}"
                 )
         for field in ("temperature", "initial_temperature"):
             value = getattr(self, field)
@@ -70,7 +74,8 @@ class CorruptionSettings:
                 raise UserError(f"objective.{field}={value}: must be positive")
 
     def temperature_at(self, step: jax.Array) -> jax.Array:
-        """Sampling temperature at a step: final · (initial / final)^(1 − step / steps), then final."""
+        """Sampling temperature at a step: final · (initial / final)^(1 − step / steps), then
+        final."""
         if self.initial_temperature is None or self.temperature_steps <= 0:
             return jnp.float32(self.temperature)
         left = jnp.clip(1.0 - step.astype(jnp.float32) / self.temperature_steps, 0.0, 1.0)
@@ -79,7 +84,8 @@ class CorruptionSettings:
 
 @struct.dataclass
 class MaskedRows:
-    """Rows ready for the generator: `structure` of the originals, `selection`, `masked_ids` int32 [B, L]."""
+    """Rows ready for the generator: `structure` of the originals, `selection`, `masked_ids` int32
+    [B, L]."""
 
     structure: Structure
     selection: Selection
@@ -110,7 +116,8 @@ class Masking:
     def __post_init__(self) -> None:
         if self.settings.masking == "reference" and self.max_segments > 1:
             raise UserError(
-                "objective.masking='reference' counts whole rows: use rows made with --packing=reference, or "
+                "objective.masking='reference' counts whole rows: use rows made with "
+                "--packing=reference, or "
                 "objective.masking='without_replacement'"
             )
 
@@ -120,7 +127,8 @@ class Masking:
         return slot_count(self.seq_len, self.settings.mask_prob, self.max_segments)
 
     def structure(self, batch: Batch) -> Structure:
-        """From ids alone; `attention_mask` and `token_type_ids` in the batch override what the ids say."""
+        """From ids alone; `attention_mask` and `token_type_ids` in the batch override what the ids
+        say."""
         structure = row_structure(batch["input_ids"], self.special, self.max_segments > 1)
         if "attention_mask" in batch:
             valid = batch["attention_mask"] > 0
@@ -132,7 +140,8 @@ class Masking:
         return structure
 
     def selections(self, batch: Batch) -> jax.Array:
-        """How many slots a batch uses, float32 []: the masked-LM denominator, known before any draw."""
+        """How many slots a batch uses, float32 []: the masked-LM denominator, known before any
+        draw."""
         structure = self.structure(batch)
         may = candidates(batch["input_ids"], structure.valid, self.special)
         segments = structure.segment_ids[:, :, None] == jnp.arange(1, self.max_segments + 1)
@@ -151,7 +160,8 @@ class Masking:
         ids = batch["input_ids"]
         may = candidates(ids, structure.valid, self.special)
         reference = s.masking == "reference"
-        # Draws belong to positions where slots are chosen by position, to slots where slots are drawn.
+        # Draws belong to positions where slots are chosen by position, to slots where slots are
+        # drawn.
         if reference:
             slot = jnp.arange(self.slots)[None, :]
             uniforms, show = draws.uniform("select", slot)
@@ -179,7 +189,8 @@ def masked_lm_sums(logits: jax.Array, rows: MaskedRows) -> tuple[tuple[jax.Array
 def discriminator_sums(
     logits: jax.Array, labels: jax.Array, valid: jax.Array
 ) -> tuple[tuple[jax.Array, jax.Array], Sums]:
-    """((loss sum, weight), metrics) of discriminator logits [B, L] over all valid tokens, specials included."""
+    """((loss sum, weight), metrics) of discriminator logits [B, L] over all valid tokens, specials
+    included."""
     weights = valid.astype(jnp.float32)
     tokens = jnp.sum(weights)
     fake = labels * weights
@@ -199,7 +210,8 @@ def discriminator_sums(
 
 @dataclasses.dataclass(frozen=True)
 class ElectraObjective:
-    """Joint training of generator and discriminator (paper, section 2; reference `run_pretraining.py`)."""
+    """Joint training of generator and discriminator (paper, section 2; reference
+    `run_pretraining.py`)."""
 
     config: PairConfig
     settings: CorruptionSettings
@@ -261,7 +273,8 @@ class ElectraObjective:
     ) -> tuple[Sums, Sums]:
         """Terms `generator_loss`, `discriminator_loss` and the metrics of both networks.
 
-        A batch may bring its own `sampled_ids` int32 [B, N] in place of draws (to compare runs given the same samples).
+        A batch may bring its own `sampled_ids` int32 [B, N] in place of draws (to compare runs
+        given the same samples).
         """
         rows = self.masking.mask(batch, draws)
         return self.loss_of(params, rows, draws, train, batch.get("sampled_ids"))
@@ -279,7 +292,7 @@ class ElectraObjective:
         generator_noise = draws.noise("generator_dropout") if train else None
         discriminator_noise = draws.noise("discriminator_dropout") if train else None
 
-        def generator(noise: Any) -> jax.Array:
+        def generator(noise: Any) -> Any:
             return model.apply(
                 {"params": params},
                 rows.masked_inputs,
@@ -288,7 +301,7 @@ class ElectraObjective:
                 method="generator_logits",
             )
 
-        logits = generator(generator_noise)
+        logits: Any = generator(generator_noise)
         generator_term, metrics = masked_lm_sums(logits, rows)
         if sampled is None:
             quiet = train and not self.settings.sample_with_dropout

@@ -1,4 +1,5 @@
-"""Losses as (per-element loss, weight); sums and denominators are the caller's. Everything in float32."""
+"""Losses as (per-element loss, weight); sums and denominators are the caller's. Everything in
+float32."""
 
 from __future__ import annotations
 
@@ -14,11 +15,13 @@ def masked_lm_loss(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def replaced_token_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Binary cross-entropy in nats, float32 [B, L]: logits that a token was replaced against labels 0/1."""
+    """Binary cross-entropy in nats, float32 [B, L]: logits that a token was replaced against
+    labels 0/1."""
     logits = logits.astype(jnp.float32)
     return jnp.maximum(logits, 0) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))
 
 
 def replaced_labels(original: jax.Array, corrupted: jax.Array, valid: jax.Array) -> jax.Array:
-    """int32 [B, L]: 1 where the token differs from the original; a sample that hit the original is real (0)."""
+    """int32 [B, L]: 1 where the token differs from the original; a sample that hit the original is
+    real (0)."""
     return ((original != corrupted) & valid).astype(jnp.int32)

@@ -1,4 +1,5 @@
-"""Plain masked-LM pretraining: the baseline that everyone compares with (the reference with both objectives off)."""
+"""Plain masked-LM pretraining: the baseline that everyone compares with (the reference with both
+objectives off)."""
 
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ class MaskedLMObjective:
         """The term `generator_loss` and `masked_lm_accuracy`."""
         rows = self.masking.mask(batch, draws)
         noise = draws.noise("generator_dropout") if train else None
-        logits = self.model.apply(
+        logits: Any = self.model.apply(
             {"params": params}, rows.masked_inputs, rows.selection.positions, noise
         )
         term, metrics = masked_lm_sums(logits, rows)

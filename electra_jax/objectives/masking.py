@@ -1,7 +1,7 @@
 """Which tokens are predicted, and what the generator sees there.
 
-`select_without_replacement` is the default; `select_with_replacement` is the reference's `mask()`, which draws
-positions with replacement (7 % of its slots are duplicates at length 128).
+`select_without_replacement` is the default; `select_with_replacement` is the reference's `mask()`,
+which draws positions with replacement (7 % of its slots are duplicates at length 128).
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from electra_jax.objectives.structure import SpecialIds
 
 @struct.dataclass
 class Selection:
-    """Slots of predicted positions: `positions` int32 [B, N] (0 where unused), `weights` float32 [B, N] (0 or 1)."""
+    """Slots of predicted positions: `positions` int32 [B, N] (0 where unused), `weights` float32
+    [B, N] (0 or 1)."""
 
     positions: jax.Array
     weights: jax.Array
 
 
 def slot_count(seq_len: int, mask_prob: float, max_segments: int = 1) -> int:
-    """Slots N of a row: the reference's `int((mask_prob + 0.005) · seq_len)`, enlarged for packed rows.
+    """Slots N of a row: the reference's `int((mask_prob + 0.005) · seq_len)`, enlarged for packed
+    rows.
 
-    A piece of n tokens gets max(1, round(mask_prob · n)) selections, so k pieces can exceed the share of the whole row
-    by at most max(1/2, 1 − 3 · mask_prob) each (the shortest piece has 3 tokens); nothing is ever cut off.
+    A piece of n tokens gets max(1, round(mask_prob · n)) selections, so k pieces can exceed the
+    share of the whole row by at most max(1/2, 1 − 3 · mask_prob) each (the shortest piece has 3
+    tokens); nothing is ever cut off.
     """
     single = int((mask_prob + 0.005) * seq_len)
     if max_segments <= 1:
@@ -37,7 +40,8 @@ def slot_count(seq_len: int, mask_prob: float, max_segments: int = 1) -> int:
 
 
 def candidates(input_ids: jax.Array, valid: jax.Array, special: SpecialIds) -> jax.Array:
-    """bool [B, L]: tokens that may be selected, all but padding, [CLS], [SEP] and [MASK] ([UNK] may be)."""
+    """bool [B, L]: tokens that may be selected, all but padding, [CLS], [SEP] and [MASK] ([UNK]
+    may be)."""
     forbidden = jnp.zeros(input_ids.shape, bool)
     for token in (special.cls, special.sep, special.mask):
         forbidden |= input_ids == token
@@ -57,7 +61,8 @@ def select_without_replacement(
     mask_prob: float,
     slots: int,
 ) -> Selection:
-    """In every piece the `wanted` candidates with the smallest uniforms [B, L]; slots in order of position."""
+    """In every piece the `wanted` candidates with the smallest uniforms [B, L]; slots in order of
+    position."""
     length = may_select.shape[1]
     index = jnp.arange(length)
     same = (segment_ids[:, :, None] == segment_ids[:, None, :]) & (segment_ids > 0)[:, None, :]
@@ -96,9 +101,9 @@ def write_slots(
 ) -> jax.Array:
     """`row` [B, L] with `values` [B, N] written at the selected positions.
 
-    Unused slots write nothing, and position 0 is never written (the reference's unused slots point there).
-    With `average_duplicates` a position drawn twice gets the floor of the mean of its values, as in the
-    reference's `scatter_update`; without it positions must be distinct.
+    Unused slots write nothing, and position 0 is never written (the reference's unused slots point
+    there). With `average_duplicates` a position drawn twice gets the floor of the mean of its
+    values, as in the reference's `scatter_update`; without it positions must be distinct.
     """
     rows = jnp.arange(row.shape[0])[:, None]
     used = ((selection.weights > 0) & (selection.positions > 0)).astype(values.dtype)
@@ -118,7 +123,8 @@ def mask_inputs(
     average_duplicates: bool = False,
     masked_share: float = 0.85,
 ) -> jax.Array:
-    """What the generator reads: [MASK] in the slots whose uniform [B, N] is below 0.85, the original elsewhere."""
+    """What the generator reads: [MASK] in the slots whose uniform [B, N] is below 0.85, the
+    original elsewhere."""
     hidden = selection.replace(  # type: ignore[attr-defined]
         weights=selection.weights * (show_uniforms < masked_share)
     )

@@ -1,7 +1,8 @@
-"""Metrics as sums over tokens, so that microbatches, devices and batches add up; finished on the host.
+"""Metrics as sums over tokens, so that microbatches, devices and batches add up; finished on the
+host.
 
-A metric travels as (sum, weight); the area under the ROC curve travels as two counts over 200 thresholds, the
-reference's number.
+A metric travels as (sum, weight); the area under the ROC curve travels as two counts over 200
+thresholds, the reference's number.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ _EPSILON = 1e-7
 
 
 def auc_thresholds() -> np.ndarray:
-    """200 thresholds on the probability: evenly spaced inside (0, 1), a hair outside at both ends; float32 [200]."""
+    """200 thresholds on the probability: evenly spaced inside (0, 1), a hair outside at both ends;
+    float32 [200]."""
     inner = (np.arange(1, THRESHOLDS - 1) / (THRESHOLDS - 1)).astype(np.float32)
-    ends = np.float32([-_EPSILON]), np.float32([1 + _EPSILON])
-    return np.concatenate([ends[0], inner, ends[1]])
+    return np.concatenate([[-_EPSILON], inner, [1 + _EPSILON]]).astype(np.float32)
 
 
 def auc_counts(
@@ -39,7 +40,8 @@ def auc_counts(
 
 
 def auc(true_positives: np.ndarray, false_positives: np.ndarray) -> float:
-    """Area under the ROC curve by trapezoids (as the reference's metric); nan where a class is empty."""
+    """Area under the ROC curve by trapezoids (as the reference's metric); nan where a class is
+    empty."""
     tp, fp = (np.asarray(x, np.float64) for x in (true_positives, false_positives))
     if tp[0] <= 0 or fp[0] <= 0:
         return float("nan")
@@ -55,7 +57,8 @@ def binary_entropy(rate: float) -> float:
 
 
 def rtd_skill(discriminator_loss: float, replaced_rate: float) -> float:
-    """1 − L_D / H(replaced rate): 0 at the majority plateau, 1 perfect; nan where nothing was replaced."""
+    """1 − L_D / H(replaced rate): 0 at the majority plateau, 1 perfect; nan where nothing was
+    replaced."""
     entropy = binary_entropy(replaced_rate)
     return 1 - discriminator_loss / entropy if entropy > 0 else float("nan")
 

@@ -1,7 +1,8 @@
 """What a row of token ids means: pieces, positions, sentences, and who may attend to whom.
 
-A row is right-padded; every piece in it begins with [CLS] and text never yields that id, so all of this is a
-function of the ids. It is always computed from the original ids: a sampled [CLS] changes nothing.
+A row is right-padded; every piece in it begins with [CLS] and text never yields that id, so all of
+this is a function of the ids. It is always computed from the original ids: a sampled [CLS] changes
+nothing.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class Structure:
 def row_structure(input_ids: jax.Array, special: SpecialIds, packed: bool) -> Structure:
     """Structure of rows int32 [B, L].
 
-    `packed=False` promises one piece a row: attention needs only the padding mask [B, 1, 1, L] and positions are
-    0, 1, 2, …. With `packed=True` pieces are isolated: mask [B, 1, L, L], positions restart in each.
+    `packed=False` promises one piece a row: attention needs only the padding mask [B, 1, 1, L] and
+    positions are 0, 1, 2, …. With `packed=True` pieces are isolated: mask [B, 1, L, L], positions
+    restart in each.
     """
     valid = input_ids != special.pad
     starts = (input_ids == special.cls) & valid

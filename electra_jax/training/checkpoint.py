@@ -29,10 +29,14 @@ from electra_jax.training.workdir import write_json_atomic
 
 
 class _OrbaxFilter(logging.Filter):
-    """Drops what Orbax says below warning; every other user of the absl logger keeps its voice."""
+    """Silences Orbax below warning; every other user of the absl logger keeps its voice.
+
+    Its tracebacks go too: each is of an exception that reaches us and is told once, by us.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING or "orbax" not in record.pathname
+        told = record.levelno >= logging.WARNING and not record.exc_info
+        return told or "orbax" not in record.pathname
 
 
 absl_logging.get_absl_logger().addFilter(_OrbaxFilter())
@@ -126,6 +130,7 @@ class Checkpoints:
                 custom_metadata={"document": document, "sha256": _sha256(document)},
             )
         except Exception as error:
+            self._remove_unfinished()
             raise self._explain(error, path) from error
         self._pending = self._thread.submit(self._finish, response, path)
         if not self._asynchronous:
@@ -233,7 +238,7 @@ class Checkpoints:
         self._corrupt.clear()
 
     def _remove_unfinished(self) -> None:
-        if jax.process_index() != 0:
+        if jax.process_index() != 0 or not self.folder.is_dir():
             return
         for entry in self.folder.iterdir():
             if _TEMPORARY in entry.name or entry.name.startswith(_DISCARDED):

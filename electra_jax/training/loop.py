@@ -1,7 +1,7 @@
 """THE loop. It knows no objective: pretraining and fine-tuning differ in what they hand to `fit`.
 
-Order: evaluate → save → next batch → step. Metrics are fetched after the next step is dispatched, so the device never
-waits for the host.
+Order: evaluate → save → next batch → step. Metrics are fetched after the next step is dispatched,
+so the device never waits for the host.
 """
 
 from __future__ import annotations
@@ -65,14 +65,16 @@ class LoopSettings:
         parts = self.accumulate * data_parallelism(mesh)
         if self.batch_size % parts:
             raise UserError(
-                f"train.batch_size={self.batch_size} is not divisible by train.accumulate={self.accumulate} × "
+                f"train.batch_size={self.batch_size} is not divisible by "
+                f"train.accumulate={self.accumulate} × "
                 f"mesh.data·mesh.fsdp={data_parallelism(mesh)}: use a multiple of {parts}"
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Held-out batches of one size, summed under the objective: `name` prefixes its metrics (`eval_`)."""
+    """Held-out batches of one size, summed under the objective: `name` prefixes its metrics
+    (`eval_`)."""
 
     batches: Callable[[], Iterator[Mapping[str, np.ndarray]]]
     name: str = "eval"
@@ -80,10 +82,11 @@ class Evaluation:
 
 @dataclasses.dataclass
 class Run:
-    """What `fit` trains and where. `batches(first_example)` yields this process's share of every batch from there on.
+    """What `fit` trains and where. `batches(first_example)` yields this process's share of every
+    batch from there on.
 
-    `initial(params, frozen)` replaces fresh parameters (a model to start from); `resume` is another run's folder to
-    continue; `watch(row, tokens)` may return a warning to show.
+    `initial(params, frozen)` replaces fresh parameters (a model to start from); `resume` is
+    another run's folder to continue; `watch(row, tokens)` may return a warning to show.
     """
 
     objective: Objective
@@ -146,8 +149,10 @@ class _Window:
             finite = np.isfinite(total_loss(self._coefficients, sums))
             if not finite or not np.isfinite(sums["gradient_norm"][0]):
                 raise UserError(
-                    f"the {'gradient' if finite else 'loss'} is not finite at step {step} (steps {good + 1}–{step} are "
-                    "lost; the last good checkpoint is kept): lower optimizer.learning_rate, lengthen the warm-up, "
+                    f"the {'gradient' if finite else 'loss'} is not finite at step {step} (steps "
+                    f"{good + 1}–{step} are "
+                    "lost; the last good checkpoint is kept): lower optimizer.learning_rate, "
+                    "lengthen the warm-up, "
                     "or use train.dtype=float32"
                 )
             good = step
@@ -191,8 +196,9 @@ class _Clock:
 def fit(run: Run) -> TrainState:
     """Trains until `settings.steps` and returns the final state.
 
-    The same call on the same folder resumes bit for bit: batch k and every draw are functions of the step, and the
-    metric window is in the checkpoint. Raises `UserError` on a non-finite loss; SystemExit(143) after a SIGTERM, saved.
+    The same call on the same folder resumes bit for bit: batch k and every draw are functions of
+    the step, and the metric window is in the checkpoint. Raises `UserError` on a non-finite loss;
+    SystemExit(143) after a SIGTERM, saved.
     """
     s = run.settings
     s.check(run.mesh)

@@ -1,6 +1,8 @@
-"""Optimizers as optax transformations; which parameters decay, freeze or learn slower is said by regex over names.
+"""Optimizers as optax transformations; which parameters decay, freeze or learn slower is said by
+regex over names.
 
-`adam_reference` is the reference's: no bias correction, epsilon outside the root, decoupled decay, clip by global norm.
+`adam_reference` is the reference's: no bias correction, epsilon outside the root, decoupled decay,
+clip by global norm.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ def matches(tree: Tree, patterns: Sequence[str]) -> Tree:
 
 
 def first_match(tree: Tree, table: Sequence[tuple[str, Any]], what: str) -> Tree:
-    """The value of the first pattern that occurs in each leaf's name; an uncovered name is an error that prints it."""
+    """The value of the first pattern that occurs in each leaf's name; an uncovered name is an
+    error that prints it."""
     uncovered = []
 
     def find(name: str) -> Any:
@@ -76,25 +79,28 @@ def scale_by_adam_reference(
         v = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * jnp.square(g), state.v, grads)
         return jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), m, v), AdamState(m, v)
 
-    return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
+    return optax.GradientTransformation(init, update)
 
 
 def scale_by_tree(multipliers: Tree) -> optax.GradientTransformation:
-    """Multiplies every update by its leaf of `multipliers` (a number, or an array that broadcasts)."""
+    """Multiplies every update by its leaf of `multipliers` (a number, or an array that
+    broadcasts)."""
 
     def update(updates: Tree, state: Any, params: Tree = None) -> tuple[Tree, Any]:
         return jax.tree.map(lambda u, c: u * c, updates, multipliers), state
 
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)  # type: ignore[arg-type]
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def build_optimizer(
     params: Tree, schedule: Schedule, settings: Mapping[str, Any], multipliers: Tree = None
 ) -> optax.GradientTransformation:
-    """clip → moments → decoupled weight decay → (trust ratio) → (layer multipliers) → −learning rate.
+    """clip → moments → decoupled weight decay → (trust ratio) → (layer multipliers) → −learning
+    rate.
 
-    `settings` are the config's `optimizer.*`: name, beta1, beta2, epsilon, weight_decay, no_decay (regexes), clip_norm, freeze
-    (regexes). `params` may be abstract. `multipliers` is a tree like `params` of learning-rate factors.
+    `settings` are the config's `optimizer.*`: name, beta1, beta2, epsilon, weight_decay, no_decay
+    (regexes), clip_norm, freeze (regexes). `params` may be abstract. `multipliers` is a tree like
+    `params` of learning-rate factors.
     """
     name = settings["name"]
     if name not in OPTIMIZERS:

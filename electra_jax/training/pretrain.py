@@ -1,4 +1,5 @@
-"""Pretraining: from a resolved configuration and a rows folder to two model folders. What `fit` is handed, and what becomes of it."""
+"""Pretraining: from a resolved configuration and a rows folder to two model folders. What `fit` is
+handed, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def pair_from_config(config: Mapping[str, Any], vocab_size: int, pad_token_id: i
     generator, sharing = dict(model.pop("generator")), model.pop("sharing")
     if model.pop("vocab_size", None) not in (None, vocab_size):
         raise UserError(
-            f"model.vocab_size={config['model']['vocab_size']} and the rows' tokenizer has {vocab_size}: "
+            f"model.vocab_size={config['model']['vocab_size']} and the rows' tokenizer has "
+            f"{vocab_size}: "
             "leave model.vocab_size=None"
         )
     discriminator = ElectraConfig(
@@ -68,7 +70,9 @@ def pair_from_config(config: Mapping[str, Any], vocab_size: int, pad_token_id: i
     return PairConfig(discriminator, discriminator.replace(**generator), sharing)
 
 
-def objective_from_config(config: Mapping[str, Any], rows: Rows, steps: int) -> Objective:
+def objective_from_config(
+    config: Mapping[str, Any], rows: Rows, held_out: Rows | None, steps: int
+) -> Objective:
     """The objective that `objective.*` names, for rows of one shape."""
     settings = dict(config["objective"])
     name = settings.pop("name")
@@ -78,10 +82,11 @@ def objective_from_config(config: Mapping[str, Any], rows: Rows, steps: int) -> 
     pair = pair_from_config(config, rows.vocab_size, special.pad)
     if rows.seq_len > pair.discriminator.max_position_embeddings:
         raise UserError(
-            f"the rows in {rows.folder} are {rows.seq_len} tokens long and model.max_position_embeddings is "
+            f"the rows in {rows.folder} are {rows.seq_len} tokens long and "
+            "model.max_position_embeddings is "
             f"{pair.discriminator.max_position_embeddings}: raise it, or prepare shorter rows"
         )
-    segments = max(rows.max_segments, 1)
+    segments = max(1, rows.max_segments, held_out.max_segments if held_out else 1)
     masking = Masking(CorruptionSettings(**settings), special, rows.seq_len, segments)
     if name == "electra":
         return ElectraObjective(pair, masking.settings, masking)
@@ -91,8 +96,8 @@ def objective_from_config(config: Mapping[str, Any], rows: Rows, steps: int) -> 
 
 
 def unigram_entropy(rows: Rows) -> float:
-    """Entropy in nats of a split's token frequencies, padding, [CLS], [SEP] and [MASK] left out: what a generator that
-    knows only frequencies can reach."""
+    """Entropy in nats of a split's token frequencies, padding, [CLS], [SEP] and [MASK] left out:
+    what a generator that knows only frequencies can reach."""
     counts = np.zeros(rows.vocab_size, np.int64)
     for start in range(0, rows.count, 4096):
         ids = rows.take(np.arange(start, min(start + 4096, rows.count)))
@@ -103,7 +108,8 @@ def unigram_entropy(rows: Rows) -> float:
 
 
 def discriminator_watch(warmup_steps: int, minimum_tokens: float, minimum_auc: float) -> Any:
-    """Warns once when the discriminator is still at chance after max(2 × warm-up, `minimum_tokens`) (promise 8)."""
+    """Warns once when the discriminator is still at chance after max(2 × warm-up,
+    `minimum_tokens`) (promise 8)."""
     warned = False
 
     def watch(row: Mapping[str, float], tokens: float) -> str | None:
@@ -114,8 +120,10 @@ def discriminator_watch(warmup_steps: int, minimum_tokens: float, minimum_auc: f
             return None
         warned = True
         return (
-            f"step {int(row['step'])}: the discriminator is at AUC {auc:.2f} after {tokens:.3g} tokens, near chance; "
-            "the usual causes are a learning rate too high for the size, a generator too strong or a batch too small"
+            f"step {int(row['step'])}: the discriminator is at AUC {auc:.2f} after {tokens:.3g} "
+            "tokens, near chance; "
+            "the usual causes are a learning rate too high for the size, a generator too strong "
+            "or a batch too small"
         )
 
     return watch
@@ -148,7 +156,8 @@ class Pretraining:
     def build(
         cls, config: Mapping[str, Any], workdir: str | Path, quiet: bool = False
     ) -> Pretraining:
-        """From a resolved configuration (nested dicts). Raises `UserError` on anything wrong in it."""
+        """From a resolved configuration (nested dicts). Raises `UserError` on anything wrong in
+        it."""
         config, workdir = dict(config), Path(workdir)
         path = config["data"]["path"]
         if not path:
@@ -175,7 +184,7 @@ class Pretraining:
             power=optimizer["power"],
             decay_fraction=optimizer["decay_fraction"],
         )
-        objective = objective_from_config(config, rows, steps)
+        objective = objective_from_config(config, rows, held_out, steps)
         settings = LoopSettings(
             steps=steps,
             batch_size=train["batch_size"],
@@ -191,7 +200,8 @@ class Pretraining:
         settings.check(mesh)
         if rows.count < settings.batch_size:
             raise UserError(
-                f"data.path={path} has {rows.count} rows, fewer than train.batch_size={settings.batch_size}: "
+                f"data.path={path} has {rows.count} rows, fewer than "
+                f"train.batch_size={settings.batch_size}: "
                 "prepare more text or use a smaller batch"
             )
         process = {"process_index": jax.process_index(), "process_count": jax.process_count()}
@@ -231,7 +241,8 @@ class Pretraining:
         return cls(config, workdir, rows, held_out, objective, run)
 
     def recorded(self) -> dict[str, Any]:
-        """The configuration as config.json keeps it: resolved, with what the data were and what computes."""
+        """The configuration as config.json keeps it: resolved, with what the data were and what
+        computes."""
         return {
             **self.config,
             "data": {
@@ -246,7 +257,8 @@ class Pretraining:
         }
 
     def train(self) -> TrainState:
-        """Trains (or resumes), exports both networks and writes the report; returns the final state."""
+        """Trains (or resumes), exports both networks and writes the report; returns the final
+        state."""
         with RunLock(self.workdir):
             changed = load_or_check_config(self.workdir, self.recorded(), may_change=MAY_CHANGE)
             for key, (old, new) in changed.items():
@@ -261,9 +273,10 @@ class Pretraining:
         return state
 
     def export(self, state: TrainState) -> None:
-        """Writes model/discriminator and model/generator, Hugging Face folders with the tokenizer, and tokenizer/."""
-        from electra_jax.interop.folder import save_model_folder, save_pair
+        """Writes model/discriminator and model/generator, Hugging Face folders with the tokenizer,
+        and tokenizer/."""
         from electra_jax.interop.files import copy_tokenizer
+        from electra_jax.interop.folder import save_model_folder, save_pair
 
         params = jax.tree.map(np.asarray, state.params)
         tokenizer = self.rows.tokenizer_folder

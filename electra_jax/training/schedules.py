@@ -1,4 +1,5 @@
-"""Learning-rate schedules: warm-up times decay, both counted from step 0 (reference `optimization.py`)."""
+"""Learning-rate schedules: warm-up times decay, both counted from step 0 (reference
+`optimization.py`)."""
 
 from __future__ import annotations
 
@@ -25,9 +26,10 @@ def learning_rate_schedule(
 ) -> Schedule:
     """step → learning rate, float32.
 
-    `linear` is the reference's peak · (1 − t/T)^power · min(1, t/warmup): the warm-up multiplies the decay, so the rate at
-    step 0 is 0 and the peak is never quite reached. `wsd` is constant until the last `decay_fraction` of the
-    run, then falls as 1 − √. `offset` is added to the step (to continue a schedule that another run began).
+    `linear` is the reference's peak · (1 − t/T)^power · min(1, t/warmup): the warm-up multiplies
+    the decay, so the rate at step 0 is 0 and the peak is never quite reached. `wsd` is constant
+    until the last `decay_fraction` of the run, then falls as 1 − √. `offset` is added to the step
+    (to continue a schedule that another run began).
     """
     if decay not in DECAYS:
         raise UserError(f"optimizer.schedule={decay!r}: choose one of {', '.join(DECAYS)}")

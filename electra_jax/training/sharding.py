@@ -1,13 +1,14 @@
 """One mesh (data, fsdp, tensor), one table of logical axes, and where each parameter's axes lie.
 
-Shardings of a whole training state follow from names alone: optimizer moments carry their parameter's name, so they are
-sharded with it.
+Shardings of a whole training state follow from names alone: optimizer moments carry their
+parameter's name, so they are sharded with it.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,7 +36,8 @@ LOGICAL_AXES: tuple[tuple[str, tuple[str, ...] | str | None], ...] = (
     ("mlp", "tensor"),
 )
 
-# Parameter name → logical axes of its last dimensions (a leading layer axis is never sharded); first match wins.
+# Parameter name → logical axes of its last dimensions (a leading layer axis is never sharded);
+# first match wins.
 PARAMETER_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"word_embeddings", ("vocab", "embed")),
     (r"(position|token_type)_embeddings", (None, "embed")),
@@ -63,7 +65,8 @@ def make_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = N
         sizes[sizes.index(-1)] = max(1, len(devices) // fixed)
     if math.prod(sizes) != len(devices):
         raise UserError(
-            f"mesh={dict(zip(AXES, sizes, strict=True))} needs {math.prod(sizes)} devices, {len(devices)} are here: "
+            f"mesh={dict(zip(AXES, sizes, strict=True))} needs {math.prod(sizes)} devices, "
+            f"{len(devices)} are here: "
             "make the product equal, or set one axis to -1"
         )
     return Mesh(np.array(devices).reshape(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES))
@@ -85,9 +88,8 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def state_shardings(mesh: Mesh, state: Tree) -> Tree:
-    """A NamedSharding for every leaf of a (possibly abstract) state, by its name; undivided dimensions are replicated."""
-    import re
-
+    """A NamedSharding for every leaf of a (possibly abstract) state, by its name; undivided
+    dimensions are replicated."""
     rules = dict(LOGICAL_AXES)
     undivided: set[str] = set()
 
@@ -98,7 +100,7 @@ def state_shardings(mesh: Mesh, state: Tree) -> Tree:
         spec: list[Any] = [None] * (len(leaf.shape) - len(logical))
         for axis, size in zip(logical, leaf.shape[len(spec) :], strict=True):
             target = rules[axis] if axis else None
-            if target is not None and size % mesh.shape[target]:  # type: ignore[index]
+            if target is not None and size % mesh.shape[target]:
                 undivided.add(
                     f"{name.split('/')[-2] if '/' in name else name}: {size} over {target}"
                 )

@@ -1,4 +1,5 @@
-"""One optimizer step and one evaluation step, as pure functions of (state, batch). They know no particular objective."""
+"""One optimizer step and one evaluation step, as pure functions of (state, batch). They know no
+particular objective."""
 
 from __future__ import annotations
 
@@ -72,8 +73,9 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
     """(state, batch) → (state, sums).
 
-    The batch is split into `accumulate` microbatches; every denominator is the whole batch's, computed first, so that
-    splitting changes nothing but rounding. Sums also carry `gradient_norm` (before clipping) and `learning_rate`.
+    The batch is split into `accumulate` microbatches; every denominator is the whole batch's,
+    computed first, so that splitting changes nothing but rounding. Sums also carry `gradient_norm`
+    (before clipping) and `learning_rate`.
     """
     coefficients = dict(objective.coefficients)
 
@@ -120,8 +122,8 @@ def make_train_step(
 def make_eval_step(
     objective: Objective, seed: int
 ) -> Callable[[Tree, Tree, Batch, jax.Array], Sums]:
-    """(params, frozen, batch, first row) → sums. The draws depend on the row alone: every evaluation sees the same
-    corruption of a row, up to what the generator would sample."""
+    """(params, frozen, batch, first row) → sums. The draws depend on the row alone: every
+    evaluation sees the same corruption of a row, up to what the generator would sample."""
 
     def eval_step(params: Tree, frozen: Tree, batch: Batch, first_row: jax.Array) -> Sums:
         size = next(iter(batch.values())).shape[0]
