@@ -2,11 +2,11 @@
 
 It reads what every run leaves in its work folder (`metrics.jsonl`, `config.json`) and, where it is
 there, `report.json`: a list of blocks that whoever ran it wants shown. A block has a `title` and
-one of
+any of these, shown in this order:
 
+    text       plain text; a paragraph where something follows it
+    table      {"columns": [name, …], "rows": [[cell, …], …]}, or one list of rows, names first
     html       markup, put in as it is
-    text       plain text
-    table      [[header, …], [cell, …], …]
     tokens     [[{"text", "probability"?, "replaced"?, "original"?}, …], …]: sentences, a token each
     matrix     {"labels": [...], "counts": [[...], ...]}: rows are true, columns predicted
     reference  {metric: value}: a horizontal line, named by the title, in that metric's chart
@@ -441,31 +441,69 @@ def _blocks(runs: Sequence[_Run]) -> str:
 
 def _block(block: Mapping[str, Any], path: Path) -> str | None:
     """Its markup; None for one that is drawn elsewhere."""
+    parts = []
     try:
-        if "html" in block:
-            return f'<div class="card block">{block["html"]}</div>'
-        if "text" in block:
-            return f'<div class="card block"><pre>{_text(block["text"])}</pre></div>'
-        if "table" in block:
-            head, *rows = block["table"]
-            shown = [[_cell(cell) for cell in row] for row in rows]
-            numeric = {
-                column
-                for column in range(len(head))
-                if rows and all(isinstance(row[column], int | float | None) for row in rows)
-            }
-            return _table(head, shown, numeric)
-        if "tokens" in block:
-            sentences = "".join(
-                f'<div class="tokens">{"".join(map(_token, sentence))}</div>'
-                for sentence in block["tokens"]
-            )
-            return f'<div class="card block">{sentences}</div>'
-        if "matrix" in block:
-            return _matrix(block["matrix"]["labels"], block["matrix"]["counts"])
+        for kind, shown in _KINDS.items():
+            if kind in block:
+                parts.append(shown(block[kind]))
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise UserError(f"{path}: block {block['title']!r} cannot be shown ({error!r})") from error
-    return None
+    if "text" in block:
+        text = _text(block["text"])
+        parts.insert(
+            0,
+            f"<p class=text>{text}</p>"
+            if parts
+            else f'<div class="card block"><pre>{text}</pre></div>',
+        )
+    return "".join(parts) or None
+
+
+def _block_table(table: Any) -> str:
+    if isinstance(table, Mapping):
+        head, rows = table["columns"], table["rows"]
+    else:
+        head, *rows = table
+    for row in rows:
+        if isinstance(row, str) or len(row) != len(head):
+            raise ValueError(f"a row has not the {len(head)} cells of the header: {row!r}")
+    numeric = {
+        column
+        for column in range(len(head))
+        if rows and all(row[column] is None or _is_number(row[column]) for row in rows)
+    }
+    return _table(head, [[_cell(cell) for cell in row] for row in rows], numeric)
+
+
+def _block_html(markup: Any) -> str:
+    return f'<div class="card block">{markup}</div>'
+
+
+def _block_tokens(sentences: Any) -> str:
+    shown = "".join(
+        f'<div class="tokens">{"".join(map(_token, sentence))}</div>' for sentence in sentences
+    )
+    return f'<div class="card block">{shown}</div>'
+
+
+def _block_matrix(matrix: Any) -> str:
+    return _matrix(matrix["labels"], matrix["counts"])
+
+
+_KINDS: dict[str, Callable[[Any], str]] = {
+    "table": _block_table,
+    "html": _block_html,
+    "tokens": _block_tokens,
+    "matrix": _block_matrix,
+}
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _token(token: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ header p { margin: 4px 0 0; color: var(--soft); }
 }
 .tiles { display: grid; gap: 10px; margin-top: 18px;
   grid-template-columns: repeat(auto-fit, minmax(148px, 1fr)); }
-.tile { padding: 11px 14px; }
+.tiles .tile { padding: 11px 14px; margin: 0; }
 .tile b { display: block; font-size: 1.4rem; line-height: 1.25; font-weight: 650;
   font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: .84rem; }
@@ -130,6 +130,9 @@ details .card.scroll { width: fit-content; min-width: 0; max-width: calc(100% - 
 .token b { font-weight: 400; white-space: pre; } .token.replaced b { font-weight: 700; }
 .matrix td, .matrix th { text-align: right; }
 .matrix td { background: rgba(var(--cool), var(--p)); border: 1px solid var(--card); }
+.text { margin: 0 0 10px; max-width: 76ch; white-space: pre-line; }
+details .text { margin: 0 14px 10px; }
+.card + .card { margin-top: 10px; }
 .warning { color: var(--soft); }
 @media (max-width: 560px) {
   main { padding: 18px 14px 40px; }
@@ -137,7 +140,8 @@ details .card.scroll { width: fit-content; min-width: 0; max-width: calc(100% - 
   .tiles { grid-template-columns: repeat(2, 1fr); }
   .tile b { font-size: 1.18rem; }
   th, td { padding: 6px 9px; }
-  .runs td.key:not(.code) { white-space: normal; overflow-wrap: anywhere; min-width: 7.5em; max-width: 38vw; }
+  .runs td.key:not(.code) { white-space: normal; overflow-wrap: anywhere; min-width: 7.5em;
+    max-width: 38vw; }
 }
 @media print { body { background: none; } .chart, .card { break-inside: avoid; } }
 """

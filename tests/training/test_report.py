@@ -273,6 +273,18 @@ def test_blocks_of_every_kind_are_shown(tmp_path):
     assert page.text.count('class="reference"') == 1
 
 
+def test_a_block_may_have_text_and_more_and_a_table_named_columns(tmp_path):
+    run = make_run(tmp_path / "run")
+    table = {"columns": ["figure", "value"], "rows": [["skill", "0.155"], ["loss", 4.25]]}
+    block = {"title": "both", "html": "<em>last</em>", "table": table, "text": "first"}
+    write_json_atomic(run / "report.json", [block])
+    page = report(tmp_path, run)
+    assert page.rows[:3] == [["figure", "value"], ["skill", "0.155"], ["loss", "4.250"]]
+    assert "<td class=number>0.155</td>" in page.text
+    places = [page.text.index(part) for part in (">first</p>", "0.155", "<em>last</em>")]
+    assert places == sorted(places)
+
+
 def test_blocks_of_several_runs_are_folded_under_each_runs_name(tmp_path):
     runs = [make_run(tmp_path / name) for name in "ab"]
     for run in runs:
@@ -289,6 +301,7 @@ def test_blocks_of_several_runs_are_folded_under_each_runs_name(tmp_path):
         ("config.json", "[]", "config.json holds list, not dict"),
         ("report.json", '["x"]', "report.json: block 1 is no object with a title"),
         ("report.json", '[{"title": "t", "table": [[1], 2]}]', "block 't' cannot be shown"),
+        ("report.json", '[{"title": "t", "table": {"rows": []}}]', "block 't' cannot be shown"),
         ("report.json", '[{"title": "t", "matrix": {}}]', "block 't' cannot be shown"),
         ("report.json", '[{"title": "t", "tokens": [[{}]]}]', "block 't' cannot be shown"),
     ],
