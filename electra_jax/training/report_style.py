@@ -132,7 +132,7 @@ details .card.scroll { width: fit-content; min-width: 0; max-width: calc(100% - 
 .matrix td { background: rgba(var(--cool), var(--p)); border: 1px solid var(--card); }
 .text { margin: 0 0 10px; max-width: 76ch; white-space: pre-line; }
 details .text { margin: 0 14px 10px; }
-.card + .card { margin-top: 10px; }
+.scroll + .block, .block + .block { margin-top: 10px; }
 .warning { color: var(--soft); }
 @media (max-width: 560px) {
   main { padding: 18px 14px 40px; }
