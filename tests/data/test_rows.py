@@ -84,15 +84,35 @@ def test_closing_or_dropping_frees_the_files(tmp_path):
     assert open_files() == before
 
 
-def test_a_refused_folder_leaves_no_file_open(tmp_path):
-    folder = write_rows(tmp_path / "rows", numbered_rows(40))
-    (folder / "train-00005.bin").unlink()
-    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
-    if before is None:
+@pytest.mark.parametrize("damage", [os.unlink, lambda file: os.truncate(file, 1)])
+def test_a_refused_folder_leaves_no_file_open(tmp_path, damage):
+    if not os.path.isdir("/proc/self/fd"):
         pytest.skip("this system does not list open files")
+    folder = write_rows(tmp_path / "rows", numbered_rows(40))
+    damage(folder / "train-00005.bin")
+    before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(UserError):
         Rows.open(folder)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_read_that_the_system_gives_in_pieces_is_put_together(tmp_path, monkeypatch):
+    written = numbered_rows(40)
+    rows = Rows.open(write_rows(tmp_path / "rows", written))
+    whole = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda file, into, at: whole(file, [into[0][:5]], at))
+    assert np.array_equal(rows.take([3, 4, 5, 30]), written[[3, 4, 5, 30]])
+
+
+def test_a_read_that_the_system_refuses_is_named(tmp_path, monkeypatch):
+    rows = Rows.open(write_rows(tmp_path / "rows", numbered_rows(40)))
+
+    def refuse(*_: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    with pytest.raises(UserError, match=r"train-00002\.bin cannot be read: Input/output error"):
+        rows.take([15])
 
 
 def test_verify_accepts_what_was_written_and_names_what_changed(tmp_path):
