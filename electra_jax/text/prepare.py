@@ -83,7 +83,8 @@ def prepare(
     it goes on; run again on a finished folder it does nothing.
 
     Args:
-      inputs: see `open_corpus`.
+      inputs: see `open_corpus`; or the original code's record files (names with ".tfrecord"), whose
+        length of a row and packing are kept (see `read_reference_tfrecords`).
       tokenizer: a Tokenizer or the path of one.
       output: rows folder.
       seq_len: token ids in a row, special tokens and padding included.
@@ -102,6 +103,9 @@ def prepare(
       UserError: bad input text, settings that make no rows, a folder that cannot be written or that
         holds something else.
     """
+    inputs = [inputs] if isinstance(inputs, str) else inputs
+    if any(".tfrecord" in os.path.basename(pattern) for pattern in inputs):
+        return _prepare_records(inputs, tokenizer, output, eval_fraction, seed, progress)
     rule = Packing(packing, seq_len, seed, eval_fraction, max_segments, split_sentences)
     _check(rule, workers)
     if not isinstance(tokenizer, Tokenizer):
@@ -125,8 +129,28 @@ def prepare(
         with RowsWriter(folder, seq_len, dtype, journal_settings) as writer:
             _write_blocks(writer, corpus, tokenizer, folder, rule, workers, progress)
             manifest = describe_rows(tokenizer, rule.name, seq_len, seed, settings)
-            manifest["statistics"] = _statistics(writer, seq_len)
+            manifest["statistics"] = row_statistics(writer.progress, seq_len)
             return writer.finish(manifest)
+
+
+def _prepare_records(
+    inputs: Sequence[str],
+    tokenizer: Tokenizer | str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    eval_fraction: float,
+    seed: int,
+    progress: bool,
+) -> dict[str, Any]:
+    from electra_jax.text.reference_records import read_reference_tfrecords
+
+    text = [pattern for pattern in inputs if ".tfrecord" not in os.path.basename(pattern)]
+    if text:
+        raise UserError(
+            f"record files and text ({text[0]}) cannot be mixed; prepare each by itself"
+        )
+    return read_reference_tfrecords(
+        inputs, tokenizer, output, eval_fraction=eval_fraction, seed=seed, progress=progress
+    )
 
 
 def rows_dtype(vocab_size: int) -> str:
@@ -188,14 +212,19 @@ def _check(rule: Packing, workers: int | None) -> None:
         raise UserError(f"unknown packing '{rule.name}'; choose one of {', '.join(PACKINGS)}")
     if rule.seq_len < MIN_SEQ_LEN:
         raise UserError(f"seq_len is {rule.seq_len}; the shortest possible is {MIN_SEQ_LEN}")
-    if not 0 <= rule.eval_fraction < 1:
-        raise UserError(f"eval_fraction is {rule.eval_fraction}; it must be in [0, 1)")
+    check_eval_fraction(rule.eval_fraction)
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; it must be at least 1")
     if rule.max_segments is not None and rule.max_segments < 1:
         raise UserError(f"max_segments is {rule.max_segments}; it must be at least 1")
     if rule.name == "reference" and (rule.max_segments is not None or rule.split_sentences):
         raise UserError("max_segments and split_sentences belong to packing=full")
+
+
+def check_eval_fraction(eval_fraction: float) -> None:
+    """Refuses a share that is none, or that leaves nothing for training."""
+    if not 0 <= eval_fraction < 1:
+        raise UserError(f"eval_fraction is {eval_fraction}; it must be in [0, 1)")
 
 
 def _shown(value: Any) -> str:
@@ -333,9 +362,9 @@ def pack_block(block: Block, tokenizer: Tokenizer, rule: Packing) -> _BlockRows:
     lines = [line for document in documents for line in document]
     ids, line_lengths = tokenizer.encode_flat(lines)
     lines_of = np.fromiter(map(len, documents), np.int64, len(documents))
-    held_out = is_held_out(rule.seed, rule.eval_fraction, block.first_document, len(documents))
+    chosen = held_out(rule.seed, rule.eval_fraction, block.first_document, len(documents))
     packed = {}
-    for name, mine in (("train", ~held_out), ("eval", held_out)):
+    for name, mine in (("train", ~chosen), ("eval", chosen)):
         my_lines = np.repeat(mine, lines_of)
         my_ids = ids[np.repeat(my_lines, line_lengths)]
         packed[name] = _pack(
@@ -348,7 +377,7 @@ def pack_block(block: Block, tokenizer: Tokenizer, rule: Packing) -> _BlockRows:
         "tokens_dropped": sum(p.dropped for p in packed.values()),
         "unknown_tokens": int((ids == tokenizer.special_ids.unk).sum()),
     }
-    split_documents = {"train": int((~held_out).sum()), "eval": int(held_out.sum())}
+    split_documents = {"train": int((~chosen).sum()), "eval": int(chosen.sum())}
     dtype = rows_dtype(tokenizer.vocab_size)  # half of what has to travel between processes
     small = {name: _with_rows(p, p.rows.astype(dtype)) for name, p in packed.items()}
     return _BlockRows(block.position, small, split_documents, counts)
@@ -384,7 +413,7 @@ def _pack(
     )
 
 
-def is_held_out(seed: int, fraction: float, first: int, count: int) -> np.ndarray:
+def held_out(seed: int, fraction: float, first: int, count: int) -> np.ndarray:
     """Which of the documents `first` … `first + count - 1` are held out: [count] bool.
 
     Each is a pure function of (seed, number). The first document never is and the second always,
@@ -397,8 +426,8 @@ def is_held_out(seed: int, fraction: float, first: int, count: int) -> np.ndarra
     return np.where(numbers < 2, numbers == 1, drawn)
 
 
-def _statistics(writer: RowsWriter, seq_len: int) -> dict[str, Any]:
-    done = writer.progress
+def row_statistics(done: Progress, seq_len: int) -> dict[str, Any]:
+    """The statistics of rows.json."""
     rows = sum(split.rows for split in done.splits.values())
     filled = sum(split.tokens for split in done.splits.values())
     return {

@@ -69,7 +69,7 @@ class RowsWriter:
     def __enter__(self) -> RowsWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
         try:
             if not self._finished:
                 with disk_errors(self._folder):
@@ -115,11 +115,11 @@ class RowsWriter:
         for _, stream in self._open.values():
             stream.close()
         self._open.clear()
-        splits = {name: self._describe(name) for name in SPLITS}
+        splits = {name: self._describe(name) for name, s in self.progress.splits.items() if s.rows}
         identity = {
             **{key: manifest[key] for key in ("format", "seq_len", "dtype", "vocab_size")},
             **{key: manifest[key] for key in ("special_ids", "tokenizer_hash")},
-            "shards": {name: splits[name]["shards"] for name in SPLITS},
+            "shards": {name: split["shards"] for name, split in splits.items()},
         }
         text = json.dumps(identity, sort_keys=True)
         fingerprint = hashlib.sha256(text.encode("ascii")).hexdigest()

@@ -7,12 +7,14 @@ protobuf nor sentencepiece is needed to load one. Field numbers: sentencepiece_m
 from __future__ import annotations
 
 import base64
-import re
+import functools
 import struct
+import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from tokenizers.normalizers import Precompiled
 
 from electra_jax.errors import UserError
@@ -231,20 +233,56 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
             raise ValueError("number too long")
 
 
-_COMPOSING = re.compile(
-    "[\r\u1100-\u11ff\ua960-\ua97c\ud7b0-\ud7fb\u200c\u200d\uff9e\uff9f\U0001f1e6-\U0001f1ff"
-    "\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u0d4e"
-    "\u0e33\u0eb3\U000110bd\U000110cd\U000111c2\U000111c3\U0001193f\U00011941\U00011a3a"
-    "\U00011a84-\U00011a89\U00011d46\U00011f02"
-    + "".join(c for c in map(chr, range(0x300, 0x1E950)) if unicodedata.category(c)[0] == "M")
-    + "]"
+def are_plain(texts: Sequence[str]) -> list[bool]:
+    """Whether each text has no grapheme of several characters."""
+    # Joined by a line end, which is plain: positions of texts are those of their last characters.
+    codes = np.frombuffer("\n".join([*texts, ""]).encode("utf-32-le"), np.uint32)
+    composing = np.flatnonzero(_composing()[codes])
+    ends = np.cumsum(np.fromiter((len(text) + 1 for text in texts), np.int64, len(texts)))
+    plain = np.ones(len(texts), bool)
+    plain[np.searchsorted(ends, composing, side="right")] = False
+    return plain.tolist()
+
+
+@functools.cache
+def _composing() -> np.ndarray:
+    """Table by code point: may form one grapheme with a neighbour (marks, jamo, joiners, …)."""
+    table = np.zeros(sys.maxunicode + 1, bool)
+    for first, last in _COMPOSING:
+        table[first : last + 1] = True
+    for code in (*range(0x300, 0x1E950), *range(0xE0000, 0xE1000)):
+        if unicodedata.category(chr(code))[0] == "M":
+            table[code] = True
+    return table
+
+
+_COMPOSING = (
+    (0x0D, 0x0D),  # before a line feed
+    (0x0600, 0x0605),  # signs that prefix what follows, here and below
+    (0x06DD, 0x06DD),
+    (0x070F, 0x070F),
+    (0x0890, 0x0891),
+    (0x08E2, 0x08E2),
+    (0x0D4E, 0x0D4E),
+    (0x0E33, 0x0E33),  # vowels that follow
+    (0x0EB3, 0x0EB3),
+    (0x1100, 0x11FF),  # Hangul letters
+    (0x200C, 0x200D),  # joiners
+    (0xA960, 0xA97C),
+    (0xD7B0, 0xD7FB),
+    (0xFF9E, 0xFF9F),  # half-width voicing marks
+    (0x110BD, 0x110BD),
+    (0x110CD, 0x110CD),
+    (0x111C2, 0x111C3),
+    (0x1193F, 0x11941),
+    (0x11A3A, 0x11A3A),
+    (0x11A84, 0x11A89),
+    (0x11D46, 0x11D46),
+    (0x11F02, 0x11F02),
+    (0x1F1E6, 0x1F1FF),  # flags
+    (0x1F3FB, 0x1F3FF),  # skin tones
+    (0xE0000, 0xE0FFF),  # tags
 )
-"""Characters that form one grapheme with a neighbour: marks, jamo, joiners, prefixed signs."""
-
-
-def is_plain(texts: Sequence[str]) -> bool:
-    """Whether no text has a grapheme of several characters."""
-    return not any(map(_COMPOSING.search, texts))
 
 
 def rounded_scores(data: bytes, step: float) -> bytes:

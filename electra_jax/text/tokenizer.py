@@ -82,14 +82,10 @@ class Tokenizer:
         self.special_ids = SpecialIds(**{role: ids[special_tokens[role]] for role in ROLES})
         self.vocab_size: int = max(ids.values()) + 1
         guarded = _guard_special_tokens(self._definition)
-        self._encoder = tokenizers.Tokenizer.from_str(json.dumps(guarded))
-        self._encoder.encode_special_tokens = True
+        self._encoder = _encoder(guarded)
         self._words = WordCache.for_definition(guarded, self._encode_each)
         plain = sentencepiece_model.without_isolation(guarded)
-        self._plain = self._encoder
-        if plain is not None:
-            self._plain = tokenizers.Tokenizer.from_str(json.dumps(plain))
-            self._plain.encode_special_tokens = True
+        self._plain = _encoder(plain) if plain else None
         self.hash = self._hash()
 
     @property
@@ -112,7 +108,9 @@ class Tokenizer:
 
         Fastest way through much text: words already seen are looked up.
         """
-        each = self._words.encode(texts) if self._words else self._encode_each(texts)
+        if self._words:
+            return self._words.encode(texts)
+        each = self._encode_each(texts)
         counts = np.fromiter(map(len, each), np.int64, len(texts))
         ids = np.fromiter(chain.from_iterable(each), np.int32, int(counts.sum()))
         return ids, counts
@@ -161,11 +159,12 @@ class Tokenizer:
             os.replace(temporary, folder / name)
 
     def _encode_each(self, texts: Sequence[str]) -> list[list[int]]:
-        encoder = self._encoder
-        if self._plain is not encoder and sentencepiece_model.is_plain(texts):
-            encoder = self._plain
-        encoded = encoder.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encoded]
+        if self._plain is None:
+            return _encoded(self._encoder, texts)
+        plain = sentencepiece_model.are_plain(texts)
+        fast = iter(_encoded(self._plain, [t for t, p in zip(texts, plain) if p]))
+        exact = iter(_encoded(self._encoder, [t for t, p in zip(texts, plain) if not p]))
+        return [next(fast if p else exact) for p in plain]
 
     def _post_processor(self) -> dict[str, Any]:
         names = self.special_tokens
@@ -194,14 +193,17 @@ class Tokenizer:
     def _transformers_config(self) -> dict[str, Any]:
         config: dict[str, Any] = {f"{r}_token": self.special_tokens[r] for r in ROLES}
         config["clean_up_tokenization_spaces"] = False
+        config["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
-        if self.kind == "wordpiece":
-            normalizer = self._definition["normalizer"] or {}
-            if normalizer.get("type") == "BertNormalizer":
+        normalizer = self._definition["normalizer"] or {}
+        if self.kind == "wordpiece" and normalizer.get("type") == "BertNormalizer":
+            for field, key in wordpiece.CONFIG_FIELDS.items():
+                config[key] = normalizer[field]
+            # transformers' BertTokenizer builds itself anew from the vocabulary, with its own word
+            # limit; any other limit gives the same ids only where tokenizer.json itself runs.
+            limit = self._definition["model"]["max_input_chars_per_word"]
+            if limit == wordpiece.TRANSFORMERS_WORD_LIMIT:
                 config["tokenizer_class"] = "BertTokenizer"
-                config["do_lower_case"] = normalizer["lowercase"]
-                config["strip_accents"] = normalizer["strip_accents"]
-                config["tokenize_chinese_chars"] = normalizer["handle_chinese_chars"]
         return config
 
     def _hash(self) -> str:
@@ -300,7 +302,8 @@ def _load_definition(file: Path, named: dict[str, Any]) -> Tokenizer:
         kind = model.get("type") if isinstance(model, dict) else None
         raise UserError(f"{file}: tokenizers of kind {kind} are not supported ({sorted(_KINDS)})")
     normalizer = definition.get("normalizer")
-    if normalizer and normalizer.get("type") == "BertNormalizer":
+    runs_as_is = named.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
+    if normalizer and normalizer.get("type") == "BertNormalizer" and not runs_as_is:
         # Where both speak, transformers obeys the config; a tokenizer.json may be out of date.
         for field, key in wordpiece.CONFIG_FIELDS.items():
             if key in named:
@@ -411,6 +414,17 @@ def _guard_special_tokens(definition: dict[str, Any]) -> dict[str, Any]:
         for token in definition["added_tokens"]
     ]
     return {**definition, "model": model, "added_tokens": added}
+
+
+def _encoder(definition: dict[str, Any]) -> tokenizers.Tokenizer:
+    encoder = tokenizers.Tokenizer.from_str(json.dumps(definition))
+    encoder.encode_special_tokens = True
+    return encoder
+
+
+def _encoded(encoder: tokenizers.Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    encoded = encoder.encode_batch_fast(list(texts), add_special_tokens=False)
+    return [encoding.ids for encoding in encoded]
 
 
 def _valid(text: str) -> str:

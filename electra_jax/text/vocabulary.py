@@ -23,7 +23,7 @@ from electra_jax.text import sentencepiece_model, wordpiece
 from electra_jax.text.corpus import LINE_LIMIT, Corpus, open_corpus
 from electra_jax.text.draws import uniform
 from electra_jax.text.tokenizer import Tokenizer, tokenizer_from_spiece, tokenizer_from_vocab
-from electra_jax.text.word_cache import word_splitter
+from electra_jax.text.word_cache import exact_cuts
 
 KINDS = ("wordpiece", "unigram", "bpe")
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -163,12 +163,12 @@ def _train_wordpiece(
 
 def _count_words(lines: Iterator[str], definition: dict) -> Counter[str]:
     """How often each word (as WordPiece will see it) occurs."""
-    split = word_splitter(definition)
+    cuts = exact_cuts(definition)
     normalizer = tokenizers.Tokenizer.from_str(json.dumps(definition)).normalizer
-    assert split is not None and normalizer is not None  # both are BERT's
+    assert cuts is not None and normalizer is not None  # both are BERT's
     parts: Counter[str] = Counter()
     for line in lines:
-        parts.update(split(line))
+        parts.update(cuts.coarse(line))
     splitter = tokenizers.pre_tokenizers.BertPreTokenizer()
     words: Counter[str] = Counter()
     for part, count in parts.items():
