@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.text.tokenizer import load_tokenizer
 
 CONFIG = "config.json"
 TOKENIZER_FILES = (
@@ -24,7 +27,7 @@ TOKENIZER_FILES = (
     "spiece.model",
 )
 # What a model folder of ours may hold; a folder with anything else in it is never replaced.
-_REPLACEABLE = {CONFIG, "model.safetensors", "encoder", *TOKENIZER_FILES}
+_REPLACEABLE = {CONFIG, "model.safetensors", "heads.safetensors", "encoder", *TOKENIZER_FILES}
 
 
 @contextmanager
@@ -69,11 +72,18 @@ def tokenizer_in(folder: Path) -> Path | None:
 
 
 def copy_tokenizer(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], token_types: bool = True
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    token_types: bool = True,
+    max_length: int | None = None,
+    do_lower_case: bool = True,
 ) -> None:
     """Copies a folder's tokenizer files into `target` (made where absent), replacing those there.
 
-    Without `token_types` the copy tells `transformers` not to make token_type_ids.
+    A folder with a bare `vocab.txt` or `spiece.model` gets the files that `transformers` reads as
+    well (`do_lower_case` is a bare vocabulary's). Without `token_types` the copy tells
+    `transformers` to make no token_type_ids; `max_length` is where it truncates, if nothing says
+    so.
     """
     present = [name for name in TOKENIZER_FILES if (Path(source) / name).is_file()]
     if not present:
@@ -81,27 +91,35 @@ def copy_tokenizer(
     Path(target).mkdir(parents=True, exist_ok=True)
     for name in present:
         shutil.copyfile(Path(source) / name, Path(target) / name)
-    settings = Path(target) / "tokenizer_config.json"
-    if not token_types and settings.is_file():
-        content = json.loads(settings.read_text("utf-8"))
-        content["model_input_names"] = ["input_ids", "attention_mask"]
-        settings.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    if not {"tokenizer.json", "tokenizer_config.json"} <= set(present):
+        load_tokenizer(source, do_lower_case=do_lower_case).save(target)
+    file = Path(target) / "tokenizer_config.json"
+    settings = read_json(file)
+    if not token_types:
+        settings["model_input_names"] = ["input_ids", "attention_mask"]
+    if max_length is not None:
+        settings.setdefault("model_max_length", max_length)
+    write_json(file, settings)
 
 
 def special_ids(folder: str | os.PathLike[str] | None) -> dict[str, int]:
-    """{"pad": id, …} as tokenizer.json and tokenizer_config.json in the folder state it."""
-    if folder is None or not (Path(folder) / "tokenizer.json").is_file():
+    """{"pad": id, …} of the folder's tokenizer; nothing where there is no tokenizer."""
+    if folder is None or tokenizer_in(Path(folder)) is None:
         return {}
-    from tokenizers import Tokenizer
+    return dataclasses.asdict(load_tokenizer(folder).special_ids)
 
-    tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
-    settings = Path(folder) / "tokenizer_config.json"
-    stated = json.loads(settings.read_text("utf-8")) if settings.is_file() else {}
-    found = {}
-    for name in ("pad", "unk", "cls", "sep", "mask"):
-        token = stated.get(f"{name}_token") or f"[{name.upper()}]"
-        text = token["content"] if isinstance(token, dict) else token
-        number = tokenizer.token_to_id(text)
-        if number is not None:
-            found[name] = number
-    return found
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; anything else is a `UserError`."""
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: not readable as JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: expected a JSON object")
+    return content
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Writes an object as indented JSON."""
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")

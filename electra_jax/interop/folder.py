@@ -1,11 +1,14 @@
-"""Model folders: Hugging Face layout (config.json, model.safetensors, tokenizer files), written and
-read.
+"""Model folders: Hugging Face layout (config.json, model.safetensors, tokenizer), written and read.
+
+A network that no class of `transformers` computes has `model_type: electra_jax`, its head in
+`heads.safetensors` and a plain ElectraModel in `encoder/`: loading it there fails instead of
+initialising a random head.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,24 +20,67 @@ import numpy as np
 from electra_jax.config import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop import names as table
-from electra_jax.interop.files import CONFIG, copy_tokenizer, new_folder, special_ids, tokenizer_in
-from electra_jax.interop.names import DISCRIMINATOR, ENCODER, GENERATOR, Tensors, Tree
-from electra_jax.interop.pair import PAIR, REFERENCE, join_pair, split_pair, tree_from_tf1
-from electra_jax.interop.settings import from_settings, identify, to_settings
-from electra_jax.interop.shapes import expected_shapes, heads, infer_bert, infer_modern
-from electra_jax.interop.tf1 import is_bundle, read_bundle
-from electra_jax.interop.weights import SAFETENSORS, read_weights, write_safetensors
-from electra_jax.modeling.electra import Backbone, Discriminator, Electra, MaskedLM
+from electra_jax.interop.files import (
+    CONFIG,
+    copy_tokenizer,
+    new_folder,
+    read_json,
+    special_ids,
+    tokenizer_in,
+    write_json,
+)
+from electra_jax.interop.hub import local_path
+from electra_jax.interop.names import (
+    DISCRIMINATOR,
+    ENCODER,
+    GENERATOR,
+    PAIR,
+    REFERENCE,
+    SEQUENCE,
+    TOKEN,
+    Tensors,
+    Tree,
+)
+from electra_jax.interop.pair import join_pair, split_pair, tree_from_tf1
+from electra_jax.interop.settings import (
+    OWN,
+    architecture_of,
+    from_settings,
+    has_class,
+    identify,
+    to_settings,
+)
+from electra_jax.interop.shapes import (
+    check_inferred,
+    expected_shapes,
+    heads,
+    infer_bert,
+    infer_modern,
+    module_of,
+)
+from electra_jax.interop.tf1 import find_bundle, is_bundle, read_bundle
+from electra_jax.interop.vocabulary import cut_padding, is_padded
+from electra_jax.interop.weights import (
+    SAFETENSORS,
+    read_safetensors,
+    read_weights,
+    write_safetensors,
+)
+from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
+
+log = logging.getLogger(__name__)
+HEADS_FILE, ENCODER_FOLDER = "heads.safetensors", "encoder"
 
 
 @dataclasses.dataclass(frozen=True)
 class LoadedModel:
     """A network read from a folder or checkpoint.
 
-    `kind`: "discriminator", "generator", "encoder", a fine-tuning head's kind, "pair" (config is a
-    `PairConfig`) or "reference" (task heads of the reference). `params` are float32 arrays in the
-    tree that `model.apply` takes as {"params": params} (for an encoder under the key `electra`).
-    `settings` is the folder's config.json.
+    `kind`: "discriminator", "generator", "encoder", "sequence_classification",
+    "token_classification", "question_answering", "multiple_choice", "pair" (config is a
+    `PairConfig`) or "reference" (task heads of the reference, under `task_specific/`). `params` are
+    float32 arrays in the tree that `model.apply({"params": params}, …)` takes. `settings` is the
+    folder's config.json, `ignored` the tensors that were knowingly left out.
     """
 
     kind: str
@@ -46,6 +92,7 @@ class LoadedModel:
     id2label: dict[int, str] | None = None
     problem_type: str | None = None
     global_step: int | None = None
+    task_heads: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     ignored: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
@@ -57,23 +104,33 @@ class LoadedModel:
 
     @property
     def model(self) -> nn.Module:
-        """The Linen module that computes this network."""
-        if isinstance(self.config, PairConfig):
-            return Electra(self.config)
-        if self.kind == DISCRIMINATOR:
-            return Discriminator(self.config)
-        if self.kind == GENERATOR:
-            return MaskedLM(self.config)
-        return Backbone(self.config)
+        """The Linen module that computes this network (of a "reference" model: its encoder)."""
+        return module_of(self.config, self.kind, self.num_labels, self.dropout_rate)
 
     @property
-    def tokenizer(self) -> Any:
-        """The folder's tokenizer (`electra_jax.text.tokenizer.Tokenizer`)."""
+    def dropout_rate(self) -> float:
+        """The dropout of a fine-tuning head, as Hugging Face decides it."""
+        stated = self.settings.get("classifier_dropout")
+        if stated is not None:
+            return float(stated)
+        config = self.config
+        return config.hidden_dropout_prob if isinstance(config, ElectraConfig) else 0.0
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer beside the model."""
         if self.tokenizer_folder is None:
             raise UserError(f"{self.source}: no tokenizer files beside the model")
-        from electra_jax.text.tokenizer import load_tokenizer
-
         return load_tokenizer(self.tokenizer_folder)
+
+
+def encoder_of(loaded: LoadedModel) -> tuple[ElectraConfig, Tree]:
+    """(configuration, parameters under `electra`) of any network; of a pair, the
+    discriminator's.
+    """
+    config = loaded.config
+    shape = config.discriminator if isinstance(config, PairConfig) else config
+    return shape, loaded.params["electra"]
 
 
 def save_model_folder(
@@ -85,27 +142,73 @@ def save_model_folder(
     extra_config: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = True,
+    do_lower_case: bool = True,
 ) -> None:
-    """Writes one network as a folder that `transformers` loads.
+    """Writes one network as a model folder; it appears whole or not at all.
 
-    `kind` is "discriminator" (params of `Discriminator`) or "generator" (params of `MaskedLM`),
-    "encoder" (params {"electra": …}). `bert` blocks become ElectraForPreTraining /
-    ElectraForMaskedLM / ElectraModel, `modern` ones ModernBertForTokenClassification with one label
-    / ModernBertForMaskedLM / ModernBertModel. `extra_config` is merged into config.json. The folder
-    appears whole or not at all.
+    `kind` and `params` are `LoadedModel`'s ("discriminator": params of `Discriminator`,
+    "generator": of `MaskedLM`, "encoder": {"electra": …}, Hugging Face's fine-tuning kinds: of
+    `heads.FineTuned`, "reference": {"electra": …, "task_specific": …}). What `transformers`
+    computes becomes its class; anything else `model_type: electra_jax`. `extra_config` is merged
+    into config.json (id2label, problem_type, …). `overwrite` replaces an earlier model folder,
+    never one that holds anything else.
     """
-    rows = table.model_rows(config, kind)
-    tensors = {
-        name: value.astype(np.float32, copy=False)
-        for name, value in table.scatter(rows, params, "huggingface").items()
-    }
-    special = special_ids(tokenizer_folder)
-    settings = to_settings(config, kind, special) | dict(extra_config or {})
+    flat = {path: np.asarray(leaf) for path, leaf in table.flatten(params).items()}
+    params = table.unflatten({path: a.astype(np.float32, copy=False) for path, a in flat.items()})
+    ids = special_ids(tokenizer_folder)
+    extra = dict(extra_config or {})
     with new_folder(folder, overwrite) as scratch:
-        write_safetensors(scratch / SAFETENSORS, tensors)
+        if has_class(config, kind):
+            settings = to_settings(config, kind, ids, _labels_of(kind, params))
+            write_safetensors(
+                scratch / SAFETENSORS,
+                table.scatter(table.model_rows(config, kind), params, "huggingface"),
+            )
+        else:
+            settings = _save_own(scratch, kind, config, params, ids)
         if tokenizer_folder is not None:
-            copy_tokenizer(tokenizer_folder, scratch, token_types=config.block == "bert")
-        (scratch / CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+            places = [scratch] + [scratch / ENCODER_FOLDER] * (scratch / ENCODER_FOLDER).is_dir()
+            for place in places:
+                copy_tokenizer(
+                    tokenizer_folder,
+                    place,
+                    token_types=config.block == "bert",
+                    max_length=config.max_position_embeddings,
+                    do_lower_case=do_lower_case,
+                )
+        write_json(scratch / CONFIG, settings | extra)
+
+
+def _save_own(
+    scratch: Path,
+    kind: str,
+    config: ElectraConfig,
+    params: Mapping[str, Any],
+    ids: Mapping[str, int],
+) -> dict[str, Any]:
+    """Writes encoder/ and the heads; returns the config.json of a network of our own."""
+    inner = scratch / ENCODER_FOLDER
+    inner.mkdir()
+    rows = table.model_rows(config, ENCODER)
+    encoder = {"electra": params["electra"]}
+    write_safetensors(inner / SAFETENSORS, table.scatter(rows, encoder, "huggingface"))
+    write_json(inner / CONFIG, to_settings(config, ENCODER, ids))
+    rest = {name: tree for name, tree in params.items() if name != "electra"}
+    write_safetensors(scratch / HEADS_FILE, table.flatten(rest))
+    return {
+        "model_type": OWN,
+        "kind": kind,
+        "masked_lm_act": config.masked_lm_act,
+        "tie_word_embeddings": config.tie_word_embeddings,
+    }
+
+
+def _labels_of(kind: str, params: Mapping[str, Any]) -> int | None:
+    """How many labels a classification head has; None for other kinds."""
+    if kind not in (SEQUENCE, TOKEN):
+        return None
+    head = params["classifier"]
+    return len(head["out_proj"]["bias"] if "out_proj" in head else head["bias"])
 
 
 def save_pair(
@@ -116,16 +219,21 @@ def save_pair(
     extra_config: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = True,
+    do_lower_case: bool = True,
 ) -> None:
     """Writes `folder/discriminator` and, unless it is uniform, `folder/generator`, each by
     `save_model_folder`. `params` is `Electra`'s tree.
     """
     for kind, part in split_pair(pair, params).items():
         if part is not None:
-            config, tree = part
-            target = Path(folder) / kind
             save_model_folder(
-                target, kind, config, tree, tokenizer_folder, extra_config, overwrite=overwrite
+                Path(folder) / kind,
+                kind,
+                *part,
+                tokenizer_folder,
+                extra_config,
+                overwrite=overwrite,
+                do_lower_case=do_lower_case,
             )
 
 
@@ -137,82 +245,213 @@ def load_model_folder(
 ) -> LoadedModel:
     """A network (or pair) from a Hugging Face folder, a folder of two, or a TF1 checkpoint.
 
-    Every tensor is used or listed in `ignored`, every parameter is filled; anything else is a
-    `UserError` that lists what is wrong.
+    A name that is no path is looked up on the Hub where the extra `hub` is installed. Every tensor
+    is used or listed in `ignored`, every parameter is filled; anything else is a `UserError` that
+    lists what is wrong.
     """
-    folder = Path(path)
-    if (folder / CONFIG).is_file() and not is_bundle(folder):
-        return _load_huggingface(folder, num_attention_heads)
-    if (folder / DISCRIMINATOR / CONFIG).is_file():
-        return _load_two(folder, num_attention_heads, generator_num_attention_heads)
+    folder = local_path(path)
     if is_bundle(folder):
-        return _load_tf1(folder, num_attention_heads, generator_num_attention_heads)
-    if not folder.exists():
+        loaded = _load_tf1(folder, num_attention_heads, generator_num_attention_heads)
+    elif (folder / CONFIG).is_file():
+        loaded = _load_one(folder, num_attention_heads)
+    elif (folder / DISCRIMINATOR / CONFIG).is_file():
+        loaded = _load_two(folder, num_attention_heads, generator_num_attention_heads)
+    elif not folder.exists():
         raise UserError(f"{path}: no such folder or checkpoint")
-    raise UserError(
-        f"{path}: no model here: expected {CONFIG} with {SAFETENSORS}, or a TF1 checkpoint "
-        "(.index, .data)"
-    )
+    else:
+        raise UserError(
+            f"{path}: no model here: expected {CONFIG} with {SAFETENSORS}, discriminator/ and "
+            "generator/, or a TF1 checkpoint (.index, .data)"
+        )
+    for note in loaded.notes:
+        log.warning("%s: %s", path, note)
+    return loaded
 
 
 def load(path: str | os.PathLike[str], **arguments: Any) -> LoadedModel:
-    """The model, parameters, tokenizer and configuration at `path`: see `load_model_folder`."""
+    """Model, parameters, tokenizer and configuration at `path`: see `load_model_folder`."""
     return load_model_folder(path, **arguments)
 
 
-def _load_huggingface(folder: Path, num_attention_heads: int | None) -> LoadedModel:
+def _load_one(folder: Path, num_attention_heads: int | None) -> LoadedModel:
+    settings = read_json(folder / CONFIG)
+    if settings.get("model_type") == OWN:
+        return _load_own(folder, settings, num_attention_heads)
     where = str(folder)
-    settings = read_settings(folder / CONFIG)
-    scheme, kind = identify(settings, where)
-    tensors = read_weights(folder)
-    notes: list[str] = []
-    config = configure(tensors, settings, scheme, kind, num_attention_heads, notes, where)
-    rows = table.model_rows(config, kind, scheme)
-    params, used = table.gather(rows, tensors, "huggingface", where)
-    params = _as_float32(params)
-    table.check_shapes(params, expected_shapes(config, kind), where)
-    ignored = _account(tensors, used, scheme, params, where)
+    tensors, notes = _modern_keys(read_weights(folder))
+    scheme, kind = identify(settings, tensors, where)
+    prefix = table.PREFIX[scheme]
+    if kind == ENCODER and not any(name.startswith(prefix) for name in tensors):
+        prefix = ""
+    tensors, settings = _fit_vocabulary(tensors, settings, scheme, prefix, folder, notes)
+    untied = _is_untied(tensors, settings, scheme, kind, prefix)
+    bias = "cls.predictions.decoder.bias"
+    if untied and bias in tensors:  # BertForMaskedLM adds this one; its twin is dead weight
+        tensors = {**tensors, "cls.predictions.bias": tensors[bias]}
+    config = _configure(tensors, settings, scheme, kind, prefix, num_attention_heads, notes, where)
+    config = config.replace(tie_word_embeddings=not untied)
+    rows = table.model_rows(config, kind, scheme, prefix)
+    tree, used = table.gather(rows, tensors, "huggingface", where)
+    params = _as_float32(tree, notes)
+    num_labels = _labels_of(kind, params)
+    table.check_shapes(params, expected_shapes(config, kind, num_labels), where)
     labels = {int(k): str(v) for k, v in (settings.get("id2label") or {}).items()} or None
+    if num_labels is not None and labels and len(labels) != num_labels:
+        raise UserError(
+            f"{where}: {CONFIG} names {len(labels)} labels, the classifier has {num_labels}"
+        )
     return LoadedModel(
         kind,
         config,
         params,
         where,
         tokenizer_folder=tokenizer_in(folder),
-        num_labels=len(labels) if labels else settings.get("num_labels"),
-        id2label=labels,
+        num_labels=num_labels,
+        id2label=labels if num_labels is not None else None,
         problem_type=settings.get("problem_type"),
+        global_step=settings.get("global_step"),
         settings=settings,
-        ignored=ignored,
+        ignored=_account(tensors, used, scheme, params, where),
         notes=notes,
     )
 
 
-def configure(
+def _load_own(folder: Path, settings: dict[str, Any], num_heads: int | None) -> LoadedModel:
+    """A network of our own: the encoder and the heads beside it."""
+    encoder = _load_one(folder / ENCODER_FOLDER, num_heads)
+    assert isinstance(encoder.config, ElectraConfig)
+    rest = table.unflatten(read_safetensors(folder / HEADS_FILE))
+    config = encoder.config.replace(
+        masked_lm_act=settings.get("masked_lm_act"),
+        tie_word_embeddings=settings.get("tie_word_embeddings", True),
+    )
+    kind = str(settings.get("kind"))
+    params = {**encoder.params, **_as_float32(rest, encoder.notes)}
+    if kind == GENERATOR:
+        table.check_shapes(params, expected_shapes(config, kind), str(folder))
+    labels = {int(k): str(v) for k, v in (settings.get("id2label") or {}).items()} or None
+    return LoadedModel(
+        kind,
+        config,
+        params,
+        str(folder),
+        tokenizer_folder=tokenizer_in(folder),
+        num_labels=len(labels) if labels else None,
+        id2label=labels,
+        problem_type=settings.get("problem_type"),
+        global_step=settings.get("global_step"),
+        task_heads=task_heads_of(params),
+        settings=settings,
+        notes=encoder.notes,
+    )
+
+
+def task_heads_of(params: Mapping[str, Any]) -> dict[str, list[str]]:
+    """{task: names of its dense layers} in a tree with `task_specific/<task>/…`."""
+    found: dict[str, list[str]] = {}
+    for path in table.flatten(params.get("task_specific", {})):
+        task, _, rest = path.partition("/")
+        if rest.endswith("/kernel"):
+            found.setdefault(task, []).append(rest.removesuffix("/kernel"))
+    return {task: sorted(layers) for task, layers in sorted(found.items())}
+
+
+def _modern_keys(tensors: Tensors) -> tuple[Tensors, list[str]]:
+    """Tensors under today's names: old files say LayerNorm.gamma and .beta."""
+    old = {".gamma": ".weight", ".beta": ".bias"}
+    renamed = {
+        name: name.removesuffix(end) + new
+        for name in tensors
+        for end, new in old.items()
+        if name.endswith("LayerNorm" + end)
+    }
+    return {renamed.get(name, name): value for name, value in tensors.items()}, []
+
+
+def _fit_vocabulary(
+    tensors: Tensors,
+    settings: dict[str, Any],
+    scheme: str,
+    prefix: str,
+    folder: Path,
+    notes: list[str],
+) -> tuple[Tensors, dict[str, Any]]:
+    """Cuts a vocabulary that was padded, and refuses one of another size than the tokenizer's."""
+    word = prefix + table.WORD_TABLE[scheme]
+    if word not in tensors:
+        return tensors, settings
+    rows = int(np.shape(tensors[word])[0])
+    size = _tokenizer_size(folder) or settings.get("vocab_size") or rows
+    tied = table.OUTPUT_TABLE[scheme].huggingface
+    per_token = [word, f"{tied}.weight", f"{tied}.bias", "cls.predictions.bias"]
+    tensors = fit_rows(tensors, rows, size, per_token, str(folder), notes)
+    if rows != size and settings.get("vocab_size") == rows:
+        settings = {**settings, "vocab_size": size}
+    return tensors, settings
+
+
+def fit_rows(
+    tensors: Tensors, rows: int, size: int, per_token: list[str], where: str, notes: list[str]
+) -> Tensors:
+    """`tensors` with tables of `rows` cut to the vocabulary's `size` where they are only padded."""
+    if rows == size:
+        return tensors
+    if not is_padded(rows, size):
+        raise UserError(
+            f"{where}: the vocabulary has {size} tokens, the embedding table {rows} rows: "
+            "this tokenizer belongs to another model"
+        )
+    tensors, cut = cut_padding(tensors, rows, size, per_token)
+    notes.append(f"the vocabulary is padded: {', '.join(cut)} cut from {rows} rows to {size}")
+    return tensors
+
+
+def _tokenizer_size(folder: Path) -> int | None:
+    """The size of the vocabulary beside a model; None where there is none that this library
+    reads.
+    """
+    if tokenizer_in(folder) is None:
+        return None
+    try:
+        return load_tokenizer(folder).vocab_size
+    except UserError as error:
+        log.warning("%s: its tokenizer is not read here (%s)", folder, error)
+        return None
+
+
+def _is_untied(
+    tensors: Tensors, settings: Mapping[str, Any], scheme: str, kind: str, prefix: str
+) -> bool:
+    """Whether a masked-LM head has an output table of its own."""
+    if kind != GENERATOR:
+        return False
+    name, word = (
+        f"{table.OUTPUT_TABLE[scheme].huggingface}.weight",
+        prefix + table.WORD_TABLE[scheme],
+    )
+    if name not in tensors or word not in tensors:
+        return not settings.get("tie_word_embeddings", True)
+    same = np.array_equal(tensors[name], tensors[word])
+    return not (same and settings.get("tie_word_embeddings", True))
+
+
+def _configure(
     tensors: Tensors,
     settings: Mapping[str, Any],
     scheme: str,
     kind: str,
+    prefix: str,
     num_attention_heads: int | None,
     notes: list[str],
     where: str,
 ) -> ElectraConfig:
     """The configuration that the shapes tell, completed by config.json and checked against it."""
-    stated = from_settings(settings, scheme, where)
-    prefix = "" if kind == ENCODER else table.PREFIX[scheme]
+    stated = from_settings(settings, scheme, kind, where)
     if scheme == "modernbert":
         inferred = infer_modern(tensors, where=where, prefix=prefix)
     else:
         inferred = infer_bert(tensors, "huggingface", where=where, encoder=prefix)
-    differing = [
-        f"{field} is {stated[field]} in {CONFIG} and {value} in the tensors"
-        for field, value in inferred.items()
-        if stated.get(field) is not None and stated[field] != value
-    ]
-    if differing:
-        raise UserError(
-            f"{where}: the configuration contradicts the shapes: {'; '.join(differing)}"
-        )
+    check_inferred(inferred, stated, f"{where}/{CONFIG}")
     given = num_attention_heads or stated.get("num_attention_heads")
     count = heads(inferred["hidden_size"], given, "--num_attention_heads", notes, kind)
     return ElectraConfig(**{**stated, **inferred, "num_attention_heads": count})
@@ -222,20 +461,9 @@ def _account(
     tensors: Tensors, used: set[str], scheme: str, params: Mapping[str, Any], where: str
 ) -> list[str]:
     """The names knowingly ignored; a name that is neither used nor known is refused."""
-    ignored, unknown = [], []
-    for name in sorted(set(tensors) - used):
-        if name.endswith("embeddings.position_ids"):
-            ignored.append(name)
-        elif name == table.TIED[scheme]:
-            words = params["electra"]["embeddings"]["word_embeddings"]
-            if not np.array_equal(np.asarray(tensors[name], np.float32), words):
-                raise UserError(
-                    f"{where}: {name} differs from the word embeddings: an untied masked-LM head "
-                    "is not supported"
-                )
-            ignored.append(name)
-        else:
-            unknown.append(name)
+    left = sorted(set(tensors) - used)
+    ignored = [name for name in left if _known_extra(name, scheme, tensors, params)]
+    unknown = sorted(set(left) - set(ignored))
     if unknown:
         raise UserError(
             f"{where}: {len(unknown)} tensors have no place in this network: "
@@ -244,49 +472,100 @@ def _account(
     return ignored
 
 
-def _as_float32(tree: Mapping[str, Any]) -> Tree:
-    return table.unflatten({k: np.asarray(v, np.float32) for k, v in table.flatten(tree).items()})
+def _known_extra(name: str, scheme: str, tensors: Tensors, params: Mapping[str, Any]) -> bool:
+    """Whether a tensor may be left out: buffers, repeated tied weights, BERT's sentence heads."""
+    if name.endswith(("embeddings.position_ids", "embeddings.token_type_ids")):
+        return True
+    if scheme == "bert":
+        if name == "cls.predictions.decoder.bias":
+            return np.array_equal(tensors[name], tensors["cls.predictions.bias"])
+        if name.removeprefix("bert.").startswith("pooler.dense."):
+            return True
+        if name.startswith("cls."):
+            # A bare encoder does not use the heads; next-sentence prediction has no use here at
+            # all.
+            return "generator_predictions" not in params or "seq_relationship" in name
+    return name == f"{table.OUTPUT_TABLE[scheme].huggingface}.weight"
+
+
+def _as_float32(tree: Mapping[str, Any], notes: list[str]) -> Tree:
+    """Leaves in float32; reduced precision and numbers that are not finite are noted."""
+    flat = table.flatten(tree)
+    kinds = sorted({str(v.dtype) for v in flat.values()} - {"float32"})
+    if kinds:
+        notes.append(f"weights in {', '.join(kinds)} are widened (or rounded) to float32")
+    flat = {name: np.asarray(value, np.float32) for name, value in flat.items()}
+    note_non_finite(flat, notes)
+    return table.unflatten(flat)
+
+
+def note_non_finite(flat: Mapping[str, np.ndarray], notes: list[str]) -> None:
+    """Notes the parameters that contain NaN or infinity."""
+    bad = [name for name, value in flat.items() if not np.isfinite(value).all()]
+    if bad:
+        notes.append(f"NaN or infinite numbers in {', '.join(bad)}")
 
 
 def _load_two(folder: Path, d_heads: int | None, g_heads: int | None) -> LoadedModel:
     """A folder with `discriminator/` and, where there is one, `generator/` as one pair."""
-    d = _load_huggingface(folder / DISCRIMINATOR, d_heads)
+    d = expect_kind(_load_one(folder / DISCRIMINATOR, d_heads), DISCRIMINATOR)
     g = None
     if (folder / GENERATOR / CONFIG).is_file():
-        g = _load_huggingface(folder / GENERATOR, g_heads)
-    for model, expected in ((d, DISCRIMINATOR), (g, GENERATOR)):
-        if model is not None and model.kind != expected:
-            raise UserError(f"{model.source}: holds a {model.kind}, expected a {expected}")
-    assert isinstance(d.config, ElectraConfig)
-    other = None
-    if g is not None:
-        assert isinstance(g.config, ElectraConfig)
-        other = (g.config, g.params)
-    config, params = join_pair((d.config, d.params), other)
+        g = expect_kind(_load_one(folder / GENERATOR, g_heads), GENERATOR)
+    config, params = join_pair(single(d), None if g is None else single(g))
     return LoadedModel(
         PAIR,
         config,
         params,
         str(folder),
         tokenizer_folder=d.tokenizer_folder,
+        global_step=d.global_step,
         settings=d.settings,
         ignored=d.ignored + (g.ignored if g else []),
         notes=d.notes + (g.notes if g else []),
     )
 
 
+def single(loaded: LoadedModel) -> tuple[ElectraConfig, Tree]:
+    """(configuration, parameters) of one network; a pair is a `UserError`."""
+    if isinstance(loaded.config, PairConfig):
+        raise UserError(f"{loaded.source}: holds a pair, expected one network")
+    return loaded.config, loaded.params
+
+
+def expect_kind(loaded: LoadedModel, kind: str) -> LoadedModel:
+    """`loaded`, if it is of `kind`; else a `UserError` that says what it is and what to do."""
+    if loaded.kind != kind:
+        other = {DISCRIMINATOR: GENERATOR, GENERATOR: DISCRIMINATOR}.get(kind, kind)
+        remedy = f": name the {kind}'s folder instead" if loaded.kind == other else ""
+        raise UserError(f"{loaded.source}: holds a {loaded.kind}, expected a {kind}{remedy}")
+    return loaded
+
+
 def _load_tf1(path: Path, d_heads: int | None, g_heads: int | None) -> LoadedModel:
     where = str(path)
-    folder = path if path.is_dir() else path.parent
+    folder = path if path.is_dir() else Path(find_bundle(path)).parent
     discriminator, generator = _settings_beside(folder)
+    tensors = read_bundle(path)
+    notes: list[str] = []
+    word = "electra/embeddings/word_embeddings"
+    size = _tokenizer_size(folder)
+    if size is not None and word in tensors:
+        per_token = [
+            name
+            for name in tensors
+            if "/word_embeddings" in name or name.startswith("generator_predictions/output_bias")
+        ]
+        tensors = fit_rows(tensors, tensors[word].shape[0], size, per_token, where, notes)
     source = tree_from_tf1(
-        read_bundle(path),
+        tensors,
         where=where,
         discriminator=discriminator,
         generator=generator,
         num_attention_heads=d_heads,
         generator_num_attention_heads=g_heads,
     )
+    note_non_finite(table.flatten(source.params), notes)
     return LoadedModel(
         source.kind,
         source.config,
@@ -294,41 +573,33 @@ def _load_tf1(path: Path, d_heads: int | None, g_heads: int | None) -> LoadedMod
         where,
         tokenizer_folder=tokenizer_in(folder),
         global_step=source.global_step,
+        task_heads=source.task_heads,
         ignored=source.ignored,
-        notes=source.notes,
+        notes=source.notes + notes,
     )
 
 
 def _settings_beside(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """(discriminator's, generator's) fields from JSON files beside a TF1 checkpoint, as its forks
-    ship them.
+    """(discriminator's, generator's) fields from JSON files beside a TF1 checkpoint, as forks ship
+    them.
     """
     main = next(
         (
-            read_settings(folder / name)
+            read_json(folder / name)
             for name in ("discriminator.json", "electra_config.json", "bert_config.json", CONFIG)
             if (folder / name).is_file()
         ),
         None,
     )
     small = folder / "generator.json"
-    return main, read_settings(small) if small.is_file() else None
-
-
-def read_settings(file: Path) -> dict[str, Any]:
-    """The object in a JSON file; anything else is a `UserError`."""
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not readable as JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: expected a JSON object")
-    return content
+    return main, read_json(small) if small.is_file() else None
 
 
 __all__ = [
     "REFERENCE",
     "LoadedModel",
+    "architecture_of",
+    "encoder_of",
     "load",
     "load_model_folder",
     "save_model_folder",

@@ -102,6 +102,7 @@ MODERN_LAYER = (
 DISCRIMINATOR, GENERATOR, ENCODER = "discriminator", "generator", "encoder"
 SEQUENCE, TOKEN = "sequence_classification", "token_classification"
 QUESTION, CHOICE = "question_answering", "multiple_choice"
+PAIR, REFERENCE = "pair", "reference"
 
 _D, _G = "discriminator_predictions", "generator_predictions"
 _D_DENSE = Part(f"{_D}/dense", f"{_D}.dense", f"{_D}/dense", DENSE)
@@ -152,11 +153,17 @@ HEADS: dict[tuple[str, str], tuple[Part, ...]] = {
     ("modernbert", QUESTION): _MODERN_HEAD,
     ("modernbert", CHOICE): _MODERN_HEAD,
 }
-# The masked-LM kernel that repeats the word table, by scheme (absent from most files).
-TIED = {
-    "electra": "generator_lm_head.weight",
-    "bert": "cls.predictions.decoder.weight",
-    "modernbert": "decoder.weight",
+# The masked-LM table: where tied it repeats the word embeddings, and most files lack it.
+OUTPUT_TABLE = {
+    "electra": Part(f"{_G}/output_embeddings", "generator_lm_head", None, TABLE),
+    "bert": Part(f"{_G}/output_embeddings", "cls.predictions.decoder", None, TABLE),
+    "modernbert": Part(f"{_G}/output_embeddings", "decoder", None, TABLE),
+}
+# The word embeddings behind the prefix, by scheme.
+WORD_TABLE = {
+    "electra": "embeddings.word_embeddings.weight",
+    "bert": "embeddings.word_embeddings.weight",
+    "modernbert": "embeddings.tok_embeddings.weight",
 }
 # The backbone's prefix in Hugging Face names, by scheme; a bare encoder has none.
 PREFIX = {"electra": "electra.", "bert": "bert.", "modernbert": "model."}
@@ -245,15 +252,28 @@ def backbone(
     )
 
 
-def model_rows(config: ElectraConfig, kind: str, scheme: str | None = None) -> list[Row]:
+def model_rows(
+    config: ElectraConfig, kind: str, scheme: str | None = None, prefix: str | None = None
+) -> list[Row]:
     """The table of a single network: its backbone under `electra/` and the head of `kind`.
 
-    `scheme` is the Hugging Face model_type whose names are meant; by default the one that the block
-    style is exported as.
+    `scheme` is the Hugging Face model_type whose names are meant, by default the one that the block
+    style is exported as; `prefix` the backbone's, by default that of the kind's class.
     """
     scheme = scheme or scheme_of(config)
-    prefix = "" if kind == ENCODER else PREFIX[scheme]
-    return backbone(config, huggingface=prefix) + _rows(HEADS[scheme, kind])
+    if prefix is None:
+        prefix = "" if kind == ENCODER else PREFIX[scheme]
+    return backbone(config, huggingface=prefix) + _head(config, scheme, kind)
+
+
+def _head(config: ElectraConfig, scheme: str, kind: str, huggingface: str | None = "") -> list[Row]:
+    """The rows of a head, with the masked-LM table where it is not the word embeddings."""
+    if (scheme, kind) not in HEADS:
+        raise UserError(f"a {kind} of {scheme} blocks has no place in the table of names")
+    parts = HEADS[scheme, kind]
+    if kind == GENERATOR and not config.tie_word_embeddings:
+        parts = (*parts, OUTPUT_TABLE[scheme])
+    return _rows(parts, huggingface=huggingface)
 
 
 def scheme_of(config: ElectraConfig) -> str:
@@ -271,8 +291,8 @@ def pair_rows(pair: PairConfig) -> list[Row]:
         if pair.sharing != "all":
             own = pair.sharing == "none"
             rows += backbone(g, "generator/", None, "generator/", embeddings=own)
-        rows += _rows(HEADS[scheme_of(g), GENERATOR], huggingface=None)
-    return rows + _rows(HEADS[scheme_of(d), DISCRIMINATOR], huggingface=None)
+        rows += _head(g, scheme_of(g), GENERATOR, huggingface=None)
+    return rows + _head(d, scheme_of(d), DISCRIMINATOR, huggingface=None)
 
 
 def task_rows(heads: Mapping[str, Sequence[str]]) -> list[Row]:

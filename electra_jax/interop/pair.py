@@ -14,10 +14,18 @@ import numpy as np
 from electra_jax.config import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop import names as table
-from electra_jax.interop.names import DISCRIMINATOR, ENCODER, GENERATOR, Row, Tensors, Tree
-from electra_jax.interop.shapes import expected_shapes, heads, infer_bert
+from electra_jax.interop.names import (
+    DISCRIMINATOR,
+    ENCODER,
+    GENERATOR,
+    PAIR,
+    REFERENCE,
+    Row,
+    Tensors,
+    Tree,
+)
+from electra_jax.interop.shapes import check_inferred, expected_shapes, heads, infer_bert
 
-PAIR, REFERENCE = "pair", "reference"
 SLOTS = ("adam_m", "adam_v")
 # Not parameters; `temperature` stands in published checkpoints, where nothing reads it.
 _STEP = "global_step"
@@ -165,15 +173,7 @@ def _configure(
 ) -> ElectraConfig:
     """The inferred fields, checked against and completed by the stated ones."""
     stated = stated or {}
-    differing = [
-        f"{field} is {stated[field]} in the configuration and {value} in the tensors"
-        for field, value in inferred.items()
-        if stated.get(field) is not None and stated[field] != value
-    ]
-    if differing:
-        raise UserError(
-            f"{where}: the configuration contradicts the shapes: {'; '.join(differing)}"
-        )
+    check_inferred(inferred, stated, f"{where}: the configuration")
     known = {field.name for field in dataclasses.fields(ElectraConfig)}
     rest = {k: v for k, v in stated.items() if k in known and k not in inferred and v is not None}
     if given_heads is not None:

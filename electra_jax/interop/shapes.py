@@ -8,14 +8,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.config import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
-from electra_jax.interop.names import DISCRIMINATOR, GENERATOR, flatten
-from electra_jax.modeling.electra import Backbone, Discriminator, Electra, Inputs, MaskedLM
+from electra_jax.interop.heads import Encoder, FineTuned
+from electra_jax.interop.names import DISCRIMINATOR, ENCODER, GENERATOR, REFERENCE, flatten
+from electra_jax.modeling.electra import Discriminator, Electra, Inputs, MaskedLM
 
 HEAD_WIDTH = 64
 
@@ -137,22 +139,47 @@ def infer_modern(
     }
 
 
-def expected_shapes(config: ElectraConfig | PairConfig, kind: str) -> dict[str, tuple[int, ...]]:
-    """{path: shape} of the Linen module's parameters; `kind` is "pair", "discriminator",
-    "generator" or "encoder".
+def check_inferred(inferred: Mapping[str, Any], stated: Mapping[str, Any], where: str) -> None:
+    """Refuses a configuration that contradicts the shapes, naming both."""
+    differing = [
+        f"{field} is {stated[field]} in the configuration and {value} in the tensors"
+        for field, value in inferred.items()
+        if stated.get(field) is not None and stated[field] != value
+    ]
+    if differing:
+        raise UserError(f"{where} contradicts the shapes: {'; '.join(differing)}")
+
+
+def module_of(
+    config: ElectraConfig | PairConfig,
+    kind: str,
+    num_labels: int | None = None,
+    dropout_rate: float = 0.1,
+) -> nn.Module:
+    """The Linen module that computes a network of `kind` (names.py); `num_labels` for fine-tuning
+    heads.
+
+    "reference" (task heads of the reference) gives the encoder: the heads are not Hugging Face's.
     """
-    inputs = Inputs(jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 1, 1, 2), bool))
-    positions = jnp.zeros((1, 1), jnp.int32)
-    key = jax.random.key(0)
     if isinstance(config, PairConfig):
-        variables = jax.eval_shape(Electra(config).init, key, inputs, positions)
-    elif kind == GENERATOR:
-        variables = jax.eval_shape(MaskedLM(config).init, key, inputs, positions)
-    elif kind == DISCRIMINATOR:
-        variables = jax.eval_shape(Discriminator(config).init, key, inputs)
-    else:
-        variables = jax.eval_shape(Backbone(config).init, key, inputs)
-        return {
-            "electra/" + path: leaf.shape for path, leaf in flatten(variables["params"]).items()
-        }
+        return Electra(config)
+    if kind == GENERATOR:
+        return MaskedLM(config)
+    if kind == DISCRIMINATOR:
+        return Discriminator(config)
+    if kind in (ENCODER, REFERENCE):
+        return Encoder(config)
+    return FineTuned(config, kind, num_labels or 2, dropout_rate)
+
+
+def expected_shapes(
+    config: ElectraConfig | PairConfig, kind: str, num_labels: int | None = None
+) -> dict[str, tuple[int, ...]]:
+    """{path: shape} of the parameters of `module_of(config, kind, num_labels)`."""
+    inputs = Inputs(jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 1, 1, 2), bool))
+    arguments: list[Any] = [inputs]
+    if isinstance(config, PairConfig) or kind == GENERATOR:
+        arguments.append(jnp.zeros((1, 1), jnp.int32))
+    module = module_of(config, kind, num_labels)
+    variables = jax.eval_shape(module.init, jax.random.key(0), *arguments)
     return {path: leaf.shape for path, leaf in flatten(variables["params"]).items()}

@@ -13,40 +13,49 @@ from safetensors.numpy import save_file
 
 from electra_jax.errors import UserError
 from electra_jax.interop.names import Tensors
+from electra_jax.interop.torch_file import read_torch
 
-SAFETENSORS = "model.safetensors"
+SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
 
 
 def read_weights(folder: str | os.PathLike[str]) -> Tensors:
-    """Every tensor of the folder's weight files: `model.safetensors`, or the shards its index
-    names.
+    """Every tensor of a folder: of `model.safetensors`, else of the shards its index names, else of
+    `pytorch_model.bin` (read as data, no pickle is executed), else of its shards.
 
     Raises `UserError` for a file that is absent or torn, and for a missing shard.
     """
     folder = Path(folder)
-    if (folder / SAFETENSORS).is_file():
-        return read_safetensors(folder / SAFETENSORS)
-    index = folder / (SAFETENSORS + ".index.json")
-    if index.is_file():
-        return _read_shards(index)
-    raise UserError(f"{folder}: no {SAFETENSORS} (nor its index) in this folder")
+    for name in (SAFETENSORS, TORCH):
+        if (folder / name).is_file():
+            return read_file(folder / name)
+        if (folder / f"{name}.index.json").is_file():
+            return _read_shards(folder / f"{name}.index.json")
+    others = [n for n in ("tf_model.h5", "flax_model.msgpack") if (folder / n).is_file()]
+    seen = f" ({', '.join(others)} is not read)" if others else ""
+    raise UserError(f"{folder}: no {SAFETENSORS} or {TORCH} in this folder{seen}")
+
+
+def read_file(file: Path) -> Tensors:
+    """Every tensor of one file, by its suffix."""
+    return read_safetensors(file) if file.suffix == ".safetensors" else read_torch(file)
 
 
 def _read_shards(index: Path) -> Tensors:
     """The tensors of all shards named in an index file, each checked to be where the index says."""
     try:
         where = json.loads(index.read_text("utf-8"))["weight_map"]
-    except (ValueError, KeyError, UnicodeDecodeError):
+        shards = sorted({str(shard) for shard in where.values()})
+    except (ValueError, KeyError, AttributeError, UnicodeDecodeError):
         raise UserError(f"{index}: not an index of shards (no weight_map)") from None
-    lacking = sorted({s for s in where.values() if not (index.parent / s).is_file()})
+    lacking = [s for s in shards if Path(s).name != s or not (index.parent / s).is_file()]
     if lacking:
         raise UserError(
             f"{index.parent}: missing shard{'s' if len(lacking) > 1 else ''} {', '.join(lacking)} "
             f"named in {index.name}: fetch the whole model again"
         )
     tensors: Tensors = {}
-    for shard in sorted(set(where.values())):
-        tensors |= read_safetensors(index.parent / shard)
+    for shard in shards:
+        tensors |= read_file(index.parent / shard)
     absent = sorted(set(where) - set(tensors))
     if absent:
         raise UserError(f"{index}: the shards lack {', '.join(absent[:12])}")

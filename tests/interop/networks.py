@@ -8,12 +8,14 @@ from electra_jax.interop.shapes import expected_shapes
 from electra_jax.modeling.electra import Inputs, padding_mask
 
 
-def random_params(config, kind, seed=0):
+def random_params(config, kind, seed=0, kernel_scale=0.3):
     """Normal parameters of the standalone network: every bias and LayerNorm weight counts."""
     rng = np.random.default_rng(seed)
     return unflatten(
         {
-            path: rng.normal(0.0, 1.0 if len(shape) == 1 else 0.3, shape).astype(np.float32)
+            path: rng.normal(0.0, 1.0 if len(shape) == 1 else kernel_scale, shape).astype(
+                np.float32
+            )
             for path, shape in expected_shapes(config, kind).items()
         }
     )

@@ -110,5 +110,7 @@ def test_a_configuration_that_contradicts_the_shapes_names_both(tmp_path):
     params = networks.random_params(BERT, "discriminator")
     folder = tmp_path / "model"
     save_model_folder(folder, "discriminator", BERT, params, None, {"hidden_size": 64})
-    with pytest.raises(UserError, match=r"hidden_size is 64 in config\.json and 32 in the tensors"):
+    with pytest.raises(
+        UserError, match=r"hidden_size is 64 in the configuration and 32 in the tensors"
+    ):
         load_model_folder(folder)

@@ -1,0 +1,328 @@
+"""`convert`: any checkpoint that can be read, to a Hugging Face folder or a TF1 bundle, with a
+table of what went where.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from electra_jax.config import ElectraConfig, PairConfig
+from electra_jax.errors import UserError
+from electra_jax.interop import names as table
+from electra_jax.interop.files import CONFIG, copy_tokenizer, new_folder, write_json
+from electra_jax.interop.folder import (
+    ENCODER_FOLDER,
+    LoadedModel,
+    encoder_of,
+    load_model_folder,
+    save_model_folder,
+    save_pair,
+)
+from electra_jax.interop.names import DISCRIMINATOR, ENCODER, GENERATOR, PAIR, REFERENCE, Tree
+from electra_jax.interop.pair import slots_from_tf1, split_pair, tf1_from_tree, tree_from_tf1
+from electra_jax.interop.settings import has_class, masked_lm_activation, to_settings
+from electra_jax.interop.tf1 import is_bundle, read_bundle, write_bundle
+from electra_jax.interop.verify import difference
+
+TARGETS = ("hf", "tf1")
+# Fields of config.json that describe a file or a program, not the network.
+_NOT_KEPT = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures"}
+TOLERANCE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """One line of the table: a network that was written."""
+
+    name: str
+    kind: str
+    folder: Path
+    tensors: int
+    parameters: int
+    difference: float | None = None
+    largest: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What `convert` did; `str(report)` is the table it prints."""
+
+    source: str
+    target: str
+    networks: list[Network]
+    ignored: list[str]
+    notes: list[str]
+    verified: bool
+
+    def __str__(self) -> str:
+        lines = [f"{self.source} → {self.target}"]
+        header = ("network", "kind", "tensors", "parameters", "largest difference of logits")
+        rows = [header] + [
+            (n.name, n.kind, f"{n.tensors:,}", f"{n.parameters:,}", self._measured(n))
+            for n in self.networks
+        ]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+        for row in rows:
+            cells = [
+                text.rjust(width) if i in (2, 3) else text.ljust(width)
+                for i, (text, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            lines.append("  " + "  ".join(cells).rstrip())
+        lines.append(f"ignored: {', '.join(self.ignored) or 'nothing'}")
+        return "\n".join(lines + [f"note: {note}" for note in self.notes])
+
+    def _measured(self, network: Network) -> str:
+        if network.difference is None:
+            return "not measured (transformers is missing)" if self.verified else "not measured"
+        return f"{network.difference:.1e} (of {network.largest:.3g}), against transformers"
+
+
+def convert(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    to: str = "hf",
+    *,
+    num_attention_heads: int | None = None,
+    generator_num_attention_heads: int | None = None,
+    verify: bool = False,
+    encoder_only: bool = False,
+    slots: bool = False,
+    tokenizer: str | os.PathLike[str] | None = None,
+    do_lower_case: bool = True,
+) -> Report:
+    """Reads `src` (anything `load_model_folder` reads) and writes `dst` as `to` ("hf" or "tf1").
+
+    A pair becomes `dst/discriminator` and `dst/generator`, one network `dst` itself. TF1 bundles
+    are `dst/model.ckpt[-STEP]` with the vocabulary and the configurations beside. `verify` measures
+    the logits against `transformers`, `encoder_only` leaves heads out, `slots` takes Adam's moments
+    along from bundle to bundle, `tokenizer` is a folder to ship in place of the source's,
+    `do_lower_case` describes a bare vocab.txt. `dst` must not exist or be empty; it appears whole
+    or not at all.
+
+    Raises `UserError` for everything that would not be exact.
+    """
+    if to not in TARGETS:
+        raise UserError(f"--to={to}: choose one of {', '.join(TARGETS)}")
+    with new_folder(dst) as scratch:
+        loaded = load_model_folder(
+            src,
+            num_attention_heads=num_attention_heads,
+            generator_num_attention_heads=generator_num_attention_heads,
+        )
+        if tokenizer is not None:
+            loaded = dataclasses.replace(loaded, tokenizer_folder=Path(tokenizer))
+        notes = list(loaded.notes)
+        if loaded.tokenizer_folder is None:
+            notes.append("no tokenizer beside the source: the result has none either (--tokenizer)")
+        elif not (loaded.tokenizer_folder / "tokenizer_config.json").is_file():
+            case = "lower-cased" if do_lower_case else "cased"
+            notes.append(f"the vocabulary comes without its settings: taken to be {case}")
+        if encoder_only:
+            config, encoder = encoder_of(loaded)
+            loaded = dataclasses.replace(
+                loaded, kind=ENCODER, config=config, params={"electra": encoder}, num_labels=None
+            )
+        if to == "hf":
+            networks = _to_hf(loaded, scratch, verify, do_lower_case)
+        else:
+            networks = _to_tf1(loaded, src, scratch, verify, slots, notes)
+    final = [
+        dataclasses.replace(n, folder=Path(dst) / n.folder.relative_to(scratch)) for n in networks
+    ]
+    return Report(str(src), str(dst), final, loaded.ignored, notes, verify)
+
+
+def _parts(loaded: LoadedModel) -> dict[str, tuple[ElectraConfig, Tree]]:
+    """{kind: (configuration, parameters)} of the networks of a loaded model."""
+    if isinstance(loaded.config, PairConfig):
+        parts = split_pair(loaded.config, loaded.params)
+        return {kind: part for kind, part in parts.items() if part is not None}
+    return {loaded.kind: (loaded.config, loaded.params)}
+
+
+def _to_hf(loaded: LoadedModel, scratch: Path, verify: bool, do_lower_case: bool) -> list[Network]:
+    parts = _parts(loaded)
+    extra = kept_settings(loaded)
+    tokenizer = loaded.tokenizer_folder
+    if len(parts) > 1:
+        assert isinstance(loaded.config, PairConfig)
+        save_pair(
+            scratch, loaded.config, loaded.params, tokenizer, extra, do_lower_case=do_lower_case
+        )
+    else:
+        ((kind, (config, params)),) = parts.items()
+        save_model_folder(
+            scratch, kind, config, params, tokenizer, extra, do_lower_case=do_lower_case
+        )
+    return [
+        _network(
+            kind, config, params, scratch / kind if len(parts) > 1 else scratch, loaded, verify
+        )
+        for kind, (config, params) in parts.items()
+    ]
+
+
+def kept_settings(loaded: LoadedModel) -> dict[str, Any]:
+    """What config.json of the source says beyond the network: labels, the head's dropout, the
+    step.
+    """
+    settings = dict(loaded.settings)
+    extra: dict[str, Any] = {}
+    if isinstance(loaded.config, ElectraConfig) and settings.get("model_type") != "bert":
+        own = (
+            to_settings(loaded.config, loaded.kind) if _classed(loaded) else {"model_type", "kind"}
+        )
+        extra = {k: v for k, v in settings.items() if k not in own and k not in _NOT_KEPT}
+        if loaded.id2label is not None:
+            extra["id2label"] = {str(i): name for i, name in loaded.id2label.items()}
+            extra["label2id"] = loaded.label2id
+    if loaded.global_step is not None:
+        extra["global_step"] = loaded.global_step
+    return extra
+
+
+def _classed(loaded: LoadedModel) -> bool:
+    return isinstance(loaded.config, ElectraConfig) and has_class(loaded.config, loaded.kind)
+
+
+def _network(
+    kind: str,
+    config: ElectraConfig,
+    params: Mapping[str, Any],
+    folder: Path,
+    loaded: LoadedModel,
+    verify: bool,
+) -> Network:
+    """The table's line of one written network, measured where that is asked for."""
+    leaves = table.flatten(params)
+    rows = table.model_rows(config, ENCODER if not has_class(config, kind) else kind)
+    written = {n for row in rows for n in row.names("huggingface")}
+    heads = [p for p in leaves if not p.startswith("electra/")]
+    count = len(written) + (0 if has_class(config, kind) else len(heads))
+    network = Network(
+        folder.name if folder.name in (DISCRIMINATOR, GENERATOR) else kind,
+        kind,
+        folder,
+        count,
+        sum(int(np.size(leaf)) for leaf in leaves.values()),
+    )
+    if not verify:
+        return network
+    if has_class(config, kind):
+        measured = difference(folder, kind, config, params, loaded.num_labels)
+    else:
+        encoder = {"electra": params["electra"]}
+        measured = difference(folder / ENCODER_FOLDER, ENCODER, config, encoder)
+    return _checked(network, measured)
+
+
+def _checked(network: Network, measured: tuple[float, float] | None) -> Network:
+    if measured is None:
+        return network
+    found, largest = measured
+    if not found <= TOLERANCE * max(1.0, largest):
+        raise UserError(
+            f"the {network.name}'s outputs differ by {found:.3g} (of {largest:.3g}) from "
+            "transformers': nothing is written; if a configuration is given by hand, check the "
+            "number of attention heads, the activation and the epsilon in it"
+        )
+    return dataclasses.replace(network, difference=found, largest=largest)
+
+
+def _to_tf1(
+    loaded: LoadedModel,
+    src: str | os.PathLike[str],
+    scratch: Path,
+    verify: bool,
+    slots: bool,
+    notes: list[str],
+) -> list[Network]:
+    if loaded.kind not in (PAIR, DISCRIMINATOR, GENERATOR, ENCODER, REFERENCE):
+        raise UserError(
+            f"{loaded.source}: Hugging Face's {loaded.kind} head has no counterpart in "
+            "google-research/electra: convert --to=hf, or leave the head out with --encoder_only"
+        )
+    for _, (config, _) in _parts(loaded).items():
+        if masked_lm_activation(config) != config.hidden_act:
+            raise UserError(
+                f"{loaded.source}: its masked-LM head is {config.masked_lm_act}, its layers "
+                f"{config.hidden_act}: google-research/electra has one activation for both"
+            )
+    moments = None
+    if slots:
+        moments = load_slots(src)
+        if moments is None:
+            raise UserError(f"--slots: {src} holds no optimizer moments (adam_m, adam_v)")
+    tensors = tf1_from_tree(
+        loaded.config,
+        loaded.params,
+        kind=loaded.kind,
+        global_step=loaded.global_step,
+        slots=moments,
+    )
+    step = loaded.global_step
+    prefix = scratch / ("model.ckpt" if step is None else f"model.ckpt-{step}")
+    write_bundle(prefix, tensors)
+    back = read_bundle(prefix)
+    changed = [n for n, v in tensors.items() if n not in back or back[n].tobytes() != v.tobytes()]
+    if changed or set(back) != set(tensors):
+        raise RuntimeError(f"TensorFlow read back other bytes than were written: {changed[:5]}")
+    parts = _parts(loaded)
+    for kind, (config, _) in parts.items():
+        if config.layer_norm_eps != 1e-12:
+            notes.append(
+                f"{kind}: layer_norm_eps is {config.layer_norm_eps}, the reference's 1e-12"
+            )
+        write_json(
+            scratch / (f"{kind}.json" if loaded.kind == PAIR else "electra_config.json"),
+            {k: v for k, v in to_settings(config, ENCODER).items() if k != "architectures"},
+        )
+    if loaded.tokenizer_folder is not None:
+        copy_tokenizer(loaded.tokenizer_folder, scratch)
+    # The bundle is read like any other, so that what is counted and measured is what stands there.
+    return [
+        _bundled(kind, config, params, loaded, src, scratch, verify)
+        for kind, (config, params) in _parts(load_model_folder(scratch)).items()
+    ]
+
+
+def _bundled(
+    kind: str,
+    config: ElectraConfig,
+    params: Mapping[str, Any],
+    loaded: LoadedModel,
+    src: str | os.PathLike[str],
+    scratch: Path,
+    verify: bool,
+) -> Network:
+    """The table's line of a network read back from the bundle, measured against a source folder."""
+    leaves = table.flatten(params)
+    encoder_rows = table.model_rows(config, ENCODER)
+    count = sum(len(row.names("tf1")) for row in encoder_rows)
+    count += sum(not path.startswith("electra/") for path in leaves)
+    size = sum(int(np.size(leaf)) for leaf in leaves.values())
+    network = Network(kind, kind, scratch, count, size)
+    folder = Path(src) / kind if loaded.kind == PAIR else Path(src)
+    if loaded.kind == REFERENCE:
+        folder, params = folder / ENCODER_FOLDER, {"electra": params["electra"]}
+    if not verify or not (folder / CONFIG).is_file() or loaded.settings.get("model_type") == "bert":
+        return network
+    return _checked(network, difference(folder, kind, config, params))
+
+
+def load_slots(path: str | os.PathLike[str]) -> dict[str, Tree] | None:
+    """Adam's moments {"adam_m": tree, "adam_v": tree} of a TF1 checkpoint, in the parameters'
+    structure.
+
+    None where it has none (published checkpoints), or where `path` is no TF1 checkpoint.
+    """
+    if not is_bundle(path):
+        return None
+    tensors = read_bundle(path)
+    return slots_from_tf1(tensors, tree_from_tf1(tensors, where=str(path)), str(path))
