@@ -146,7 +146,8 @@ def test_a_closed_iterator_is_at_its_end(rows, backend):
     assert list(batches) == []
 
 
-def test_a_dropped_iterator_leaves_no_thread_behind(rows):
+@pytest.mark.parametrize("ending", ["close", "drop"])
+def test_an_iterator_that_is_no_longer_used_leaves_no_thread_behind(rows, ending):
     def threads() -> int:
         return sum(thread.name.startswith("batches") for thread in threading.enumerate())
 
@@ -154,8 +155,11 @@ def test_a_dropped_iterator_leaves_no_thread_behind(rows):
     batches = train_batches(rows, seed=0, batch_size=10, backend="numpy")
     next(batches)
     assert threads() == before + 1
-    del batches
-    gc.collect()
+    if ending == "close":
+        batches.close()
+    else:
+        del batches
+        gc.collect()
     deadline = time.monotonic() + 20
     while threads() > before and time.monotonic() < deadline:
         time.sleep(0.01)
