@@ -1,6 +1,10 @@
-"""Every recorded pretraining variant: hidden states, logits, losses, metrics, gradients, resumed steps."""
+"""Every recorded pretraining variant: hidden states, logits, losses, metrics, gradients, steps.
+
+Each case is computed by two compiled functions (values, gradients), called once for every batch.
+"""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -22,139 +26,151 @@ from electra_jax.training.schedules import learning_rate_schedule
 
 # The recording's README allows 1e-4; float32 does better on these shapes.
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}
+NO_GENERATOR, NO_DISCRIMINATOR = "uniform_generator", "mlm_baseline"
 
 
-@pytest.fixture(scope="module", params=CASES)
-def case(request, oracles):
-    return load_case(oracles, request.param)
-
-
-def _batches(case):
-    return range(len(case.losses["batches"]))
-
-
-def _losses(case, batch, params=None):
+def _losses(objective, params, rows, sampled):
     """(terms, metrics) of the objective on recorded rows and samples."""
-    params = case.params if params is None else params
-    rows = case.rows(batch)
-    if isinstance(case.objective, ElectraObjective):
-        sampled = jnp.asarray(case.recorded(batch, "sampled_ids"))
-        return case.objective.loss_of(params, rows, _draws(rows), False, sampled)
-    logits = case.objective.model.apply(
-        {"params": params}, rows.masked_inputs, rows.selection.positions
-    )
+    if isinstance(objective, ElectraObjective):
+        count = rows.masked_ids.shape[0]
+        draws = Draws(jax.random.key(0), jnp.int32(0), jnp.arange(count, dtype=jnp.int32))
+        return objective.loss_of(params, rows, draws, False, sampled)
+    logits = objective.model.apply({"params": params}, rows.masked_inputs, rows.selection.positions)
     term, metrics = masked_lm_sums(logits, rows)
     return {"generator_loss": term}, metrics
 
 
-def _draws(rows):
-    count = rows.masked_ids.shape[0]
-    return Draws(jax.random.key(0), jnp.int32(0), jnp.arange(count, dtype=jnp.int32))
-
-
-def _total(case, batch):
-    def total(params):
-        terms, _ = _losses(case, batch, params)
-        return sum(
-            c * terms[name][0] / (terms[name][1] + DENOMINATOR_EPSILON)
-            for name, c in case.objective.coefficients.items()
-        )
-
-    return total
-
-
-def _generator_logits(case, batch):
-    rows = case.rows(batch)
-    apply = case.objective.model.apply
-    args = (rows.masked_inputs, rows.selection.positions)
-    if isinstance(case.objective, ElectraObjective):
-        return apply({"params": case.params}, *args, method="generator_logits")
-    return apply({"params": case.params}, *args)
-
-
-def test_generator_logits_and_losses_per_slot(case):
-    np.testing.assert_allclose(
-        _generator_logits(case, 0), case.recorded(0, "gen_logits"), **CLOSE
+def _total(objective, params, rows, sampled):
+    """The training loss, as the train step forms it."""
+    terms, _ = _losses(objective, params, rows, sampled)
+    return sum(
+        c * terms[name][0] / (terms[name][1] + DENOMINATOR_EPSILON)
+        for name, c in objective.coefficients.items()
     )
-    for batch in _batches(case):
-        rows = case.rows(batch)
-        logits = _generator_logits(case, batch)
-        used = np.asarray(rows.selection.weights) > 0
-        losses = np.asarray(masked_lm_loss(logits, rows.targets))
+
+
+def _values(objective, params, rows, sampled):
+    """Everything that is compared without a gradient, by name."""
+    apply, variables = objective.model.apply, {"params": params}
+    terms, metrics = _losses(objective, params, rows, sampled)
+    values = {"terms": terms, "metrics": metrics, "targets": rows.targets}
+    slots = (rows.masked_inputs, rows.selection.positions)
+    backbone = lambda m, i: m.electra(i)  # noqa: E731
+    if not isinstance(objective, ElectraObjective):
+        values["generator_logits"] = apply(variables, *slots)
+        values["generator_hidden"] = apply(variables, rows.masked_inputs, method=backbone)
+        return values
+    values["generator_logits"] = apply(variables, *slots, method="generator_logits")
+    if objective.config.generator is not None:
+        values["generator_hidden"] = apply(variables, rows.masked_inputs, method="generator_hidden")
+    inputs, labels = objective.corrupt(rows, sampled)
+    values["corrupted"], values["labels"] = inputs.input_ids, labels
+    values["discriminator_logits"], sown = apply(
+        variables, inputs, method="discriminator_logits", mutable="intermediates"
+    )
+    values["embedded"] = sown["intermediates"]["electra"]["embedded"][0]
+    values["discriminator_hidden"] = apply(variables, inputs, method=backbone)
+    return values
+
+
+def _compiled(case):
+    """A case with its batches and its two compiled functions, `values` and `value_and_grad`."""
+    batches = range(len(case.losses["batches"]))
+    rows = [case.rows(b) for b in batches]
+    sampled = [jnp.asarray(case.recorded(b, "sampled_ids")) for b in batches]
+    values = jax.jit(lambda p, r, s: _values(case.objective, p, r, s))
+    total = jax.jit(jax.value_and_grad(lambda p, r, s: _total(case.objective, p, r, s)))
+    return SimpleNamespace(
+        case=case,
+        batches=batches,
+        rows=rows,
+        compute=lambda params, b: values(params, rows[b], sampled[b]),
+        value_and_grad=lambda params, b: total(params, rows[b], sampled[b]),
+    )
+
+
+@pytest.fixture(scope="module", params=CASES)
+def run(request, oracles):
+    run = _compiled(load_case(oracles, request.param))
+    run.values = [jax.device_get(run.compute(run.case.params, b)) for b in run.batches]
+    return run
+
+
+@pytest.fixture(scope="module")
+def gradient(run):
+    """(total loss, gradient) on batch 0."""
+    return jax.device_get(run.value_and_grad(run.case.params, 0))
+
+
+def test_generator_logits_and_losses_per_slot(run):
+    case = run.case
+    np.testing.assert_allclose(
+        run.values[0]["generator_logits"], case.recorded(0, "gen_logits"), **CLOSE
+    )
+    for batch in run.batches:
+        logits, targets = (run.values[batch][k] for k in ("generator_logits", "targets"))
+        used = np.asarray(run.rows[batch].selection.weights) > 0
+        losses = np.asarray(masked_lm_loss(logits, targets))
         np.testing.assert_allclose(
             losses[used], case.recorded(batch, "gen_per_slot_loss")[used], **CLOSE
         )
-        predicted = np.asarray(jnp.argmax(logits, -1))
+        predicted = np.argmax(logits, -1)
         np.testing.assert_array_equal(predicted[used], case.recorded(batch, "gen_preds")[used])
 
 
-def test_generator_hidden_states(case):
-    if case.name == "uniform_generator":
+def test_generator_hidden_states(run):
+    if run.case.name == NO_GENERATOR:
         pytest.skip("it has no network")
-    rows = case.rows(0)
-    apply = case.objective.model.apply
-    if isinstance(case.objective, ElectraObjective):
-        hidden = apply({"params": case.params}, rows.masked_inputs, method="generator_hidden")
-    else:
-        hidden = apply(
-            {"params": case.params}, rows.masked_inputs, method=lambda m, i: m.electra(i)
-        )
-    tower = case.config["towers"][0]
-    expected = case.recorded(0, f"{tower}_sequence_output")
-    np.testing.assert_allclose(hidden, expected, **CLOSE)
+    tower = run.case.config["towers"][0]
+    expected = run.case.recorded(0, f"{tower}_sequence_output")
+    np.testing.assert_allclose(run.values[0]["generator_hidden"], expected, **CLOSE)
 
 
-def test_corrupted_ids_and_labels_are_identical(case):
-    if case.name == "mlm_baseline":
+def test_corrupted_ids_and_labels_are_identical(run):
+    if run.case.name == NO_DISCRIMINATOR:
         pytest.skip("it has no discriminator")
-    for batch in _batches(case):
-        sampled = jnp.asarray(case.recorded(batch, "sampled_ids"))
-        inputs, labels = case.objective.corrupt(case.rows(batch), sampled)
-        np.testing.assert_array_equal(
-            inputs.input_ids, case.recorded(batch, "corrupted_input_ids")
-        )
-        np.testing.assert_array_equal(labels, case.recorded(batch, "is_fake_labels"))
+    for batch in run.batches:
+        for ours, theirs in (("corrupted", "corrupted_input_ids"), ("labels", "is_fake_labels")):
+            np.testing.assert_array_equal(run.values[batch][ours], run.case.recorded(batch, theirs))
 
 
-def test_discriminator_hidden_states_and_logits(case):
-    if case.name == "mlm_baseline":
+def test_discriminator_hidden_states_and_logits(run):
+    if run.case.name == NO_DISCRIMINATOR:
         pytest.skip("it has no discriminator")
-    for batch in _batches(case):
-        sampled = jnp.asarray(case.recorded(batch, "sampled_ids"))
-        inputs, _ = case.objective.corrupt(case.rows(batch), sampled)
-        logits, sown = case.objective.model.apply(
-            {"params": case.params}, inputs, method="discriminator_logits", mutable="intermediates"
+    for batch in run.batches:
+        np.testing.assert_allclose(
+            run.values[batch]["discriminator_logits"],
+            run.case.recorded(batch, "disc_logits"),
+            **CLOSE,
         )
-        np.testing.assert_allclose(logits, case.recorded(batch, "disc_logits"), **CLOSE)
-        if batch == 0:
-            hidden = case.objective.model.apply(
-                {"params": case.params}, inputs, method=lambda m, i: m.electra(i)
-            )
-            np.testing.assert_allclose(hidden, case.recorded(0, "disc_sequence_output"), **CLOSE)
-            embedded = sown["intermediates"]["electra"]["embedded"][0]
-            np.testing.assert_allclose(
-                embedded, case.recorded(0, "disc_embedding_output"), **CLOSE
-            )
+    for ours, theirs in (
+        ("discriminator_hidden", "disc_sequence_output"),
+        ("embedded", "disc_embedding_output"),
+    ):
+        np.testing.assert_allclose(run.values[0][ours], run.case.recorded(0, theirs), **CLOSE)
 
 
-def test_losses(case):
-    for batch, expected in enumerate(case.losses["batches"]):
-        terms, _ = _losses(case, batch)
+def test_losses(run):
+    for batch, expected in enumerate(run.case.losses["batches"]):
+        terms = run.values[batch]["terms"]
+        total = 0.0
         for name, recorded in (
             ("generator_loss", "gen_loss"),
             ("discriminator_loss", "disc_loss"),
         ):
             if name in terms:
-                got = terms[name][0] / (terms[name][1] + DENOMINATOR_EPSILON)
-                np.testing.assert_allclose(got, expected[recorded], rtol=1e-5)
-        np.testing.assert_allclose(_total(case, batch)(case.params), expected["total_loss"], rtol=1e-5)
+                loss = terms[name][0] / (terms[name][1] + DENOMINATOR_EPSILON)
+                total += run.case.objective.coefficients[name] * loss
+                np.testing.assert_allclose(loss, expected[recorded], rtol=1e-5)
+        np.testing.assert_allclose(total, expected["total_loss"], rtol=1e-5)
 
 
-def test_metrics(case):
-    for batch, expected in enumerate(case.losses["batches"]):
+def test_metrics(run):
+    for batch, expected in enumerate(run.case.losses["batches"]):
         recorded = expected["metrics_this_batch_only"]
-        terms, metrics = _losses(case, batch)
-        row = case.objective.summarize({**terms, **metrics})
+        row = run.case.objective.summarize(
+            {**run.values[batch]["terms"], **run.values[batch]["metrics"]}
+        )
         names = {
             "masked_lm_accuracy": "masked_lm_accuracy",
             "generator_loss": "masked_lm_loss",
@@ -168,10 +184,11 @@ def test_metrics(case):
                 np.testing.assert_allclose(row[ours], recorded[theirs], rtol=2e-5, err_msg=ours)
         if "disc_auc" not in recorded:
             continue
-        # The recorded AUC counts padding as negatives of probability 0, its loss is a mean of means.
-        logits = jnp.asarray(case.recorded(batch, "disc_logits"))
-        labels = jnp.asarray(case.recorded(batch, "is_fake_labels"))
-        valid = jnp.asarray(case.recorded(batch, "input_mask"))
+        # The recorded AUC counts padding as negatives of probability 0, its loss is a
+        # mean of means.
+        logits = jnp.asarray(run.case.recorded(batch, "disc_logits"))
+        labels = jnp.asarray(run.case.recorded(batch, "is_fake_labels"))
+        valid = jnp.asarray(run.case.recorded(batch, "input_mask"))
         probabilities = jax.nn.sigmoid(logits) * valid
         with_padding = auc(*map(np.asarray, auc_counts(probabilities, labels, valid * 0 + 1)))
         np.testing.assert_allclose(with_padding, recorded["disc_auc"], rtol=1e-5)
@@ -180,10 +197,11 @@ def test_metrics(case):
         np.testing.assert_allclose(means.mean(), recorded["disc_loss"], rtol=1e-5)
 
 
-def test_gradients(case):
-    grads = jax.jit(jax.grad(_total(case, 0)))(case.params)
-    config = case.objective.config
-    ours = tf1_from_tree(config, grads, kind=case.loaded.kind)
+def test_gradients(run, gradient):
+    case = run.case
+    value, grads = gradient
+    np.testing.assert_allclose(value, case.losses["batches"][0]["total_loss"], rtol=1e-5)
+    ours = tf1_from_tree(case.objective.config, grads, kind=case.loaded.kind)
     expected = np.load(case.folder / "grads_b0.npz")
     assert len(expected.files) >= 15
     for name in expected.files:
@@ -200,6 +218,7 @@ def test_gradients(case):
 
 def test_resumed_steps_move_the_parameters_as_the_reference_did(oracles):
     case = load_case(oracles, "default", "ckpt_with_slots")
+    run = _compiled(case)
     steps = json.loads((case.folder / "resume_steps.json").read_text())
     after = np.load(case.folder / "resume_after_3_steps.npz")
     hyper = steps["optimizer"]
@@ -232,18 +251,20 @@ def test_resumed_steps_move_the_parameters_as_the_reference_did(oracles):
     kinds = (AdamState, optax.ScaleByScheduleState)
     state = jax.tree.map(put, state, is_leaf=lambda x: isinstance(x, kinds))
 
+    @jax.jit
+    def step(grads, state, params):
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state, optax.tree.norm(grads)
+
     first = params
     for batch, expected in enumerate(steps["steps"]):
         np.testing.assert_allclose(
             schedule(expected["step_before"]), expected["learning_rate"], rtol=1e-6
         )
-        value, grads = jax.value_and_grad(_total(case, batch))(params)
+        value, grads = run.value_and_grad(params, batch)
         np.testing.assert_allclose(value, expected["total_loss_before"], rtol=1e-4)
-        np.testing.assert_allclose(
-            optax.tree.norm(grads), expected["grad_global_norm_before_clip"], rtol=1e-3
-        )
-        updates, state = optimizer.update(grads, state, params)
-        params = optax.apply_updates(params, updates)
+        params, state, norm = step(grads, state, params)
+        np.testing.assert_allclose(norm, expected["grad_global_norm_before_clip"], rtol=1e-3)
         if batch == 0:
             _same_movement(case, first, params, after, "after_1_step/")
     _same_movement(case, first, params, after, "")
@@ -267,7 +288,8 @@ def _same_movement(case, before, after, recorded, prefix):
         assert np.linalg.norm(got - want) <= 1e-3 * np.linalg.norm(want), name
 
 
-def test_the_tree_has_every_trainable_variable_of_the_recording(case):
+def test_the_tree_has_every_trainable_variable_of_the_recording(run):
+    case = run.case
     names = set(case.config["trainable_variables"])
     ours = tf1_from_tree(case.objective.config, case.params, kind=case.loaded.kind)
     assert {n: list(ours[n].shape) for n in names} == case.config["trainable_variables"]
