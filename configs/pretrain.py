@@ -52,6 +52,8 @@ def get_config(size: str = "small") -> ConfigDict:
     c.init = config_dict.placeholder(str)  # a pair or a discriminator to start from
     c.init_generator = config_dict.placeholder(str)  # the generator's start, where `init` has none
 
+    c.init_vocabulary = "same"  # same | map: keep the embeddings of tokens that both have
+
     c.data = ConfigDict()
     c.data.path = config_dict.placeholder(str)  # a rows folder
     c.data.backend = "auto"  # tf | numpy | auto: tf.data where TensorFlow is installed
@@ -81,6 +83,7 @@ def get_config(size: str = "small") -> ConfigDict:
     c.optimizer.schedule = "linear"  # linear | constant | cosine | wsd
     c.optimizer.power = 1.0
     c.optimizer.decay_fraction = 0.1  # of wsd
+    c.optimizer.start_step = 0  # added to the schedule's step, to go on with another run's
     c.optimizer.warmup_steps = config_dict.placeholder(int)
     c.optimizer.warmup_fraction = config_dict.placeholder(float)
     c.optimizer.warmup_epochs = config_dict.placeholder(float)

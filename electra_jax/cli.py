@@ -13,6 +13,7 @@ import importlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -223,7 +224,10 @@ def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         holder = config_flags.DEFINE_config_file(
             "config", None, "", flag_values=values, sys_argv=full
         )
-        values(full)
+        with warnings.catch_warnings():
+            # ml_collections loads the file in a way that importlib deprecates.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            values(full)
         return holder.value
 
     try:

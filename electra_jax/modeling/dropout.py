@@ -51,7 +51,7 @@ def _bits(seed: jax.Array, rows: jax.Array, shape: tuple[int, ...]) -> jax.Array
     bits = _mix(seed ^ _mix(rows.astype(jnp.uint32) + jnp.uint32(_GOLDEN)))
     for size in shape[1:]:
         counter = jnp.arange(size, dtype=jnp.uint32) * jnp.uint32(_GOLDEN)
-        bits = _mix(bits[..., None] ^ counter)
+        bits = _mix(bits[..., None] ^ counter.reshape((1,) * bits.ndim + (size,)))
     return bits
 
 

@@ -144,7 +144,8 @@ class Masking:
         draw."""
         structure = self.structure(batch)
         may = candidates(batch["input_ids"], structure.valid, self.special)
-        segments = structure.segment_ids[:, :, None] == jnp.arange(1, self.max_segments + 1)
+        numbers = jnp.arange(1, self.max_segments + 1)[None, None, :]
+        segments = structure.segment_ids[:, :, None] == numbers
         tokens = jnp.sum(segments, axis=1)
         available = jnp.sum(segments & may[:, :, None], axis=1)
         number = wanted(tokens, self.settings.mask_prob)

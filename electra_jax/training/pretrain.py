@@ -40,6 +40,7 @@ MAY_CHANGE = (
     r"mesh\..*",
     r"data\.(path|backend)",
     r"model\.(scan_layers|remat|attention)",
+    r"networks\.(.+\.)?(scan_layers|remat|attention)",
     r"watch\..*",
     r"versions\..*",
 )
@@ -80,6 +81,10 @@ def objective_from_config(
     settings["temperature_steps"] = round(fraction * steps)
     special = SpecialIds(**rows.special_ids)
     pair = pair_from_config(config, rows.vocab_size, special.pad)
+    if config["init"] or config["init_generator"]:
+        from electra_jax.interop.initial import initial_config
+
+        pair = initial_config(config["init"], config["init_generator"], pair)
     if rows.seq_len > pair.discriminator.max_position_embeddings:
         raise UserError(
             f"the rows in {rows.folder} are {rows.seq_len} tokens long and "
@@ -93,6 +98,46 @@ def objective_from_config(
     if name == "masked_lm":
         return MaskedLMObjective(pair.discriminator, masking)
     raise UserError(f"objective.name={name!r}: choose one of electra, masked_lm")
+
+
+def starting_point(config: Mapping[str, Any], rows: Rows, objective: Any) -> Any:
+    """What puts the weights of `init` and `init_generator` in place of fresh ones; None without.
+
+    A model of another vocabulary than the rows' is refused unless `init_vocabulary="map"`, which
+    keeps the embeddings of the tokens that both have.
+    """
+    init, init_generator = config["init"], config["init_generator"]
+    if not init and not init_generator:
+        return None
+    from electra_jax.interop.folder import load_model_folder
+    from electra_jax.interop.initial import initial_parameters
+
+    choice = config["init_vocabulary"]
+    if choice not in ("same", "map"):
+        raise UserError(f"init_vocabulary={choice!r}: choose one of same, map")
+    for field, path in (("init", init), ("init_generator", init_generator)):
+        loaded = load_model_folder(path) if path and choice == "same" else None
+        if loaded is None or loaded.tokenizer_folder is None:
+            continue
+        if loaded.tokenizer.hash != rows.tokenizer_hash:
+            raise UserError(
+                f"the rows in {rows.folder} were made with another tokenizer than {field}={path} "
+                "has: prepare them with that model's, or keep the embeddings of shared tokens with "
+                "init_vocabulary='map'"
+            )
+
+    def initial(params: Any, frozen: Any) -> tuple[Any, Any]:
+        fresh = jax.tree.map(np.asarray, params)
+        tree, lines, step = initial_parameters(
+            init, init_generator, objective.config, fresh, rows.tokenizer_folder
+        )
+        for line in lines:
+            log.warning("%s", line)
+        if step:
+            log.warning("%s was trained for %d steps (optimizer.start_step continues)", init, step)
+        return tree, frozen
+
+    return initial
 
 
 def unigram_entropy(rows: Rows) -> float:
@@ -183,6 +228,7 @@ class Pretraining:
             decay=optimizer["schedule"],
             power=optimizer["power"],
             decay_fraction=optimizer["decay_fraction"],
+            offset=optimizer["start_step"],
         )
         objective = objective_from_config(config, rows, held_out, steps)
         settings = LoopSettings(
@@ -232,6 +278,7 @@ class Pretraining:
             mesh=mesh,
             workdir=workdir,
             evaluations=evaluations,
+            initial=starting_point(config, rows, objective),
             resume=Path(config["resume"]) if config["resume"] else None,
             watch=discriminator_watch(warmup or 0, watch["after_tokens"], watch["minimum_auc"]),
             tensorboard=train["tensorboard"],
@@ -253,6 +300,7 @@ class Pretraining:
                 "vocab_size": self.rows.vocab_size,
                 "rows": self.rows.count,
             },
+            "networks": dataclasses.asdict(self.objective.config),  # type: ignore[attr-defined]
             "versions": versions(),
         }
 
