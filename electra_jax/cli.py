@@ -124,8 +124,10 @@ def _pretrain(argv: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress line")
     config, rest = load_config(argv)
     a = parser.parse_args(rest)
+    from electra_jax.training.compilation import use_compilation_cache
     from electra_jax.training.pretrain import Pretraining
 
+    use_compilation_cache()
     run = Pretraining.build(config, a.workdir, quiet=a.quiet)
     run.train()
     print(f"{a.workdir}/model: generator and discriminator; {a.workdir}/report.html: curves")
@@ -159,7 +161,9 @@ def _demo(argv: Sequence[str]) -> int:
     parser.add_argument("--workdir", default="demo", metavar="DIR")
     a = parser.parse_args(argv)
     from electra_jax.demo.run import demo
+    from electra_jax.training.compilation import use_compilation_cache
 
+    use_compilation_cache()
     config, _ = load_config(["--config=configs/pretrain.py:tiny"])
     demo(Path(a.workdir), config)
     return 0

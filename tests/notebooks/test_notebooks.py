@@ -1,0 +1,33 @@
+"""The notebooks run from top to bottom, on tiny settings."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from tiny_run import environment
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_pretrain(tmp_path, monkeypatch):
+    for name, value in {
+        **environment(),
+        "ELECTRA_JAX_NOTEBOOK_FOLDER": str(tmp_path / "demo"),
+        "ELECTRA_JAX_NOTEBOOK_CHARACTERS": "1000000",
+        "ELECTRA_JAX_NOTEBOOK_STEPS": "10",
+        "MPLBACKEND": "agg",
+    }.items():
+        monkeypatch.setenv(name, value)
+    notebook = nbformat.read(NOTEBOOKS / "pretrain.ipynb", as_version=4)
+    assert not any(c.get("outputs") for c in notebook.cells), "commit it without outputs"
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [
+        output.data.get("text/html", "")
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "data" in output
+    ]
+    assert any("text-decoration:underline" in html for html in shown)
+    assert (tmp_path / "demo" / "run" / "report.html").is_file()
