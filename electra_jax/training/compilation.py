@@ -15,7 +15,7 @@ import jax
 
 
 def use_compilation_cache() -> Path | None:
-    """Turns the cache on unless JAX_COMPILATION_CACHE_DIR says where (or, empty, that there is none).
+    """Turns the cache on, unless JAX_COMPILATION_CACHE_DIR says where (empty: nowhere).
 
     Returns its folder; None where it is off or the folder cannot be written.
     """
