@@ -91,22 +91,25 @@ def _prepare(argv: Sequence[str]) -> int:
         default="full",
         help="full: no token is thrown away; reference: the original's rules",
     )
+    parser.add_argument(
+        "--reference_tfrecords",
+        action="store_true",
+        help="the input is the original code's pretraining TFRecords (their length is kept)",
+    )
     parser.add_argument("--workers", type=int, default=None, help="processes; default: all cores")
     parser.add_argument("--eval_fraction", type=float, default=0.005, help="of documents, held out")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args(argv)
-    from electra_jax.text.prepare import prepare
+    held_out: dict[str, Any] = {"eval_fraction": a.eval_fraction, "seed": a.seed}
+    if a.reference_tfrecords:
+        from electra_jax.text.reference_records import read_reference_tfrecords
 
-    header = prepare(
-        a.input,
-        a.tokenizer,
-        a.output,
-        seq_len=a.seq_len,
-        packing=a.packing,
-        workers=a.workers,
-        eval_fraction=a.eval_fraction,
-        seed=a.seed,
-    )
+        header = read_reference_tfrecords(a.input, a.tokenizer, a.output, **held_out)
+    else:
+        from electra_jax.text.prepare import prepare
+
+        settings = {"seq_len": a.seq_len, "packing": a.packing, "workers": a.workers}
+        header = prepare(a.input, a.tokenizer, a.output, **settings, **held_out)
     for split, entry in header["splits"].items():
         print(f"{a.output} {split}: {entry['rows']:,} rows, {entry['tokens']:,} tokens")
     return 0
@@ -131,6 +134,41 @@ def _pretrain(argv: Sequence[str]) -> int:
     run = Pretraining.build(config, a.workdir, quiet=a.quiet)
     run.train()
     print(f"{a.workdir}/model: generator and discriminator; {a.workdir}/report.html: curves")
+    return 0
+
+
+def _convert(argv: Sequence[str]) -> int:
+    parser = _parser(
+        "convert",
+        "Hugging Face ⇄ electra_jax ⇄ Google TF1: strict, both ways. Model folders are Hugging Face's.",
+        "electra-jax convert electra_small_tf1/ electra_small/ --to=hf --verify",
+    )
+    parser.add_argument("src", metavar="SRC", help="model folder, pair of them, or TF1 checkpoint")
+    parser.add_argument("dst", metavar="DST", help="must not exist, or be empty")
+    parser.add_argument("--to", choices=("hf", "tf1"), default="hf")
+    parser.add_argument("--verify", action="store_true", help="measure logits against transformers")
+    parser.add_argument("--num_attention_heads", type=int, help="where no configuration says it")
+    parser.add_argument("--generator_num_attention_heads", type=int)
+    parser.add_argument("--tokenizer", metavar="DIR", help="in place of the source's")
+    parser.add_argument("--cased", action="store_true", help="what a bare vocab.txt was made for")
+    parser.add_argument("--encoder_only", action="store_true", help="leave the heads out")
+    parser.add_argument("--slots", action="store_true", help="TF1 → TF1: Adam's moments too")
+    a = parser.parse_args(argv)
+    from electra_jax.interop.convert import convert
+
+    report = convert(
+        a.src,
+        a.dst,
+        a.to,
+        num_attention_heads=a.num_attention_heads,
+        generator_num_attention_heads=a.generator_num_attention_heads,
+        verify=a.verify,
+        encoder_only=a.encoder_only,
+        slots=a.slots,
+        tokenizer=a.tokenizer,
+        do_lower_case=not a.cased,
+    )
+    print(report)
     return 0
 
 
@@ -174,6 +212,7 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "vocab": (_vocab, "train a tokenizer"),
     "prepare": (_prepare, "text → rows of token ids"),
     "pretrain": (_pretrain, "train generator and discriminator together; resumes"),
+    "convert": (_convert, "Hugging Face ⇄ electra_jax ⇄ Google TF1, strict"),
     "report": (_report, "one HTML page about one or several runs"),
 }
 
