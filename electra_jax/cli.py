@@ -140,7 +140,7 @@ def _pretrain(argv: Sequence[str]) -> int:
 def _convert(argv: Sequence[str]) -> int:
     parser = _parser(
         "convert",
-        "Hugging Face ⇄ electra_jax ⇄ Google TF1: strict, both ways. Model folders are Hugging Face's.",
+        "Hugging Face ⇄ electra_jax ⇄ Google TF1: strict, both ways.",
         "electra-jax convert electra_small_tf1/ electra_small/ --to=hf --verify",
     )
     parser.add_argument("src", metavar="SRC", help="model folder, pair of them, or TF1 checkpoint")
@@ -344,7 +344,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0 if argv else 2
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow only feeds data here
+    # TensorFlow only feeds data here, and has nothing to tell about it.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     try:
         if argv[0] not in VERBS:
