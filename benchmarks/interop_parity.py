@@ -116,6 +116,7 @@ def build(class_name: str, settings: dict[str, Any], seed: int) -> Any:
     import torch
     import transformers
 
+    torch.set_num_threads(1)  # networks this small gain nothing from more
     arguments = {k: v for k, v in settings.items() if k != "scheme"}
     if class_name.endswith("QuestionAnswering"):
         arguments["num_labels"] = 2
