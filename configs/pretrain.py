@@ -56,7 +56,7 @@ def get_config(size: str = "small") -> ConfigDict:
 
     c.data = ConfigDict()
     c.data.path = config_dict.placeholder(str)  # a rows folder
-    c.data.backend = "auto"  # tf | numpy | auto: tf.data where TensorFlow is installed
+    c.data.backend = "auto"  # numpy (auto) | tf: a thread or tf.data, the same batches
 
     c.model = ConfigDict({k: v for k, v in shape.items() if k not in _COMPUTED})
     c.model.vocab_size = config_dict.placeholder(int)  # the tokenizer's, when not given

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import importlib
 import logging
 import os
 import sys
@@ -297,12 +296,14 @@ def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 def _find_config(file: str) -> str:
     if os.path.isfile(file):
         return file
-    shipped = importlib.import_module("electra_jax.configs").__path__
+    # Installed, configs/ is electra_jax.configs; in a checkout it stands beside the package.
+    package = Path(__file__).parent
+    shipped = [f for f in (package / "configs", package.parent / "configs") if f.is_dir()]
     for folder in shipped:
-        candidate = Path(folder) / Path(file).name
+        candidate = folder / Path(file).name
         if candidate.is_file() and file in (f"configs/{candidate.name}", candidate.name):
             return str(candidate)
-    names = sorted(p.name for f in shipped for p in Path(f).glob("[a-z]*.py"))
+    names = sorted(p.name for folder in shipped for p in folder.glob("[a-z]*.py"))
     raise UserError(f"--config={file}: no such file here, and the package ships {', '.join(names)}")
 
 
@@ -360,6 +361,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"electra-jax: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("electra-jax: interrupted", file=sys.stderr)
         return 130

@@ -1,4 +1,4 @@
-"""The one exception that means: what the user gave is wrong. Raised once, where the value enters."""
+"""The one exception that means: what the user gave is wrong; raised where the value enters."""
 
 
 class UserError(Exception):

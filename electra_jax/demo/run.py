@@ -120,13 +120,13 @@ def _pretrain(config: Mapping[str, Any], workdir: Path, tokenizer: Any) -> dict[
         {
             "title": "Held-out modules",
             "table": {"columns": ["figure", "value"], "rows": table},
-            "text": "Corruptions are sampled at temperature 1. The token-only classifier is fitted to "
-            "the same corruptions.",
+            "text": "Corruptions are sampled at temperature 1. The token-only classifier is "
+            "fitted to the same corruptions.",
         },
         {
             "title": "A held-out row, corrupted by the generator",
-            "text": "Above an underlined token stands what the generator replaced; the shade and the number "
-            "below are the discriminator's probability (%) that the token was replaced.",
+            "text": "Above an underlined token stands what the generator replaced; the shade and "
+            "the number below are the discriminator's probability (%) that it was replaced.",
             "html": sentence_html(seen, number, tokenizer.ids_to_tokens),
         },
     ]

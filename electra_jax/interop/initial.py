@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,13 @@ class _Start:
     encoder: Tree
     head: Tree | None
     loaded: LoadedModel
+
+
+class _Tokens(NamedTuple):
+    """The run's tokenizer folder, and whether another vocabulary may be mapped to it."""
+
+    folder: str | os.PathLike[str] | None
+    may_map: bool
 
 
 def initial_config(
@@ -91,6 +98,7 @@ def initial_parameters(
     config: PairConfig | ElectraConfig,
     fresh: Mapping[str, Any],
     tokenizer_folder: str | os.PathLike[str] | None = None,
+    vocabulary: str = "map",
 ) -> tuple[Tree, list[str], int | None]:
     """Parameters to pretrain from: `fresh` with everything that the given models hold put in
     its place.
@@ -99,19 +107,21 @@ def initial_parameters(
     which starts the discriminator with a fresh head; `init_generator` a masked-LM network or an
     encoder, which starts the generator. `config` and `fresh` are the run's (`Electra`'s, or
     `MaskedLM`'s with an `ElectraConfig`). `tokenizer_folder` is the run's: where a model's
-    vocabulary differs, shared tokens keep their embeddings and new ones stay as in `fresh`.
+    vocabulary differs, `vocabulary="map"` keeps the embeddings of shared tokens and leaves new ones
+    as in `fresh`; "same" refuses.
 
     Returns the tree, what was done (one line each), and the global step that `init` names. Raises
     `UserError` where shapes do not fit, or a generator is given as `init` (or the reverse).
     """
     lines: list[str] = []
+    tokens = _Tokens(tokenizer_folder, vocabulary == "map")
     if isinstance(config, ElectraConfig):
-        return _initial_masked_lm(init or init_generator, config, fresh, tokenizer_folder, lines)
+        return _initial_masked_lm(init or init_generator, config, fresh, tokens, lines)
     d, g = _starts(init, init_generator)
     tree: Tree = dict(fresh)
     if d is not None:
         _check_shape(d, config.discriminator, "discriminator")
-        encoder, head = _fit(d, fresh["electra"], fresh.get(_D_HEAD), tokenizer_folder, lines)
+        encoder, head = _fit(d, fresh["electra"], fresh.get(_D_HEAD), tokens, lines)
         tree["electra"] = encoder
         lines.append(f"discriminator: encoder from {d.loaded.source}")
         if head is not None:
@@ -130,7 +140,7 @@ def initial_parameters(
     elif g is None:
         lines.append("generator: fresh" + _but_shared(config, d))
     else:
-        _place_generator(tree, fresh, g, config, d is not None, tokenizer_folder, lines)
+        _place_generator(tree, fresh, g, config, d is not None, tokens, lines)
     step = d.loaded.global_step if d is not None else None
     return tree, lines, step
 
@@ -147,7 +157,7 @@ def _place_generator(
     g: _Start,
     config: PairConfig,
     has_discriminator: bool,
-    tokenizer_folder: str | os.PathLike[str] | None,
+    tokens: _Tokens,
     lines: list[str],
 ) -> None:
     """Puts the generator's encoder and head into `tree`, as far as they are its own."""
@@ -159,7 +169,7 @@ def _place_generator(
         template = fresh["generator"]
     else:
         template = {"embeddings": fresh["electra"]["embeddings"], **fresh["generator"]}
-    encoder, head = _fit(g, template, fresh[_G_HEAD], tokenizer_folder, lines)
+    encoder, head = _fit(g, template, fresh[_G_HEAD], tokens, lines)
     line = f"generator: encoder from {g.loaded.source}"
     if config.sharing == "none":
         tree["generator"] = encoder
@@ -186,7 +196,7 @@ def _initial_masked_lm(
     init: str | os.PathLike[str] | None,
     config: ElectraConfig,
     fresh: Mapping[str, Any],
-    tokenizer_folder: str | os.PathLike[str] | None,
+    tokens: _Tokens,
     lines: list[str],
 ) -> tuple[Tree, list[str], int | None]:
     """`initial_parameters` of a masked-LM network alone."""
@@ -194,7 +204,7 @@ def _initial_masked_lm(
         return dict(fresh), ["fresh"], None
     start = _start(load_model_folder(init), GENERATOR)
     _check_shape(start, config, "network")
-    encoder, head = _fit(start, fresh["electra"], fresh[_G_HEAD], tokenizer_folder, lines)
+    encoder, head = _fit(start, fresh["electra"], fresh[_G_HEAD], tokens, lines)
     tree = {"electra": encoder, _G_HEAD: fresh[_G_HEAD] if head is None else head}
     lines.append(f"encoder from {init}, {'fresh' if head is None else 'with its'} head")
     return tree, lines, start.loaded.global_step
@@ -274,11 +284,11 @@ def _fit(
     start: _Start,
     fresh_encoder: Mapping[str, Any],
     fresh_head: Mapping[str, Any] | None,
-    tokenizer_folder: str | os.PathLike[str] | None,
+    tokens: _Tokens,
     lines: list[str],
 ) -> tuple[Tree, Tree | None]:
     """(encoder, head or None) of a start in the run's vocabulary."""
-    rows = _vocabulary_rows(start, fresh_encoder, tokenizer_folder, lines)
+    rows = _vocabulary_rows(start, fresh_encoder, tokens, lines)
     if rows is None:
         return start.encoder, start.head
     old: Tree = {"electra": start.encoder}
@@ -294,23 +304,23 @@ def _fit(
 def _vocabulary_rows(
     start: _Start,
     fresh_encoder: Mapping[str, Any],
-    tokenizer_folder: str | os.PathLike[str] | None,
+    tokens: _Tokens,
     lines: list[str],
 ) -> np.ndarray | None:
     """`token_map` from the start's vocabulary to the run's; None where they are the same."""
     source = start.loaded
     size = np.shape(fresh_encoder["embeddings"]["word_embeddings"])[0]
-    if tokenizer_folder is None or source.tokenizer_folder is None:
+    if tokens.folder is None or source.tokenizer_folder is None:
         if size != start.config.vocab_size:
             raise UserError(
                 f"{source.source}: its vocabulary has {start.config.vocab_size} tokens, this run's "
                 f"{size}, and there is no tokenizer beside it that would tell which are shared"
             )
         note = f"{source.source}: no tokenizer beside it, its ids are taken to be this run's"
-        if tokenizer_folder is not None and note not in lines:
+        if tokens.folder is not None and note not in lines:
             lines.append(note)
         return None
-    old, new = load_tokenizer(source.tokenizer_folder), load_tokenizer(tokenizer_folder)
+    old, new = load_tokenizer(source.tokenizer_folder), load_tokenizer(tokens.folder)
     if old.hash == new.hash and size == start.config.vocab_size:
         return None
     old_tokens, new_tokens = (t.ids_to_tokens(range(t.vocab_size)) for t in (old, new))
@@ -319,6 +329,12 @@ def _vocabulary_rows(
         if note not in lines:
             lines.append(note)
         return None
+    if not tokens.may_map:
+        raise UserError(
+            f"{source.source}: its vocabulary ({len(old_tokens)} tokens) is not this run's "
+            f"({len(new_tokens)}): prepare the rows with its tokenizer, or keep the embeddings of "
+            "shared tokens with --config.init_vocabulary=map"
+        )
     rows = token_map(
         old_tokens,
         new_tokens,

@@ -80,11 +80,14 @@ class RawDocument:
         try:
             record = json.loads(text)
         except (ValueError, RecursionError) as error:
+            reason = getattr(error, "msg", "nested too deeply")
+            column = getattr(error, "colno", 1)
             raise UserError(
-                f"{place} is not JSON ({error}); each line must be one JSON object"
+                f"{place} is not JSON ({reason}, column {column}); each line must be a JSON object"
             ) from None
         if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-            found = ", ".join(record) or "no fields" if isinstance(record, dict) else text[:40]
+            found = ", ".join(record) if isinstance(record, dict) else text.strip()[:40]
+            found = found or "no fields"
             raise UserError(f'{place} has no string field "text" (found: {found})')
         value = record["text"]
         # An escaped lone surrogate is valid JSON but no text; tokenizers refuse it.

@@ -91,9 +91,10 @@ class Tokenizer:
     @property
     def do_lower_case(self) -> bool:
         """Whether ids ignore case."""
-        return self.encode("ABCDEFGHIJKLMNOPQRSTUVWXYZ") == self.encode(
-            "abcdefghijklmnopqrstuvwxyz"
-        )
+        normalizer = self._full.normalizer
+        if normalizer is None:
+            return False
+        return normalizer.normalize_str("ABC") == normalizer.normalize_str("abc")
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without special tokens ("[CLS]" in the text is ordinary characters)."""

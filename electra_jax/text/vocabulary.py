@@ -35,8 +35,7 @@ _SENTENCEPIECE_THREADS = 16
 
 _WORDPIECE_COVERAGE = 0.99995
 _SPIECE_COVERAGE = 0.9995
-_ASCII = "".join(c for c in map(chr, range(0x21, 0x7F)) if not c.isupper())
-_ROOM_FOR_ASCII = 2000
+_ASCII = frozenset(map(chr, range(0x21, 0x7F)))
 
 _SCORE_STEP = 2.0**-8
 """Unigram scores are rounded to multiples of this: sums are then exact in single and double
@@ -72,7 +71,8 @@ def train_vocabulary(
       limit_bytes: train on about so many bytes, drawn by document with `seed` (None: everything).
       character_coverage: share of the text's characters that get a piece of their own; the rarest
         rest becomes [UNK] (or bytes). None: for WordPiece 0.99995 as long as letters fill no more
-        than half of the vocabulary; for unigram and bpe 0.9995 and all of ASCII.
+        than half of the vocabulary; for unigram and bpe 0.9995 and every ASCII character of the
+        text.
       byte_fallback: unigram and bpe spell unknown characters as bytes.
       progress: show a progress bar on stderr.
 
@@ -85,6 +85,10 @@ def train_vocabulary(
         raise UserError(f"a vocabulary of {size} holds nothing but special tokens; raise --size")
     if character_coverage is not None and not 0 < character_coverage <= 1:
         raise UserError(f"character_coverage is {character_coverage}; it must be in (0, 1]")
+    if kind != "wordpiece" and character_coverage is not None and character_coverage < 0.98:
+        raise UserError(
+            f"character_coverage is {character_coverage}; sentencepiece wants at least 0.98"
+        )
     if limit_bytes is not None and limit_bytes <= 0:
         raise UserError(f"limit_bytes is {limit_bytes}; it must be positive")
     folder = Path(output).expanduser()
@@ -92,13 +96,26 @@ def train_vocabulary(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror}") from None
-    lines = _sampled_lines(open_corpus(inputs), limit_bytes, seed, progress)
+    corpus = open_corpus(inputs)
+    lines = _sampled_lines(corpus, limit_bytes, seed, progress)
     if kind == "wordpiece":
         options = wordpiece.Options(lower_case, strip_accents)
         tokenizer = _train_wordpiece(lines, size, options, character_coverage)
     else:
+        letters = ""
+        if character_coverage is None:
+            character_coverage = _SPIECE_COVERAGE
+            letters = _ascii_letters(_sampled_lines(corpus, limit_bytes, seed, False), lower_case)
         with _normalization_rule(lower_case, bool(strip_accents)) as rule:
-            tokenizer = _train_spiece(lines, kind, size, rule, character_coverage, byte_fallback)
+            settings = {
+                "model_type": kind,
+                "vocab_size": size,
+                "character_coverage": character_coverage,
+                "required_chars": letters,
+                "byte_fallback": byte_fallback,
+                **rule,
+            }
+            tokenizer = _train_spiece(lines, settings)
     try:
         tokenizer.save(folder)
     except OSError as error:
@@ -213,14 +230,15 @@ def _alphabet(
     return sorted(firsts & kept), sorted(f"##{letter}" for letter in inners & kept)
 
 
-def _train_spiece(
-    lines: Iterator[str],
-    kind: str,
-    size: int,
-    rule: dict[str, Any],
-    coverage: float | None,
-    byte_fallback: bool,
-) -> Tokenizer:
+def _ascii_letters(lines: Iterator[str], lower_case: bool) -> str:
+    found: set[str] = set()
+    for line in lines:
+        found.update(line)
+    text = "".join(sorted(found & _ASCII))
+    return "".join(sorted(set(text.lower()))) if lower_case else text
+
+
+def _train_spiece(lines: Iterator[str], settings: dict[str, Any]) -> Tokenizer:
     import sentencepiece
 
     model = io.BytesIO()
@@ -231,15 +249,10 @@ def _train_spiece(
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=_remembering_errors(lines, raised),
             model_writer=model,
-            model_type=kind,
-            vocab_size=size,
-            character_coverage=_SPIECE_COVERAGE if coverage is None else coverage,
-            required_chars=_ASCII if coverage is None and size >= _ROOM_FOR_ASCII else "",
-            byte_fallback=byte_fallback,
             max_sentence_length=LINE_LIMIT,
             num_threads=_SENTENCEPIECE_THREADS,
             minloglevel=2,
-            **rule,
+            **settings,
             pad_id=0,
             unk_id=1,
             bos_id=2,
@@ -253,7 +266,7 @@ def _train_spiece(
     except Exception as error:
         if raised:
             raise raised[0] from None
-        raise _spiece_error(str(error), size) from error
+        raise _spiece_error(str(error), settings["vocab_size"]) from error
     if raised:
         raise raised[0]
     return tokenizer_from_spiece(sentencepiece_model.rounded_scores(model.getvalue(), _SCORE_STEP))

@@ -61,7 +61,8 @@ def tokenizer_definition(vocab: Sequence[str], options: Options, source: str) ->
     for index, token in enumerate(vocab):
         if token in ids:
             # The last of equal lines counts; the earlier id stays reserved so that sizes agree.
-            ids[f"[shadowed {ids[token]}]"] = ids.pop(token)
+            earlier = ids.pop(token)
+            ids[f"[shadowed {earlier}]"] = earlier
         ids[token] = index
     strip = options.strip_accents
     if strip is None or not options.do_lower_case:

@@ -77,6 +77,7 @@ class Evaluation:
     (`eval_`)."""
 
     batches: Callable[[], Iterator[Mapping[str, np.ndarray]]]
+    batch_size: int
     name: str = "eval"
 
 
@@ -139,9 +140,11 @@ class _Window:
         """Keeps the vector of the step that made the run `step` steps long."""
         self._pending.append((step, vector))
 
-    def settle(self) -> None:
-        """Fetches what is pending. A loss or gradient that is not finite ends the run."""
-        pending, self._pending = self._pending, []
+    def settle(self, until: int) -> None:
+        """Fetches what is pending up to step `until`. A loss or gradient that is not finite ends
+        the run."""
+        pending = [entry for entry in self._pending if entry[0] <= until]
+        self._pending = self._pending[len(pending) :]
         good = pending[0][0] - 1 if pending else 0
         for step, vector in pending:
             value = np.asarray(vector, np.float64)
@@ -218,7 +221,7 @@ class _Fit:
         self.abstract = jax.eval_shape(lambda: init_state(objective, self.optimizer, s.seed))
         self.shardings = state_shardings(run.mesh, self.abstract)
         self.batch_sharding = batch_sharding(run.mesh)
-        step = make_train_step(objective, self.optimizer, run.schedule, s.seed, s.accumulate)
+        step = make_train_step(objective, self.optimizer, s.seed, s.accumulate)
         self._sums_of_step = step
         whole = replicated(run.mesh)
 
@@ -290,12 +293,12 @@ class _Fit:
         def write_row(step: int) -> None:
             nonlocal tokens
             assert window is not None
-            window.settle()
+            window.settle(step)
             passed = max(clock.lap(), 1e-9)
             sums = window.take()
             row = {"step": step, **run.objective.summarize(sums)}
-            for name in ("learning_rate", "gradient_norm"):
-                row[name] = float(sums[name][0] / sums[name][1])
+            row["learning_rate"] = float(run.schedule(step - 1))
+            row["gradient_norm"] = float(sums["gradient_norm"][0] / sums["gradient_norm"][1])
             seen = float(sums["tokens"][0])
             tokens += seen
             row["tokens_per_second"] = seen / passed
@@ -336,7 +339,7 @@ class _Fit:
                     if save_now and step > 0:
                         with clock.pause():
                             if window is not None:
-                                window.settle()
+                                window.settle(step)
                             save(step, state)
                 if stop.asked:
                     self.checkpoints.wait()
@@ -380,7 +383,7 @@ class _Fit:
                 sums = self.eval_step(
                     state.params, state.frozen, self.place(batch), np.int32(first_row)
                 )
-                first_row += self.run.settings.batch_size
+                first_row += evaluation.batch_size
                 host = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
                 totals = host if totals is None else jax.tree.map(np.add, totals, host)
             if totals is not None:

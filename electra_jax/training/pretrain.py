@@ -264,10 +264,11 @@ class Pretraining:
 
         evaluations = []
         if held_out is not None:
+            size = settings.batch_size // settings.accumulate  # what fits in a training step
             evaluate = functools.partial(
-                eval_batches, held_out, settings.batch_size, train["eval_rows"], **process
+                eval_batches, held_out, size, train["eval_rows"], **process
             )
-            evaluations.append(Evaluation(evaluate))
+            evaluations.append(Evaluation(evaluate, size))
         watch = config["watch"]
         run = Run(
             objective=objective,

@@ -67,15 +67,14 @@ class Packing:
 def make_train_step(
     objective: Objective,
     optimizer: optax.GradientTransformation,
-    schedule: Callable[[Any], jax.Array],
     seed: int,
     accumulate: int = 1,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
     """(state, batch) → (state, sums).
 
     The batch is split into `accumulate` microbatches; every denominator is the whole batch's,
-    computed first, so that splitting changes nothing but rounding. Sums also carry `gradient_norm`
-    (before clipping) and `learning_rate`.
+    computed first, so that splitting changes nothing but rounding. Sums also carry `gradient_norm`,
+    before clipping.
     """
     coefficients = dict(objective.coefficients)
 
@@ -111,9 +110,7 @@ def make_train_step(
 
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        one = jnp.ones(())
-        sums["gradient_norm"] = (optax.tree.norm(grads), one)
-        sums["learning_rate"] = (schedule(state.step), one)
+        sums["gradient_norm"] = (optax.tree.norm(grads), jnp.ones(()))
         return TrainState(state.step + 1, params, opt_state, state.frozen), sums
 
     return train_step

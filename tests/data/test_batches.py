@@ -172,10 +172,10 @@ def test_an_iterator_that_is_no_longer_used_leaves_no_thread_behind(rows, ending
         ("numpy", ""),
         ("numpy", "batches.close()"),
         ("numpy", "del batches"),
-        ("auto", ""),
-        pytest.param("auto", "raise SystemExit(0)", marks=pytest.mark.slow),
-        pytest.param("auto", "batches.close()", marks=pytest.mark.slow),
-        pytest.param("auto", "del batches", marks=pytest.mark.slow),
+        ("tf", ""),
+        pytest.param("tf", "raise SystemExit(0)", marks=pytest.mark.slow),
+        pytest.param("tf", "batches.close()", marks=pytest.mark.slow),
+        pytest.param("tf", "del batches", marks=pytest.mark.slow),
     ],
 )
 def test_a_process_that_stops_in_the_middle_ends_at_once(rows, backend, ending):
@@ -208,7 +208,7 @@ sys.modules["tensorflow"] = None
 from electra_jax.data.batches import eval_batches, train_batches
 from electra_jax.data.rows import Rows
 rows = Rows.open({str(rows.folder)!r})
-for backend in ("numpy", "auto"):
+for backend in ("numpy", "tf"):
     with train_batches(rows, seed=0, batch_size=8, backend=backend) as batches:
         next(batches)
 print(sum(1 for _ in eval_batches(rows, 100)))
