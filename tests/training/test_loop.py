@@ -1,4 +1,4 @@
-"""Kill it anywhere: a run that was killed or stopped ends with the same bits as one that was not."""
+"""Kill it anywhere: a run that was killed or stopped ends with the bits of one that was not."""
 
 import random
 import signal
