@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -132,18 +133,24 @@ def test_retention(tmp_path, keep, keep_every, left):
 
 def test_an_asynchronous_save_returns_before_it_is_written(tmp_path, monkeypatch):
     finish = Checkpoints._finish
+    returned = threading.Event()
 
-    def slow(*arguments):
-        time.sleep(1.0)
+    def finish_afterwards(*arguments):
+        assert returned.wait(60), "save waits for the writing"
         finish(*arguments)
 
-    monkeypatch.setattr(Checkpoints, "_finish", slow)
+    monkeypatch.setattr(Checkpoints, "_finish", finish_afterwards)
     with Checkpoints(tmp_path) as checkpoints:
-        begun = time.monotonic()
         checkpoints.save(1, {"x": jnp.ones(3)}, {})
-        assert time.monotonic() - begun < 0.9
+        returned.set()
         checkpoints.wait()
-        assert time.monotonic() - begun >= 1.0
+        assert checkpoints.steps() == [1]
+
+
+def test_a_synchronous_save_returns_when_it_is_written(tmp_path):
+    with Checkpoints(tmp_path, asynchronous=False) as checkpoints:
+        checkpoints.save(1, {"x": jnp.ones(3)}, {})
+        assert (tmp_path / "1" / "files.json").exists()
 
 
 def test_saving_a_step_again_replaces_it(tmp_path):

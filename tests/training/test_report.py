@@ -332,7 +332,7 @@ def test_a_long_run_gives_a_small_page_and_quickly(tmp_path):
     run.mkdir()
     rng = np.random.default_rng(0)
     with open(run / "metrics.jsonl", "w", encoding="utf-8") as stream:
-        for step in range(1, 50_001):
+        for step in range(1, 20_001):
             row = {"step": step, "rtd_skill": rng.normal(), "loss": rng.normal()}
             stream.write(json.dumps(row) + "\n")
     begun = time.process_time()
