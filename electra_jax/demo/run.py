@@ -130,7 +130,7 @@ def _pretrain(config: Mapping[str, Any], workdir: Path, tokenizer: Any) -> dict[
             "html": sentence_html(seen, number, tokenizer.ids_to_tokens),
         },
     ]
-    write_json_atomic(workdir / "report.json", sections)
+    write_json_atomic(workdir / "report.json", [*sections, *run.report_blocks()])
     (workdir / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     write_report([workdir], workdir / "report.html")
     return figures

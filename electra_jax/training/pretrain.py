@@ -28,7 +28,7 @@ from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.schedules import learning_rate_schedule
 from electra_jax.training.sharding import make_mesh
 from electra_jax.training.step import TrainState
-from electra_jax.training.workdir import RunLock, load_or_check_config
+from electra_jax.training.workdir import RunLock, load_or_check_config, write_json_atomic
 
 log = logging.getLogger(__name__)
 
@@ -318,8 +318,17 @@ class Pretraining:
                 from electra_jax.training.report import write_report
 
                 self.export(state)
+                write_json_atomic(self.workdir / "report.json", self.report_blocks())
                 write_report([self.workdir], self.workdir / "report.html")
         return state
+
+    def report_blocks(self) -> list[dict[str, Any]]:
+        """What the report shows beside the curves: the entropy of the held-out token frequencies,
+        which a generator that knows only frequencies can reach."""
+        if self.held_out is None:
+            return []
+        entropy = unigram_entropy(self.held_out)
+        return [{"title": "unigram entropy, held out", "reference": {"generator_loss": entropy}}]
 
     def export(self, state: TrainState) -> None:
         """Writes model/discriminator and model/generator, Hugging Face folders with the tokenizer,
