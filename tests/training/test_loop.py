@@ -135,3 +135,35 @@ def test_a_run_can_continue_another(rows, uninterrupted, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert metric_rows(rest)[0]["step"] > 12
+
+
+def test_a_full_disk_is_one_message_and_the_last_good_checkpoint_stays(
+    rows, uninterrupted, tmp_path
+):
+    process = subprocess.Popen(
+        command(rows, tmp_path), env=environment(), stderr=subprocess.DEVNULL, text=True
+    )
+    _wait_for(lambda: len(_whole(tmp_path)) >= 2, process)
+    process.kill()
+    process.wait()
+    kept = _whole(tmp_path)
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192));"
+        "from electra_jax.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = command(rows, tmp_path)
+    full = subprocess.run(
+        [arguments[0], "-c", limited, *arguments[3:]],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert full.returncode == 2, full.stderr
+    assert "Traceback" not in full.stderr
+    assert kept & _whole(tmp_path)
+    assert run(rows, tmp_path).returncode == 0
+    _same(tmp_path, uninterrupted)
+
+
+def _whole(workdir):
+    return {p.name for p in _begun(workdir) if p.name.isdigit()}
