@@ -187,10 +187,10 @@ def _bert(hidden: int, layers: int, embedding: int) -> ElectraConfig:
 def _tiny() -> PairConfig:
     shape = ElectraConfig(
         block="modern",
-        vocab_size=2048,
+        vocab_size=1024,
         embedding_size=128,
         hidden_size=128,
-        num_hidden_layers=4,
+        num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=192,
         hidden_dropout_prob=0.0,
