@@ -181,7 +181,7 @@ def test_held_out_documents_depend_on_seed_and_number_alone():
     assert np.flatnonzero(held_out(0, 0.05, 0, 100)).tolist() == GOLDEN
 
 
-GOLDEN = [1, 13, 28, 66, 78, 94, 95]
+GOLDEN = [1, 13, 28, 66, 78, 94, 97]
 
 
 def test_two_documents_give_both_splits_whatever_the_fraction(tmp_path, vocabulary):
