@@ -46,6 +46,7 @@ from electra_jax.interop.settings import (
     OWN,
     architecture_of,
     from_settings,
+    guess_settings,
     has_class,
     identify,
     to_settings,
@@ -62,6 +63,8 @@ from electra_jax.interop.tf1 import find_bundle, is_bundle, read_bundle
 from electra_jax.interop.vocabulary import cut_padding, is_padded
 from electra_jax.interop.weights import (
     SAFETENSORS,
+    has_weights,
+    read_file,
     read_safetensors,
     read_weights,
     write_safetensors,
@@ -245,14 +248,18 @@ def load_model_folder(
 ) -> LoadedModel:
     """A network (or pair) from a Hugging Face folder, a folder of two, or a TF1 checkpoint.
 
-    A name that is no path is looked up on the Hub where the extra `hub` is installed. Every tensor
+    `path` may be one weight file in such a folder, and config.json may be absent: shapes and names
+    tell all but a few fields, which are assumed and noted. A name that is no path is looked up on
+    the Hub where the extra `hub` is installed. Every tensor
     is used or listed in `ignored`, every parameter is filled; anything else is a `UserError` that
     lists what is wrong.
     """
     folder = local_path(path)
     if is_bundle(folder):
         loaded = _load_tf1(folder, num_attention_heads, generator_num_attention_heads)
-    elif (folder / CONFIG).is_file():
+    elif folder.is_file():
+        loaded = _load_one(folder.parent, num_attention_heads, folder)
+    elif (folder / CONFIG).is_file() or has_weights(folder):
         loaded = _load_one(folder, num_attention_heads)
     elif (folder / DISCRIMINATOR / CONFIG).is_file():
         loaded = _load_two(folder, num_attention_heads, generator_num_attention_heads)
@@ -273,12 +280,22 @@ def load(path: str | os.PathLike[str], **arguments: Any) -> LoadedModel:
     return load_model_folder(path, **arguments)
 
 
-def _load_one(folder: Path, num_attention_heads: int | None) -> LoadedModel:
-    settings = read_json(folder / CONFIG)
+def _load_one(
+    folder: Path, num_attention_heads: int | None, file: Path | None = None
+) -> LoadedModel:
+    """One network of a folder, from `file` in place of its own weights where that is given."""
+    settings = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     if settings.get("model_type") == OWN:
         return _load_own(folder, settings, num_attention_heads)
-    where = str(folder)
-    tensors, notes = _modern_keys(read_weights(folder))
+    where = str(file or folder)
+    tensors = _modern_keys(read_file(file) if file else read_weights(folder))
+    notes: list[str] = []
+    if not settings:
+        settings = guess_settings(tensors, where)
+        notes.append(
+            f"no {CONFIG}: assuming model_type {settings['model_type']}, activation gelu, "
+            "layer_norm_eps 1e-12"
+        )
     scheme, kind = identify(settings, tensors, where)
     prefix = table.PREFIX[scheme]
     if kind == ENCODER and not any(name.startswith(prefix) for name in tensors):
@@ -356,7 +373,7 @@ def task_heads_of(params: Mapping[str, Any]) -> dict[str, list[str]]:
     return {task: sorted(layers) for task, layers in sorted(found.items())}
 
 
-def _modern_keys(tensors: Tensors) -> tuple[Tensors, list[str]]:
+def _modern_keys(tensors: Tensors) -> Tensors:
     """Tensors under today's names: old files say LayerNorm.gamma and .beta."""
     old = {".gamma": ".weight", ".beta": ".bias"}
     renamed = {
@@ -365,7 +382,7 @@ def _modern_keys(tensors: Tensors) -> tuple[Tensors, list[str]]:
         for end, new in old.items()
         if name.endswith("LayerNorm" + end)
     }
-    return {renamed.get(name, name): value for name, value in tensors.items()}, []
+    return {renamed.get(name, name): value for name, value in tensors.items()}
 
 
 def _fit_vocabulary(

@@ -208,6 +208,22 @@ def identify(settings: Mapping[str, Any], names: Iterable[str], where: str) -> t
     return scheme, kind
 
 
+def guess_settings(names: Iterable[str], where: str) -> dict[str, Any]:
+    """What stands for a config.json that is absent: the model_type that the names show.
+
+    ModernBERT's names do not tell which layers are global, so there it is a `UserError`.
+    """
+    names = list(names)
+    if any("tok_embeddings" in name for name in names):
+        raise UserError(
+            f"{where}: these are ModernBERT weights without a config.json; it says which layers "
+            "are "
+            "global and how positions rotate, which shapes do not: fetch it too"
+        )
+    bert = any(name.startswith(("bert.", "cls.", "pooler.")) for name in names)
+    return {"model_type": "bert" if bert else "electra", "layer_norm_eps": 1e-12}
+
+
 def _marked(scheme: str, names: list[str]) -> str | None:
     """The kind of network whose head is among the names; None where there is none."""
     return next(

@@ -80,7 +80,7 @@ def read_bundle(path: str | os.PathLike[str]) -> Tensors:
             name: np.asarray(reader.get_tensor(name))
             for name in sorted(reader.get_variable_to_shape_map())
         }
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{prefix}: this checkpoint cannot be read, its .index or .data file is torn or "

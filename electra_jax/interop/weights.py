@@ -18,6 +18,12 @@ from electra_jax.interop.torch_file import read_torch
 SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether a folder holds weight files that `read_weights` reads."""
+    names = (SAFETENSORS, TORCH)
+    return any((folder / n).is_file() or (folder / f"{n}.index.json").is_file() for n in names)
+
+
 def read_weights(folder: str | os.PathLike[str]) -> Tensors:
     """Every tensor of a folder: of `model.safetensors`, else of the shards its index names, else of
     `pytorch_model.bin` (read as data, no pickle is executed), else of its shards.
@@ -37,7 +43,11 @@ def read_weights(folder: str | os.PathLike[str]) -> Tensors:
 
 def read_file(file: Path) -> Tensors:
     """Every tensor of one file, by its suffix."""
-    return read_safetensors(file) if file.suffix == ".safetensors" else read_torch(file)
+    if file.suffix == ".safetensors":
+        return read_safetensors(file)
+    if file.suffix in (".bin", ".pt", ".pth"):
+        return read_torch(file)
+    raise UserError(f"{file}: not a weight file (.safetensors, .bin) or a TF1 checkpoint")
 
 
 def _read_shards(index: Path) -> Tensors:

@@ -191,6 +191,28 @@ def test_without_a_class_name_the_tensors_tell_the_kind(tmp_path):
         assert load_model_folder(folder).kind == kind
 
 
+@pytest.mark.parametrize("kind", ["discriminator", "generator", "encoder"])
+def test_without_a_config_json_shapes_tell_the_configuration(tmp_path, kind):
+    config = CONFIG.replace(hidden_size=128, num_attention_heads=2)
+    folder = _folder(tmp_path / "model", kind, config)
+    expected = flatten(load_model_folder(folder).params)
+    (folder / "config.json").unlink()
+    for path in (folder, folder / "model.safetensors"):
+        loaded = load_model_folder(path)
+        assert (loaded.kind, loaded.config) == (kind, config)
+        found = flatten(loaded.params)
+        assert all(np.array_equal(found[n], expected[n]) for n in expected)
+        assert any("no config.json" in note for note in loaded.notes)
+        assert any("--num_attention_heads" in note for note in loaded.notes)
+
+
+def test_modern_weights_need_their_config_json(tmp_path):
+    folder = _folder(tmp_path / "model", config=CONFIG.replace(block="modern", embedding_size=32))
+    (folder / "config.json").unlink()
+    with pytest.raises(UserError, match=r"without a config\.json"):
+        load_model_folder(folder)
+
+
 def test_missing_and_unexpected_tensors_are_listed(tmp_path):
     folder = _folder(tmp_path / "model")
     name = "electra.encoder.layer.1.output.dense.weight"
