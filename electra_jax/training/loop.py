@@ -361,7 +361,8 @@ class _Fit:
                 assert window is not None and compiled is not None
                 state, vector = compiled(state, batch)
                 window.add(step + 1, vector)
-                progress.update(step + 1)
+                if _due(step + 1, max(1, s.log_every // 10)):
+                    progress.update(step + 1)
                 if (step + 1) % s.log_every == 0 or step + 1 == s.steps:
                     to_log = step + 1
             self.checkpoints.wait()
