@@ -79,7 +79,8 @@ class Report:
 
     def _measured(self, network: Network) -> str:
         if network.difference is None:
-            return "not measured (transformers is missing)" if self.verified else "not measured"
+            needs = " (needs transformers and a Hugging Face folder)" if self.verified else ""
+            return f"not measured{needs}"
         return f"{network.difference:.1e} (of {network.largest:.3g}), against transformers"
 
 
@@ -126,7 +127,13 @@ def convert(
         if encoder_only:
             config, encoder = encoder_of(loaded)
             loaded = dataclasses.replace(
-                loaded, kind=ENCODER, config=config, params={"electra": encoder}, num_labels=None
+                loaded,
+                kind=ENCODER,
+                config=config,
+                params={"electra": encoder},
+                num_labels=None,
+                id2label=None,
+                settings={},
             )
         if to == "hf":
             networks = _to_hf(loaded, scratch, verify, do_lower_case)

@@ -246,7 +246,8 @@ def load_model_folder(
     num_attention_heads: int | None = None,
     generator_num_attention_heads: int | None = None,
 ) -> LoadedModel:
-    """A network (or pair) from a Hugging Face folder, a folder of two, or a TF1 checkpoint.
+    """A network (or pair) from a Hugging Face folder, a folder of two, a run's folder, or a TF1
+    checkpoint.
 
     `path` may be one weight file in such a folder, and config.json may be absent: shapes and names
     tell all but a few fields, which are assumed and noted. A name that is no path is looked up on
@@ -263,6 +264,14 @@ def load_model_folder(
         loaded = _load_one(folder, num_attention_heads)
     elif (folder / DISCRIMINATOR / CONFIG).is_file():
         loaded = _load_two(folder, num_attention_heads, generator_num_attention_heads)
+    elif (folder / GENERATOR / CONFIG).is_file():
+        loaded = _load_one(folder / GENERATOR, generator_num_attention_heads)
+    elif (folder / "model").is_dir():  # the folder of a run
+        return load_model_folder(
+            folder / "model",
+            num_attention_heads=num_attention_heads,
+            generator_num_attention_heads=generator_num_attention_heads,
+        )
     elif not folder.exists():
         raise UserError(f"{path}: no such folder or checkpoint")
     else:
@@ -471,7 +480,10 @@ def _configure(
     check_inferred(inferred, stated, f"{where}/{CONFIG}")
     given = num_attention_heads or stated.get("num_attention_heads")
     count = heads(inferred["hidden_size"], given, "--num_attention_heads", notes, kind)
-    return ElectraConfig(**{**stated, **inferred, "num_attention_heads": count})
+    try:
+        return ElectraConfig(**{**stated, **inferred, "num_attention_heads": count})
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def _account(

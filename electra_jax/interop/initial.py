@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -34,6 +34,7 @@ SHAPE = (
     "layer_norm_eps",
 )
 _MODERN_ONLY = ("rope_theta",)
+_HEAD = ("masked_lm_act", "tie_word_embeddings")  # of a masked-LM head
 _BERT_ONLY = ("max_position_embeddings", "type_vocab_size")
 _D_HEAD, _G_HEAD = "discriminator_predictions", "generator_predictions"
 
@@ -57,39 +58,68 @@ class _Tokens(NamedTuple):
     may_map: bool
 
 
+@overload
 def initial_config(
     init: str | os.PathLike[str] | None,
     init_generator: str | os.PathLike[str] | None,
-    pair: PairConfig,
-) -> PairConfig:
-    """`pair` with the shapes of the networks that it starts from.
+    config: PairConfig,
+) -> PairConfig: ...
 
-    Vocabulary size, dropout and how it is computed stay `pair`'s; a network that starts fresh keeps
-    its shape, except that a generator which shares embeddings takes their width.
+
+@overload
+def initial_config(
+    init: str | os.PathLike[str] | None,
+    init_generator: str | os.PathLike[str] | None,
+    config: ElectraConfig,
+) -> ElectraConfig: ...
+
+
+def initial_config(
+    init: str | os.PathLike[str] | None,
+    init_generator: str | os.PathLike[str] | None,
+    config: PairConfig | ElectraConfig,
+) -> PairConfig | ElectraConfig:
+    """`config` with the shapes of the networks that it starts from.
+
+    Vocabulary size, dropout and how it is computed stay `config`'s; a network that starts fresh
+    keeps its shape, except that a generator which shares embeddings takes their width. An
+    `ElectraConfig` is that of a masked-LM run.
     """
+    if isinstance(config, ElectraConfig):
+        path = init or init_generator
+        return config if path is None else _adopt(config, _masked_lm_start(path).config)
     d, g = _starts(init, init_generator)
-    discriminator = pair.discriminator
+    discriminator, generator = config.discriminator, config.generator
     if d is not None:
         discriminator = _adopt(discriminator, d.config)
-    generator = pair.generator
-    if generator is not None and pair.sharing == "all":
+    if generator is not None and config.sharing == "all":
         generator = discriminator
-    elif generator is not None:
-        if g is not None:
-            generator = _adopt(generator, g.config)
-        elif pair.sharing == "embeddings" and generator.block == "bert":
-            generator = generator.replace(
-                embedding_size=discriminator.embedding_size,
-                max_position_embeddings=discriminator.max_position_embeddings,
-                type_vocab_size=discriminator.type_vocab_size,
-            )
-    return PairConfig(discriminator, generator, pair.sharing)
+    elif generator is not None and g is not None:
+        generator = _adopt(generator, g.config)
+    elif generator is not None and config.sharing == "embeddings" and generator.block == "bert":
+        generator = generator.replace(
+            embedding_size=discriminator.embedding_size,
+            max_position_embeddings=discriminator.max_position_embeddings,
+            type_vocab_size=discriminator.type_vocab_size,
+        )
+    return PairConfig(discriminator, generator, config.sharing)
+
+
+def _masked_lm_start(path: str | os.PathLike[str]) -> _Start:
+    """What a masked-LM run starts from: a masked-LM network, or any other's encoder."""
+    loaded = load_model_folder(path)
+    if loaded.kind == PAIR:
+        raise UserError(
+            f"init={path}: holds a pair, and this run trains one masked-LM network: name its "
+            "generator's or its discriminator's folder"
+        )
+    return _start(loaded, GENERATOR)
 
 
 def _adopt(config: ElectraConfig, source: ElectraConfig) -> ElectraConfig:
     """`config` with the shape of `source`."""
     extra = _MODERN_ONLY if source.block == "modern" else ()
-    return config.replace(**{f: getattr(source, f) for f in (*SHAPE, *extra)})
+    return config.replace(**{f: getattr(source, f) for f in (*SHAPE, *_HEAD, *extra)})
 
 
 def initial_parameters(
@@ -202,7 +232,7 @@ def _initial_masked_lm(
     """`initial_parameters` of a masked-LM network alone."""
     if init is None:
         return dict(fresh), ["fresh"], None
-    start = _start(load_model_folder(init), GENERATOR)
+    start = _masked_lm_start(init)
     _check_shape(start, config, "network")
     encoder, head = _fit(start, fresh["electra"], fresh[_G_HEAD], tokens, lines)
     tree = {"electra": encoder, _G_HEAD: fresh[_G_HEAD] if head is None else head}
@@ -266,13 +296,15 @@ def _start(loaded: LoadedModel, role: str) -> _Start:
 
 def _check_shape(start: _Start, config: ElectraConfig, role: str) -> None:
     """Refuses a start of another shape than the run's network, naming every difference."""
-    fields = set(SHAPE) | set(_MODERN_ONLY) if start.config.block == "modern" else set(SHAPE)
+    fields = [*SHAPE, *_MODERN_ONLY] if start.config.block == "modern" else list(SHAPE)
     if start.config.block == "modern":
-        fields -= set(_BERT_ONLY)
+        fields = [f for f in fields if f not in _BERT_ONLY]
+    if start.head is not None and role != DISCRIMINATOR:
+        fields += _HEAD
     differing = [
         f"{field} is {getattr(start.config, field)} there and {getattr(config, field)} in this run"
-        for field in (*SHAPE, *_MODERN_ONLY)
-        if field in fields and getattr(start.config, field) != getattr(config, field)
+        for field in fields
+        if getattr(start.config, field) != getattr(config, field)
     ]
     if differing:
         raise UserError(

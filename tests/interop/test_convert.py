@@ -159,6 +159,26 @@ def _edit(folder, change):
     write_safetensors(folder / "model.safetensors", tensors)
 
 
+def test_the_folder_of_a_run_is_what_it_trained(tmp_path):
+    pair = PairConfig(CONFIG, SMALL)
+    save_pair(tmp_path / "run/model", pair, networks.random_params(pair, "pair"), None)
+    loaded = load_model_folder(tmp_path / "run")
+    assert (loaded.kind, loaded.config) == ("pair", pair)
+    _folder(tmp_path / "baseline/model/generator", "generator")
+    assert load_model_folder(tmp_path / "baseline").kind == "generator"
+
+
+def test_an_encoder_taken_out_of_a_fine_tuned_network_keeps_no_labels(tmp_path):
+    folder = _folder(tmp_path / "model", "token_classification", problem_type="x")
+    convert(folder, tmp_path / "encoder", encoder_only=True)
+    stated = json.loads((tmp_path / "encoder/config.json").read_text())
+    assert stated["architectures"] == ["ElectraModel"]
+    assert not {"id2label", "label2id", "problem_type"} & set(stated)
+    before, after = (load_model_folder(p).params["electra"] for p in (folder, tmp_path / "encoder"))
+    before, after = flatten(before), flatten(after)
+    assert all(np.array_equal(before[n], after[n]) for n in before)
+
+
 def test_a_generators_weights_called_a_discriminator_are_recognised(tmp_path):
     folder = _folder(tmp_path / "g", "generator", architectures=["ElectraForPreTraining"])
     with pytest.raises(UserError, match=r'tensors are a generator.*\["ElectraForMaskedLM"\]'):

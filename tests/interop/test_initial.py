@@ -113,6 +113,10 @@ def test_a_masked_lm_run_starts_from_a_masked_lm_network(tmp_path):
     save_model_folder(tmp_path / "model", "generator", CONFIG, params, None)
     found, _, _ = initial_parameters(tmp_path / "model", None, CONFIG, fresh)
     assert _equal(found, params)
+    assert initial_config(tmp_path / "model", None, CONFIG.replace(hidden_size=64)) == CONFIG
+    save_pair(tmp_path / "pair", PAIR, _random(PAIR, "pair", 1), None)
+    with pytest.raises(UserError, match="holds a pair, and this run trains one"):
+        initial_config(tmp_path / "pair", None, CONFIG)
 
 
 def test_the_wrong_network_in_a_place_is_named_with_the_remedy(tmp_path):
@@ -135,6 +139,18 @@ def test_another_shape_is_refused_with_every_difference(tmp_path):
         UserError, match=r"num_attention_heads is 4 there and 2.*hidden_act is gelu"
     ):
         initial_parameters(tmp_path / "model", None, other, _random(other, "pair", 2))
+
+
+def test_a_masked_lm_head_of_another_kind_is_refused_or_taken_over(tmp_path):
+    untied = SMALL.replace(tie_word_embeddings=False)
+    pair = PairConfig(CONFIG, untied)
+    params = _random(pair, "pair", 1)
+    save_pair(tmp_path, pair, params, None)
+    with pytest.raises(UserError, match="tie_word_embeddings is False there and True"):
+        initial_parameters(tmp_path, None, PAIR, _random(PAIR, "pair", 2))
+    assert initial_config(tmp_path, None, PAIR) == pair
+    found, _, _ = initial_parameters(tmp_path, None, pair, _random(pair, "pair", 2))
+    assert _equal(found, params)
 
 
 def test_the_shapes_of_a_start_are_taken_over(tmp_path):
