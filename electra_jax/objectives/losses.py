@@ -18,7 +18,10 @@ def replaced_token_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Binary cross-entropy in nats, float32 [B, L]: logits that a token was replaced against
     labels 0/1."""
     logits = logits.astype(jnp.float32)
-    return jnp.maximum(logits, 0) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    # Written with one condition: `maximum` and `abs` would not agree on a gradient at logit 0.
+    positive = logits >= 0
+    size = jnp.where(positive, logits, -logits)
+    return jnp.where(positive, logits, 0.0) - logits * labels + jnp.log1p(jnp.exp(-size))
 
 
 def replaced_labels(original: jax.Array, corrupted: jax.Array, valid: jax.Array) -> jax.Array:
