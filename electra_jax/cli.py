@@ -126,10 +126,9 @@ def _pretrain(argv: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress line")
     config, rest = load_config(argv)
     a = parser.parse_args(rest)
-    from electra_jax.training.compilation import use_compilation_cache
+    _prepare_host()
     from electra_jax.training.pretrain import Pretraining
 
-    use_compilation_cache()
     run = Pretraining.build(config, a.workdir, quiet=a.quiet)
     run.train()
     print(f"{a.workdir}/model: generator and discriminator; {a.workdir}/report.html: curves")
@@ -197,10 +196,9 @@ def _demo(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--workdir", default="demo", metavar="DIR")
     a = parser.parse_args(argv)
+    _prepare_host()
     from electra_jax.demo.run import demo
-    from electra_jax.training.compilation import use_compilation_cache
 
-    use_compilation_cache()
     config, _ = load_config(["--config=configs/pretrain.py:tiny"])
     demo(Path(a.workdir), config)
     return 0
@@ -214,6 +212,16 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "convert": (_convert, "Hugging Face ⇄ electra_jax ⇄ Google TF1, strict"),
     "report": (_report, "one HTML page about one or several runs"),
 }
+
+
+def _prepare_host() -> None:
+    """What a training process wants of its host, before the first computation."""
+    from electra_jax.training.host_memory import keep_freed_memory
+
+    keep_freed_memory()
+    from electra_jax.training.compilation import use_compilation_cache
+
+    use_compilation_cache()
 
 
 class _Parser(argparse.ArgumentParser):
