@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import gzip
+import hashlib
 import json
 import os
 import zlib
@@ -121,12 +122,9 @@ class Corpus:
         """Bytes of all files as stored (compressed size for .gz); data sets count as 0."""
         return sum(os.path.getsize(path) for path in self.files)
 
-    def identity(self) -> list[list[str | int]]:
-        """Name and stored size of every input: changes when the corpus does."""
-        described: list[list[str | int]] = [
-            [os.path.basename(path), os.path.getsize(path)] for path in self.files
-        ]
-        return described + [[name, 0] for name in self.datasets]
+    def identity(self) -> dict[str, str | int]:
+        """Number, stored size and a digest of names and sizes: changes when the corpus does."""
+        return inputs_identity([*self.files, *self.datasets])
 
     def newest_change(self) -> int:
         """Time of the last change of any file, in nanoseconds since the epoch (0: no files)."""
@@ -196,6 +194,14 @@ def open_corpus(inputs: Sequence[str]) -> Corpus:
     if not datasets and corpus.total_bytes == 0:
         raise UserError(f"{_some(corpus.files)}: empty, there is no text to read")
     return corpus
+
+
+def inputs_identity(inputs: Sequence[str]) -> dict[str, str | int]:
+    """See `Corpus.identity`; folders do not count, so a corpus may be moved."""
+    sizes = [os.path.getsize(i) if os.path.exists(i) else 0 for i in inputs]
+    described = "\n".join(f"{os.path.basename(i)} {size}" for i, size in zip(inputs, sizes))
+    digest = hashlib.sha256(described.encode("utf-8", "surrogateescape")).hexdigest()
+    return {"files": len(inputs), "bytes": sum(sizes), "digest": digest[:16]}
 
 
 def _matches(pattern: str) -> list[str]:

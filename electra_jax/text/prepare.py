@@ -228,8 +228,8 @@ def check_eval_fraction(eval_fraction: float) -> None:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, list):  # inputs: [name, bytes] each
-        return ", ".join(f"{name} ({size} bytes)" for name, size in value)
+    if isinstance(value, dict):  # inputs
+        return "{files} files of {bytes} bytes (digest {digest})".format(**value)
     return str(value)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from electra_jax.errors import UserError
+from electra_jax.text.corpus import inputs_identity
 from electra_jax.text.prepare import (
     check_eval_fraction,
     describe_rows,
@@ -67,7 +68,7 @@ def read_reference_tfrecords(
         "seed": seed,
         "eval_fraction": eval_fraction,
         "tokenizer_hash": tokenizer.hash,
-        "inputs": [[os.path.basename(file), os.path.getsize(file)] for file in files],
+        "inputs": inputs_identity(files),
     }
     finished = finished_rows(folder, settings)
     if finished is not None:

@@ -123,17 +123,37 @@ def _isolate_characters(charsmap: bytes) -> list[dict]:
     is in the map, loses the rest (combining marks). So clusters are composed, then broken apart by
     a character that the map deletes. It also keeps such a character at the very beginning: that
     one is removed first. Maps that delete no character are left to `tokenizers` as they are.
+
+    What remains different: combining marks out of canonical order, and those after a full-width
+    letter or half-width kana, are composed here where sentencepiece keeps them apart or vice versa.
     """
     apply = Precompiled(charsmap).normalize_str
-    deleted = "".join(c for c in map(chr, [*range(1, 0x20), 0x7F]) if apply(f"a{c}b") == "ab")
-    if not deleted:
+    deleted = [code for code in _invisible() if apply(f"a{chr(code)}b") == "ab"]
+    if not deleted or deleted[0] >= 0x20:
         return []
-    class_ = "".join(f"\\x{ord(c):02x}" for c in deleted)
     return [
-        {"type": "Replace", "pattern": {"Regex": f"^[{class_}]+"}, "content": ""},
+        {"type": "Replace", "pattern": {"Regex": f"^[{_ranges(deleted)}]+"}, "content": ""},
         {"type": "NFC"},
-        {"type": "Replace", "pattern": {"Regex": "\\Y"}, "content": deleted[0]},
+        {"type": "Replace", "pattern": {"Regex": "\\Y"}, "content": chr(deleted[0])},
     ]
+
+
+@functools.cache
+def _invisible() -> list[int]:
+    """Code points that a map may delete: controls, formats, marks."""
+    codes = range(1, sys.maxunicode + 1)
+    return [c for c in codes if unicodedata.category(chr(c)) in ("Cc", "Cf", "Mn", "Mc", "Me")]
+
+
+def _ranges(codes: list[int]) -> str:
+    """Ascending code points as the inside of a character class."""
+    runs: list[list[int]] = []
+    for code in codes:
+        if runs and code == runs[-1][1] + 1:
+            runs[-1][1] = code
+        else:
+            runs.append([code, code])
+    return "".join(f"\\x{{{first:x}}}-\\x{{{last:x}}}" for first, last in runs)
 
 
 def without_isolation(definition: dict) -> dict | None:

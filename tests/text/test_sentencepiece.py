@@ -33,6 +33,8 @@ AWKWARD = [
     " ",
     " \t\r\n ",
     "  two  spaces\tand\ttabs ",
+    "\u0301\u0300 leading marks",
+    "\x9f\x8f\u0301 leading, mixed",
     "\x01\x02leading controls\x03 and\x1f inner",
     "e\u0301 a\u0300 A\u030a U\u0308\u0304 ℰ\u0334 Ａ\u0305 g\u0349",
     "\u1112\u1161\u11ab\u1100\u1173\u11af 한글",
