@@ -126,7 +126,7 @@ def get_config(size: str = "small") -> ConfigDict:
         c.objective.initial_temperature = 2.0
         c.objective.temperature_fraction = 0.5
         c.optimizer.beta2 = 0.98
-        c.train.eval_every = 500
+        c.train.eval_every = 1_000
         c.train.checkpoint_every = 500
         c.watch.after_tokens = 2e6
     return c.lock()

@@ -14,6 +14,7 @@ from electra_jax.demo.docstrings import write_corpus
 CHARACTERS = 16_000_000
 VOCABULARY = 1024
 SEQ_LEN = 64
+HELD_OUT = 0.04  # enough tokens that a frequency table cannot learn them by heart
 
 
 def demo(
@@ -43,8 +44,8 @@ def demo(
     print(f"2/4  vocabulary: WordPiece, {VOCABULARY} tokens", flush=True)
     if not (vocabulary / "tokenizer.json").exists():
         train_vocabulary([str(text)], "wordpiece", VOCABULARY, vocabulary, progress=False)
-    print(f"3/4  rows of {SEQ_LEN} tokens; 1 % of the modules are held out", flush=True)
-    header = prepare([str(text)], vocabulary, rows, seq_len=SEQ_LEN, eval_fraction=0.01)
+    print(f"3/4  rows of {SEQ_LEN} tokens; {HELD_OUT:.0%} of the modules are held out", flush=True)
+    header = prepare([str(text)], vocabulary, rows, seq_len=SEQ_LEN, eval_fraction=HELD_OUT)
     train = header["splits"]["train"]
     print(f"     {train['rows']:,} rows, {train['tokens'] / 1e6:.1f} M tokens → {rows}")
 
