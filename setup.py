@@ -75,6 +75,7 @@ setup(
         "ml-collections>=1.0",
         "numpy>=1.26",
         "tqdm",
+        "importlib_resources",  # tensorflow-datasets imports it and does not say so
         "etils[epath]",
     ],
     extras_require=EXTRAS,
