@@ -208,7 +208,7 @@ sys.modules["tensorflow"] = None
 from electra_jax.data.batches import eval_batches, train_batches
 from electra_jax.data.rows import Rows
 rows = Rows.open({str(rows.folder)!r})
-for backend in ("numpy", "tf"):
+for backend in ("numpy", "auto"):
     with train_batches(rows, seed=0, batch_size=8, backend=backend) as batches:
         next(batches)
 print(sum(1 for _ in eval_batches(rows, 100)))
