@@ -158,7 +158,7 @@ def initial_parameters(
             tree[_D_HEAD] = head
             lines[-1] += ", with its head"
         else:
-            lines[-1] += f" (a {d.loaded.kind}), fresh head"
+            lines[-1] += f" ({d.loaded.kind}), fresh head"
     else:
         lines.append("discriminator: fresh")
     if config.generator is None:
