@@ -1,0 +1,326 @@
+"""The planted bugs: each a string of the package and what replaces it, with the tests to run.
+
+The kinds are those that have broken real replications. A string that no longer occurs exactly once
+is an error, so that an edit of the package brings its mutant along.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """A bug: `old` in `file` (under electra_jax/) becomes `new`; one of `tests` has to fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+# Whole files where they are quick, single tests where they are not.
+MASKING = "objectives/test_masking.py"
+SAMPLING = "objectives/test_sampling.py"
+STRUCTURE = "objectives/test_structure.py"
+DRAWS = "objectives/test_draws.py"
+ENCODER = "modeling/test_encoder.py"
+BLOCKS = "modeling/test_blocks.py"
+DROPOUT = "modeling/test_dropout.py"
+COUNTS = "modeling/test_parameter_counts.py"
+INITIAL = "modeling/test_initialisation.py"
+OPTIMIZER = "training/test_optimizer.py"
+SCHEDULES = "training/test_schedules.py"
+RATE = "objectives/test_anchors.py::test_the_replaced_rate_is_the_masked_share_the_generator_misses"
+SEPARATION = (
+    "objectives/test_anchors.py::"
+    "test_the_discriminator_s_loss_reaches_the_generator_through_shared_embeddings_alone"
+)
+HIT = "objectives/test_anchors.py::test_a_sample_that_hits_the_original_is_labelled_real"
+PADDING = (
+    "objectives/test_anchors.py::"
+    "test_padding_contributes_exactly_nothing_to_the_discriminator_s_sums"
+)
+SLOTS = (
+    "objectives/test_anchors.py::test_unused_slots_contribute_exactly_nothing_to_the_masked_lm_sums"
+)
+INVISIBLE = "objectives/test_isolation.py::test_more_padding_changes_no_draw_and_no_logit_or_loss"
+RESTART = "objectives/test_isolation.py::test_a_document_has_the_same_logits_wherever_it_stands"
+ACCUMULATION = "training/test_step.py::test_accumulation_changes_nothing_but_rounding"
+EVALUATION = "training/test_step.py::test_evaluation_depends_on_the_row_alone"
+GOLDEN = "training/test_step.py::test_golden_first_steps"
+
+MUTANTS = (
+    # Labels and losses
+    Mutant(
+        "labels ignore correct samples",
+        "objectives/electra.py",
+        "labels = replaced_labels(original.input_ids, ids, rows.structure.valid)",
+        "labels = write_slots(jnp.zeros_like(ids), jnp.ones_like(sampled), rows.selection)",
+        (HIT,),
+    ),
+    Mutant(
+        "discriminator loss over padding",
+        "objectives/electra.py",
+        "    weights = valid.astype(jnp.float32)\n    tokens",
+        "    weights = jnp.ones_like(logits)\n    tokens",
+        (PADDING,),
+    ),
+    Mutant(
+        "discriminator loss without [CLS] and [SEP]",
+        "objectives/electra.py",
+        "discriminator_sums(logits, labels, rows.structure.valid)",
+        "discriminator_sums(logits, labels, candidates(rows.structure.inputs.input_ids, "
+        "rows.structure.valid, self.masking.special))",
+        (RATE,),
+    ),
+    Mutant(
+        "masked-LM loss over unused slots",
+        "objectives/electra.py",
+        "    weights = rows.selection.weights\n    losses",
+        "    weights = jnp.ones_like(rows.selection.weights)\n    losses",
+        (SLOTS,),
+    ),
+    Mutant(
+        "masked-LM loss on every position",
+        "objectives/masking.py",
+        "selected = may_select & (rank < wanted(tokens, mask_prob))",
+        "selected = may_select",
+        (MASKING,),
+    ),
+    Mutant(
+        "discriminator weight 1",
+        "objectives/electra.py",
+        '"discriminator_loss": self.settings.discriminator_weight',
+        '"discriminator_loss": 1.0',
+        (RATE,),
+    ),
+    Mutant(
+        "gradient leaks through the sample",
+        "objectives/electra.py",
+        "        inputs, labels = self.corrupt(rows, sampled)\n",
+        "        inputs, labels = self.corrupt(rows, sampled)\n"
+        "        labels = labels + jnp.mean(logits) - jax.lax.stop_gradient(jnp.mean(logits))\n",
+        (SEPARATION,),
+    ),
+    Mutant(
+        "denominator of the microbatch instead of the batch",
+        "training/step.py",
+        "(denominators[name] + DENOMINATOR_EPSILON)",
+        "(terms[name][1] + DENOMINATOR_EPSILON)",
+        (ACCUMULATION,),
+    ),
+    # Masking
+    Mutant(
+        "special tokens are masked",
+        "objectives/masking.py",
+        "for token in (special.cls, special.sep, special.mask):",
+        "for token in ():",
+        (MASKING,),
+    ),
+    Mutant(
+        "80 % are hidden instead of 85 %",
+        "objectives/masking.py",
+        "masked_share: float = 0.85",
+        "masked_share: float = 0.8",
+        (MASKING,),
+    ),
+    Mutant(
+        "selections counted without special tokens",
+        "objectives/masking.py",
+        "    tokens = jnp.sum(same, axis=2)\n",
+        "    tokens = jnp.sum(same & may_select[:, None, :], axis=2)\n",
+        (MASKING,),
+    ),
+    Mutant(
+        "selections counted over the row instead of each document",
+        "objectives/masking.py",
+        "same = (segment_ids[:, :, None] == segment_ids[:, None, :])",
+        "same = (segment_ids[:, :, None] > 0)",
+        (MASKING,),
+    ),
+    Mutant(
+        "tokens beside the selected ones are replaced",
+        "objectives/masking.py",
+        "total = jnp.zeros_like(row).at[rows, selection.positions].add(values * used)\n"
+        "    count = jnp.zeros_like(row).at[rows, selection.positions].add(used)",
+        "total = jnp.zeros_like(row).at[rows, selection.positions + 1].add(values * used)\n"
+        "    count = jnp.zeros_like(row).at[rows, selection.positions + 1].add(used)",
+        (MASKING,),
+    ),
+    Mutant(
+        "samples are written at each other's positions",
+        "objectives/electra.py",
+        "write_slots(original.input_ids, sampled, rows.selection,",
+        "write_slots(original.input_ids, jnp.roll(sampled, 1, 1), rows.selection,",
+        (RATE,),
+    ),
+    # Sampling
+    Mutant(
+        "argmax instead of sampling",
+        "objectives/electra.py",
+        'return inverse_cdf_sample(logits, *draws.uniform("sample", at))',
+        "return jnp.argmax(logits, -1).astype(jnp.int32)",
+        (SAMPLING,),
+    ),
+    Mutant(
+        "sampling temperature ignored",
+        "objectives/sampling.py",
+        "jax.lax.stop_gradient(logits) / temperature",
+        "jax.lax.stop_gradient(logits)",
+        (SAMPLING,),
+    ),
+    Mutant(
+        "evaluation samples at the training temperature",
+        "objectives/electra.py",
+        "s.temperature_at(draws.step) if train else jnp.float32(s.temperature)",
+        "s.temperature_at(draws.step)",
+        (SAMPLING,),
+    ),
+    Mutant(
+        "every step draws the same",
+        "objectives/draws.py",
+        "key = jax.random.fold_in(jax.random.fold_in(self.key, self.step), STREAMS[stream])\n"
+        "        return jax.random.key_data(key)",
+        "key = jax.random.fold_in(self.key, STREAMS[stream])\n"
+        "        return jax.random.key_data(key)",
+        (DRAWS,),
+    ),
+    # The network
+    Mutant(
+        "masked-LM head with a table of its own",
+        "modeling/electra.py",
+        "if not c.tie_word_embeddings:",
+        "if True:",
+        (COUNTS,),
+    ),
+    Mutant(
+        "documents of a row attend to each other",
+        "objectives/structure.py",
+        "(segment_ids[:, None, :, None] == segment_ids[:, None, None, :])",
+        "(segment_ids[:, None, :, None] >= 0)",
+        (STRUCTURE,),
+    ),
+    Mutant(
+        "positions do not restart in a packed document",
+        "objectives/structure.py",
+        "positions = jnp.where(valid, index - start, 0)",
+        "positions = jnp.where(valid, index, 0)",
+        (RESTART,),
+    ),
+    Mutant(
+        "padding is attended to",
+        "objectives/structure.py",
+        "Inputs(input_ids, valid[:, None, None, :], types)",
+        "Inputs(input_ids, jnp.ones_like(valid)[:, None, None, :], types)",
+        (INVISIBLE,),
+    ),
+    Mutant(
+        "attention scores are not scaled",
+        "modeling/attention.py",
+        "query * depth**-0.5",
+        "query",
+        (ENCODER,),
+    ),
+    Mutant(
+        "keys are not rotated",
+        "modeling/attention.py",
+        "key = rotary(key, positions, c.rope_theta)",
+        "key = key * 1.0",
+        (BLOCKS,),
+    ),
+    Mutant(
+        "a norm before the first modern layer",
+        "modeling/encoder.py",
+        'jnp.where(layer["index"] == 0,',
+        'jnp.where(layer["index"] < 0,',
+        (BLOCKS,),
+    ),
+    Mutant(
+        "token types are all 0",
+        "objectives/structure.py",
+        "types = jnp.where(valid, jnp.minimum(before, 1), 0)",
+        "types = jnp.zeros_like(input_ids)",
+        (STRUCTURE,),
+    ),
+    Mutant(
+        "every layer drops the same units",
+        "modeling/encoder.py",
+        'noise = noise.fold(layer["index"]) if noise is not None else None\n'
+        "        hidden = _Attention",
+        "noise = noise.fold(0) if noise is not None else None\n        hidden = _Attention",
+        (GOLDEN,),
+    ),
+    Mutant(
+        "approximate gelu",
+        "modeling/layers.py",
+        'approximate=name == "gelu_new"',
+        "approximate=True",
+        (ENCODER,),
+    ),
+    Mutant(
+        "dropout does not scale what it keeps",
+        "modeling/dropout.py",
+        "x * jnp.asarray(1.0 / (1.0 - rate), x.dtype)",
+        "x",
+        (DROPOUT,),
+    ),
+    Mutant(
+        "dropout's mask depends on the length",
+        "modeling/dropout.py",
+        "for size in shape[1:]:\n",
+        "for size in shape[1:]:\n        bits = bits ^ jnp.uint32(size)\n",
+        (DROPOUT,),
+    ),
+    Mutant(
+        "projections initialised like every other kernel",
+        "modeling/electra.py",
+        "Dense(c, c.hidden_size, kernel_init=glorot_uniform)",
+        "Dense(c, c.hidden_size)",
+        (INITIAL,),
+    ),
+    Mutant(
+        "evaluation draws by the place in the batch",
+        "training/step.py",
+        "rows = first_row + jnp.arange(size, dtype=jnp.int32)",
+        "rows = jnp.arange(size, dtype=jnp.int32)",
+        (EVALUATION,),
+    ),
+    # The optimizer
+    Mutant(
+        "bias-corrected Adam",
+        "training/optimizer.py",
+        "moments = scale_by_adam_reference(b1, b2, eps)",
+        "moments = optax.scale_by_adam(b1, b2, eps)",
+        (OPTIMIZER,),
+    ),
+    Mutant(
+        "epsilon inside the root",
+        "training/optimizer.py",
+        "m / (jnp.sqrt(v) + eps)",
+        "m / jnp.sqrt(v + eps)",
+        (OPTIMIZER,),
+    ),
+    Mutant(
+        "weight decay on LayerNorm",
+        "training/optimizer.py",
+        'NO_DECAY = ("LayerNorm|layer_norm|_norm/|bias",)',
+        'NO_DECAY = ("bias",)',
+        (OPTIMIZER,),
+    ),
+    Mutant(
+        "decay begins after the warm-up instead of multiplying it",
+        "training/schedules.py",
+        "jnp.float32(peak) * factor * warm",
+        "jnp.float32(peak) * jnp.where(t < warmup_steps, warm, factor)",
+        (SCHEDULES,),
+    ),
+    # Interchange
+    Mutant(
+        "kernels are not transposed for Hugging Face",
+        "interop/names.py",
+        'KERNEL = (Leaf("/kernel", ".weight", "/kernel", transpose=True),)',
+        'KERNEL = (Leaf("/kernel", ".weight", "/kernel"),)',
+        ("interop/test_weights.py", "interop/test_folder.py"),
+    ),
+)
