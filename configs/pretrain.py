@@ -5,7 +5,7 @@
 
 | size | what it is | steps × batch × length | hardware it was published on |
 |---|---|---|---|
-| tiny | modern layers, minutes on a laptop: `electra-jax demo` | 3 k × 32 × 64 | 2 CPU cores |
+| tiny | modern layers, minutes on a laptop: `electra-jax demo` | 2.6 k × 32 × 64 | 2 CPU cores |
 | small | ELECTRA-Small, 14 M | 1 M × 128 × 128 | one V100, 4 days: GLUE dev 79.9 |
 | small_pp | the released ELECTRA-Small++ | 4 M × 128 × 512 | |
 | base | ELECTRA-Base, 110 M | 766 k × 256 × 512 | 16 TPUv3 chips, 4 days: GLUE dev 85.1 |
@@ -32,7 +32,7 @@ _RECIPES = {
     "small_pp": (4_000_000, 128, 5e-4, 0.15, 10_000),
     "base_pp": (4_000_000, 256, 2e-4, 0.15, 10_000),
     "large_1_75m": (1_750_000, 2048, 2e-4, 0.25, 10_000),
-    "tiny": (3_000, 32, 2e-3, 0.15, 100),
+    "tiny": (2_600, 32, 2e-3, 0.15, 100),
 }
 _COMPUTED = ("dtype", "vocab_size", "pad_token_id")
 _GENERATOR = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")

@@ -256,6 +256,12 @@ def load_model_folder(
     lists what is wrong.
     """
     folder = local_path(path)
+    if (folder / "model").is_dir() and not has_weights(folder):  # the folder of a run
+        return load_model_folder(
+            folder / "model",
+            num_attention_heads=num_attention_heads,
+            generator_num_attention_heads=generator_num_attention_heads,
+        )
     if is_bundle(folder):
         loaded = _load_tf1(folder, num_attention_heads, generator_num_attention_heads)
     elif folder.is_file():
@@ -266,12 +272,6 @@ def load_model_folder(
         loaded = _load_two(folder, num_attention_heads, generator_num_attention_heads)
     elif (folder / GENERATOR / CONFIG).is_file():
         loaded = _load_one(folder / GENERATOR, generator_num_attention_heads)
-    elif (folder / "model").is_dir():  # the folder of a run
-        return load_model_folder(
-            folder / "model",
-            num_attention_heads=num_attention_heads,
-            generator_num_attention_heads=generator_num_attention_heads,
-        )
     elif not folder.exists():
         raise UserError(f"{path}: no such folder or checkpoint")
     else:
