@@ -128,7 +128,7 @@ def test_accumulation_changes_nothing_but_rounding(objective, ids):
             np.testing.assert_allclose(
                 split[2][name][0], whole[2][name][0], rtol=1e-6, err_msg=name
             )
-            if name not in ("tokens", "gradient_norm", "learning_rate"):
+            if name not in ("tokens", "gradient_norm"):  # their weight is 1 a part
                 np.testing.assert_array_equal(split[2][name][1], whole[2][name][1])
         moved, also = (
             jax.tree.map(jnp.subtract, run[1].params, run[0].params) for run in (whole, split)
