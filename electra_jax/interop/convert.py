@@ -332,4 +332,8 @@ def load_slots(path: str | os.PathLike[str]) -> dict[str, Tree] | None:
     if not is_bundle(path):
         return None
     tensors = read_bundle(path)
-    return slots_from_tf1(tensors, tree_from_tf1(tensors, where=str(path)), str(path))
+    # Moments have the parameters' shapes, on which the number of heads has no bearing.
+    source = tree_from_tf1(
+        tensors, where=str(path), num_attention_heads=1, generator_num_attention_heads=1
+    )
+    return slots_from_tf1(tensors, source, str(path))

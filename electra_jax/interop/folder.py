@@ -251,9 +251,8 @@ def load_model_folder(
 
     `path` may be one weight file in such a folder, and config.json may be absent: shapes and names
     tell all but a few fields, which are assumed and noted. A name that is no path is looked up on
-    the Hub where the extra `hub` is installed. Every tensor
-    is used or listed in `ignored`, every parameter is filled; anything else is a `UserError` that
-    lists what is wrong.
+    the Hub where the extra `hub` is installed. Every tensor is used or listed in `ignored`, every
+    parameter is filled; anything else is a `UserError` that lists what is wrong.
     """
     folder = local_path(path)
     if (folder / "model").is_dir() and not has_weights(folder):  # the folder of a run

@@ -162,6 +162,7 @@ def _edit(folder, change):
 def test_the_folder_of_a_run_is_what_it_trained(tmp_path):
     pair = PairConfig(CONFIG, SMALL)
     save_pair(tmp_path / "run/model", pair, networks.random_params(pair, "pair"), None)
+    (tmp_path / "run/config.json").write_text('{"train": {"steps": 3}}')  # the run's, not a model's
     loaded = load_model_folder(tmp_path / "run")
     assert (loaded.kind, loaded.config) == ("pair", pair)
     _folder(tmp_path / "baseline/model/generator", "generator")
