@@ -84,7 +84,12 @@ def objective_from_config(
     if config["init"] or config["init_generator"]:
         from electra_jax.interop.initial import initial_config
 
-        pair = initial_config(config["init"], config["init_generator"], pair)
+        start = config["init"], config["init_generator"]
+        if name == "masked_lm":
+            alone = initial_config(*start, pair.discriminator)
+            pair = PairConfig(alone, None, pair.sharing)
+        else:
+            pair = initial_config(*start, pair)
     if rows.seq_len > pair.discriminator.max_position_embeddings:
         raise UserError(
             f"the rows in {rows.folder} are {rows.seq_len} tokens long and "
