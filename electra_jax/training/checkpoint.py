@@ -8,11 +8,13 @@ Orbax meets it, while the digests hold all the way from device to device.
 """
 
 import errno
+import functools
 import hashlib
 import json
 import logging
 import os
 import shutil
+import sys
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -105,6 +107,7 @@ class Checkpoints:
         Raises UserError where the disk is full or cannot be written; older checkpoints stay.
         """
         self.wait()
+        _drop_late_callbacks()
         path = self.folder / str(step)
         arrays = _flatten(state)
         document = json.dumps(
@@ -329,6 +332,26 @@ def _mix(x: jax.Array) -> jax.Array:
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
     return x ^ (x >> np.uint32(16))
+
+
+@functools.cache
+def _drop_late_callbacks() -> None:
+    """After a failed save, writes that were still under way report to Orbax's event loop, which is
+    closed by then; the traceback that the C++ side prints says nothing the error did not."""
+    print_exception, print_unraisable = sys.excepthook, sys.unraisablehook
+
+    def late(error: BaseException | None) -> bool:
+        return isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+
+    def on_exception(kind: Any, error: BaseException, trace: Any) -> None:
+        if not late(error):
+            print_exception(kind, error, trace)
+
+    def on_unraisable(unraisable: Any) -> None:
+        if not late(unraisable.exc_value):
+            print_unraisable(unraisable)
+
+    sys.excepthook, sys.unraisablehook = on_exception, on_unraisable
 
 
 class _Torn(Exception):

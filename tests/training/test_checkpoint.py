@@ -555,3 +555,15 @@ absl.logging.info("heard")
     )
     assert [line for line in done.stderr.splitlines() if line.startswith("absl")] == ["absl heard"]
     assert "orbax" not in done.stderr.lower()
+
+
+def test_late_callbacks_of_a_failed_save_are_not_told(capsys):
+    import sys
+
+    from electra_jax.training.checkpoint import _drop_late_callbacks
+
+    _drop_late_callbacks()
+    sys.excepthook(RuntimeError, RuntimeError("Event loop is closed"), None)
+    assert capsys.readouterr().err == ""
+    sys.excepthook(RuntimeError, RuntimeError("something else"), None)
+    assert "something else" in capsys.readouterr().err
