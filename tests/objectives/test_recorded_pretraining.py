@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 from objectives.recorded import CASES, load_case
+from objectives.tiny import quick_jit
 
 from electra_jax.interop.names import flatten
 from electra_jax.interop.pair import slots_from_tf1, tf1_from_tree, tree_from_tf1
@@ -78,8 +79,8 @@ def _compiled(case):
     batches = range(len(case.losses["batches"]))
     rows = [case.rows(b) for b in batches]
     sampled = [jnp.asarray(case.recorded(b, "sampled_ids")) for b in batches]
-    values = jax.jit(lambda p, r, s: _values(case.objective, p, r, s))
-    total = jax.jit(jax.value_and_grad(lambda p, r, s: _total(case.objective, p, r, s)))
+    values = quick_jit(lambda p, r, s: _values(case.objective, p, r, s))
+    total = quick_jit(jax.value_and_grad(lambda p, r, s: _total(case.objective, p, r, s)))
     return SimpleNamespace(
         case=case,
         batches=batches,
@@ -268,6 +269,15 @@ def test_resumed_steps_move_the_parameters_as_the_reference_did(oracles):
         if batch == 0:
             _same_movement(case, first, params, after, "after_1_step/")
     _same_movement(case, first, params, after, "")
+    found = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, AdamState))
+    moments = next(x for x in found if isinstance(x, AdamState))
+    for slot, tree in (("adam_m", moments.m), ("adam_v", moments.v)):
+        ours = tf1_from_tree(case.objective.config, tree, kind=case.loaded.kind)
+        names = [n for n in after.files if n.endswith(slot)]
+        assert len(names) == 3
+        for name in names:
+            got, want = ours[name.removesuffix("/" + slot)], after[name]
+            assert np.linalg.norm(got - want) <= 1e-3 * np.linalg.norm(want), name
 
 
 def _same_movement(case, before, after, recorded, prefix):
