@@ -1,0 +1,103 @@
+"""What a line of task data becomes, and what turns it into features and predictions back into answers.
+
+Here because readers, codecs, training and prediction all share these few types.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+# One encoded sequence. "input_ids" and "token_type_ids" are int32 [n] (multiple choice: lists of
+# such arrays, one a choice); every other entry is what the kind of task adds, see its codec.
+Feature = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Example:
+    """`where` is "file:line", for messages; `id` what predictions are named by."""
+
+    where: str
+    id: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TextExample(Example):
+    """One or two texts. `label` is a label's name, a tuple of names (multi-label), a float
+    (regression) or None where the data has none."""
+
+    texts: tuple[str, ...]
+    label: str | tuple[str, ...] | float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TaggedExample(Example):
+    """Words and their tags (None where the data has none)."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChoiceExample(Example):
+    """A question (or dialogue) with candidate answers; `label` is the right one's index."""
+
+    context: str
+    choices: tuple[str, ...]
+    label: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class QuestionExample(Example):
+    """A question about a text. `answers` are (text, character offset into `context`) pairs; none
+    for an unanswerable question or unlabelled data."""
+
+    question: str
+    context: str
+    answers: tuple[tuple[str, int], ...] = ()
+    is_impossible: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class CodecSettings:
+    """How texts become features: `data.*` of the configuration."""
+
+    max_length: int = 128
+    double_unordered: bool = False
+    doc_stride: int = 128
+    max_query_length: int = 64
+    max_answer_length: int = 30
+    n_best: int = 20
+    on_bad_answer: str = "fail"
+
+
+class Codec(Protocol):
+    """A task over one tokenizer and one set of labels."""
+
+    labels: tuple[str, ...]
+
+    def encode(self, example: Any, train: bool) -> list[Feature]:
+        """The example's features: one, or one a window (question answering).
+
+        With `train` the label goes in, and `[]` means that nothing can be learnt from it.
+        """
+        ...
+
+    def decode(
+        self,
+        example: Any,
+        features: Sequence[Feature],
+        outputs: Sequence[Mapping[str, np.ndarray]],
+    ) -> dict[str, Any]:
+        """The answer to one example as JSON-ready values, from the head's outputs for each of its
+        features (padding already cut off)."""
+        ...
+
+    def score(
+        self, examples: Sequence[Any], predictions: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]:
+        """The task's official metrics, in percent where the official script gives percent."""
+        ...
