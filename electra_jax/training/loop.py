@@ -88,6 +88,8 @@ class Run:
 
     `initial(params, frozen)` replaces fresh parameters (a model to start from); `resume` is
     another run's folder to continue; `watch(row, tokens)` may return a warning to show.
+    `measure(state, step)` is an evaluation that needs the host (decoding, official scores): its
+    numbers join the evaluation row. `finished(row)` ends the run early after such a row.
     """
 
     objective: Objective
@@ -101,6 +103,8 @@ class Run:
     initial: Callable[[Tree, Tree], tuple[Tree, Tree]] | None = None
     resume: Path | None = None
     watch: Callable[[Mapping[str, float], float], str | None] | None = None
+    measure: Callable[[TrainState, int], Mapping[str, float]] | None = None
+    finished: Callable[[Mapping[str, float]], bool] | None = None
     tensorboard: bool = True
     wandb: Mapping[str, Any] | None = None
     quiet: bool = False
@@ -284,7 +288,7 @@ class _Fit:
         progress = Progress(s.steps, start=start, quiet=run.quiet)
         packing: Packing | None = None
         window: _Window | None = None
-        compiled: Any = None
+        compiled: dict[Any, Any] = {}  # by the batch's shapes
         clock = _Clock(seconds=meta.get("seconds", 0.0))
         clock.logged()
         tokens = meta.get("tokens", 0.0)
@@ -325,7 +329,8 @@ class _Fit:
             for step in range(start, s.steps + 1):
                 # evaluate → save → next batch → step: nothing reads data before the save.
                 last = step == s.steps
-                evaluate_now = run.evaluations and (last or _due(step, s.eval_every))
+                evaluates = bool(run.evaluations or run.measure)
+                evaluate_now = evaluates and (last or _due(step, s.eval_every))
                 save_now = last or stop.asked or _due(step, s.checkpoint_every)
                 if to_log is not None and (evaluate_now or save_now or step > to_log):
                     write_row(to_log)
@@ -336,6 +341,8 @@ class _Fit:
                             row = self.evaluate(state, step)
                             log.write(row)
                             progress.update(step, row)
+                        if step > 0 and run.finished is not None and run.finished(row):
+                            last = save_now = True
                     if save_now and step > 0:
                         with clock.pause():
                             if window is not None:
@@ -356,10 +363,12 @@ class _Fit:
                     window = _Window(packing, run.objective.coefficients)
                     if meta.get("window"):
                         window.steps, window.total = meta["window"][0], np.array(meta["window"][1])
+                shape = tuple((name, value.shape) for name, value in sorted(batch.items()))
+                if shape not in compiled:
                     with clock.pause():
-                        compiled = self.train_step.lower(state, batch).compile()
-                assert window is not None and compiled is not None
-                state, vector = compiled(state, batch)
+                        compiled[shape] = self.train_step.lower(state, batch).compile()
+                assert window is not None
+                state, vector = compiled[shape](state, batch)
                 window.add(step + 1, vector)
                 if _due(step + 1, max(1, s.log_every // 10)):
                     progress.update(step + 1)
@@ -390,6 +399,8 @@ class _Fit:
             if totals is not None:
                 metrics = self.run.objective.summarize(totals)
                 result |= {f"{evaluation.name}_{k}": v for k, v in metrics.items()}
+        if self.run.measure is not None:
+            result |= self.run.measure(state, step)
         return result
 
 
