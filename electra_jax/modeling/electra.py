@@ -31,12 +31,14 @@ class Inputs:
 
     `input_ids` int32 [B, L]; `mask` bool broadcastable to [B, 1, L, L] (True: the key may be seen);
     `token_type_ids` int32 [B, L] or None (all 0); `positions` int32 [B, L] or None (0, 1, 2, …).
+    `offset` float32 [B, L, E] is added to the word embeddings (adversarial noise).
     """
 
     input_ids: jax.Array
     mask: jax.Array
     token_type_ids: jax.Array | None = None
     positions: jax.Array | None = None
+    offset: jax.Array | None = None
 
 
 def padding_mask(attention_mask: jax.Array) -> jax.Array:
@@ -65,6 +67,8 @@ class Embeddings(nn.Module):
     def __call__(self, inputs: Inputs, noise: Noise | None) -> jax.Array:
         c = self.config
         x = jnp.take(self.word_embeddings, inputs.input_ids, axis=0)
+        if inputs.offset is not None:
+            x = x + inputs.offset
         if c.block == "bert":
             if inputs.positions is None:
                 x = x + self.position_embeddings[None, : x.shape[1]]
