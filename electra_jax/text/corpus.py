@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from electra_jax.errors import UserError
+from electra_jax.text.datasets import TFDS_PREFIX, open_dataset
 
 LINE_LIMIT = 10 * 2**20
 """Longest line that is read, in bytes. A longer one is a file without line breaks, not text."""
@@ -31,7 +32,6 @@ BLOCK_DOCUMENTS = 2048
 """A block ends when either is reached."""
 
 _FORMATS = ("txt", "jsonl")
-_TFDS_PREFIX = "tfds:"
 _Stream = BinaryIO | gzip.GzipFile
 
 
@@ -186,7 +186,7 @@ def open_corpus(inputs: Sequence[str]) -> Corpus:
     files: set[str] = set()
     datasets: set[str] = set()
     for pattern in inputs:
-        if pattern.startswith(_TFDS_PREFIX):
+        if pattern.startswith(TFDS_PREFIX):
             datasets.add(pattern)
         else:
             files.update(_matches(pattern))
@@ -296,34 +296,9 @@ def _read_tfds(name: str) -> Iterator[RawDocument]:
 
     The feature `text` is read, or the only text feature where there is no `text`.
     """
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError:
-        raise UserError(
-            f"{name} needs tensorflow-datasets: pip install tensorflow-cpu tensorflow-datasets"
-        ) from None
-    dataset, _, split = name.removeprefix(_TFDS_PREFIX).partition(":")
-    split = split or "train"
-    try:
-        builder = tfds.builder(dataset)
-        builder.download_and_prepare()
-        feature = _text_feature(name, builder.info.features)
-        # One file after the other: the order must not depend on timing.
-        examples = builder.as_dataset(
-            split=split,
-            shuffle_files=False,
-            read_config=tfds.ReadConfig(
-                interleave_cycle_length=1, num_parallel_calls_for_interleave_files=1
-            ),
-        )
-    except UserError:
-        raise
-    except Exception as error:  # tfds raises many kinds; each means that this name did not load
-        reason = str(error).strip().splitlines()
-        raise UserError(
-            f"{name} did not load: {reason[0] if reason else type(error).__name__}"
-        ) from error
-    for number, example in enumerate(tfds.as_numpy(examples), start=1):
+    features, examples = open_dataset(name)
+    feature = _text_feature(name, features)
+    for number, example in enumerate(examples, start=1):
         yield RawDocument(f"{name} example {number}", "tfds", 1, 0, example[feature])
 
 
