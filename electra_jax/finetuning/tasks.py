@@ -1,0 +1,274 @@
+"""The table of tasks: what a task's data looks like, how it is scored, and its usual settings.
+
+A new task is a new row here. Nothing else in the package knows tasks by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal
+
+from electra_jax.errors import UserError
+from electra_jax.finetuning.examples import Example, TaggedExample, TextExample
+
+Kind = Literal[
+    "classification",
+    "multilabel",
+    "regression",
+    "relation",
+    "tagging",
+    "question_answering",
+    "multiple_choice",
+    "ranking",
+]
+
+SINGLE = tuple((name,) for name in ("text", "sentence", "review", "title", "question", "content"))
+PAIRS = (
+    ("sentence1", "sentence2"),
+    ("#1 String", "#2 String"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("text", "text_pair"),
+    ("text_a", "text_b"),
+    ("text1", "text2"),
+    ("query", "passage"),
+)
+
+_LABEL = ("label", "gold_label", "Quality", "is_duplicate", "intent", "category", "class")
+_WORDS = ("tokens", "words", "form", "text", "sentence")
+_TAGS = ("tags", "labels", "slots", "tag")
+
+# The roles that columns play in a kind's data, and the names by which each is looked for.
+_ROLES: dict[str, dict[str, tuple[str, ...]]] = {
+    "classification": {"label": _LABEL},
+    "multilabel": {"label": ("labels", "label", "categories", "tags")},
+    "regression": {"label": ("score", "label", "target", "value", "rating")},
+    "relation": {"label": ("label", "relation"), "head": ("head", "e1"), "tail": ("tail", "e2")},
+    "tagging": {"words": _WORDS, "tags": _TAGS},
+    "question_answering": {},
+    "multiple_choice": {
+        "context": ("context", "passage", "article", "prompt", "ctx"),
+        "question": ("question", "query"),
+        "choices": ("choices", "candidates", "options", "endings", "answers"),
+        "label": ("label", "answerKey", "answer", "gold"),
+    },
+}
+_ROLES["ranking"] = _ROLES["multiple_choice"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One row of the table.
+
+    Attributes:
+      kind: which codec and which head.
+      metric: the score by which runs and checkpoints are compared; more is better.
+      texts: column sets that hold the text or the two texts; the first that a file has is read.
+      roles: names by which the other columns are looked for, by role.
+      labels: the labels in the order of their ids; None where the training data tells them.
+      aliases: other spellings of labels (tensorflow-datasets').
+      target_range: least and greatest target of a regression; the reference divides by it.
+      positive: the label that F1 is about.
+      headerless: columns of the official file where that has no header line.
+      glue_file: name in a GLUE submission; two for MNLI: matched, mismatched.
+      tfds: data set; `splits`: its splits for "train", "eval" and "test".
+      trained_by: the task whose models this one evaluates, where it has no training data.
+    """
+
+    name: str
+    kind: Kind
+    metric: str
+    texts: tuple[tuple[str, ...], ...] = ()
+    roles: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    target_range: tuple[float, float] = (0.0, 1.0)
+    positive: str | None = None
+    headerless: tuple[str, ...] = ()
+    max_length: int = 128
+    epochs: float = 3.0
+    double_unordered: bool = False
+    tag_scheme: str = "given"
+    glue_file: tuple[str, ...] = ()
+    tfds: str | None = None
+    splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    trained_by: str | None = None
+
+
+_GLUE_SPLITS = {"train": "train", "eval": "validation", "test": "test"}
+_ENTAILMENT = ("entailment", "not_entailment")
+_NLI = ("contradiction", "entailment", "neutral")
+
+
+def _task(name: str, kind: Kind, metric: str, **fields: Any) -> Task:
+    roles = {**_ROLES[kind], **fields.pop("roles", {})}
+    return Task(name, kind, metric, roles=roles, **fields)
+
+
+def _glue(name: str, metric: str, file: str | tuple[str, ...], **fields: Any) -> Task:
+    kind: Kind = fields.pop("kind", "classification")
+    files = (file,) if isinstance(file, str) else file
+    fields = {"texts": PAIRS, "tfds": f"glue/{name}", "splits": _GLUE_SPLITS, **fields}
+    return _task(name, kind, metric, glue_file=files, **fields)
+
+
+def _binary(no: str, yes: str) -> dict[str, Any]:
+    return {"labels": ("0", "1"), "aliases": {no: "0", yes: "1"}, "positive": "1"}
+
+
+def _tagging(name: str, metric: str, *columns: str, **fields: Any) -> Task:
+    roles = {"tags": (*columns, *(c for c in _TAGS if c not in columns))}
+    return _task(name, "tagging", metric, roles=roles, max_length=256, **fields)
+
+
+_SEMEVAL_RELATIONS = (
+    "Cause-Effect",
+    "Component-Whole",
+    "Content-Container",
+    "Entity-Destination",
+    "Entity-Origin",
+    "Instrument-Agency",
+    "Member-Collection",
+    "Message-Topic",
+    "Product-Producer",
+)
+SEMEVAL_LABELS = (
+    *(f"{name}({way})" for name in _SEMEVAL_RELATIONS for way in ("e1,e2", "e2,e1")),
+    "Other",
+)
+
+# Epochs, lengths and orders of labels are those of the reference's configure_finetuning.py and
+# classification_tasks.py where it has the task.
+_ROWS = (
+    _glue(
+        "cola",
+        "matthews",
+        "CoLA.tsv",
+        texts=SINGLE,
+        headerless=("source", "label", "mark", "sentence"),
+        **_binary("unacceptable", "acceptable"),
+    ),
+    _glue("sst2", "accuracy", "SST-2.tsv", texts=SINGLE, **_binary("negative", "positive")),
+    _glue(
+        "mrpc",
+        "f1",
+        "MRPC.tsv",
+        double_unordered=True,
+        **_binary("not_equivalent", "equivalent"),
+    ),
+    _glue(
+        "stsb",
+        "spearman",
+        "STS-B.tsv",
+        kind="regression",
+        epochs=10.0,
+        double_unordered=True,
+        target_range=(0.0, 5.0),
+    ),
+    _glue("qqp", "accuracy", "QQP.tsv", **_binary("not_duplicate", "duplicate")),
+    _glue(
+        "mnli",
+        "accuracy",
+        ("MNLI-m.tsv", "MNLI-mm.tsv"),
+        labels=_NLI,
+        splits={"train": "train", "eval": "validation_matched", "test": "test_matched"},
+    ),
+    _glue("qnli", "accuracy", "QNLI.tsv", labels=_ENTAILMENT),
+    _glue("rte", "accuracy", "RTE.tsv", labels=_ENTAILMENT, epochs=10.0),
+    _glue("wnli", "accuracy", "WNLI.tsv", **_binary("not_entailment", "entailment")),
+    _glue("ax", "matthews", "AX.tsv", labels=_NLI, splits={"test": "test"}, trained_by="mnli"),
+    _task("classification", "classification", "accuracy", texts=(*PAIRS, *SINGLE)),
+    _task("pair", "classification", "accuracy", texts=PAIRS),
+    _task("multilabel", "multilabel", "f1", texts=(*PAIRS, *SINGLE)),
+    _task("regression", "regression", "pearson", texts=(*PAIRS, *SINGLE)),
+    _task("relation", "relation", "f1", texts=SINGLE),
+    _task("semeval2010_8", "relation", "semeval_f1", texts=SINGLE, labels=SEMEVAL_LABELS),
+    _tagging("tagging", "f1"),
+    _tagging("pos", "accuracy", "upos", "pos", "pos_tags"),
+    _tagging("ner", "f1", "ner", "ner_tags"),
+    _tagging("chunking", "f1", "chunks", "chunk_tags"),
+    _task("multiple_choice", "multiple_choice", "accuracy"),
+    _task("ranking", "ranking", "mrr", max_length=256),
+    _task("question_answering", "question_answering", "f1", max_length=512, epochs=2.0),
+    _task(
+        "squad1",
+        "question_answering",
+        "f1",
+        max_length=512,
+        epochs=2.0,
+        tfds="squad/v1.1",
+        splits={"train": "train", "eval": "validation"},
+    ),
+    _task(
+        "squad2",
+        "question_answering",
+        "f1",
+        max_length=512,
+        epochs=2.0,
+        tfds="squad/v2.0",
+        splits={"train": "train", "eval": "validation"},
+    ),
+    _task("cmrc2018", "question_answering", "f1", max_length=512, epochs=2.0),
+)
+
+TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in _ROWS})
+
+GLUE_TASKS = tuple(task.name for task in _ROWS if task.glue_file)
+
+
+def get_task(name: str) -> Task:
+    """The table's row of a name.
+
+    Raises:
+      UserError: no such task; the nearest names are shown.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    near = difflib.get_close_matches(name.lower(), TASKS, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise UserError(f'unknown task "{name}"; {hint}The tasks are: {", ".join(TASKS)}')
+
+
+def collect_labels(task: Task, examples: Iterable[Example]) -> tuple[str, ...]:
+    """A task's labels in the order of their ids: the table's, or the sorted set of the examples'.
+
+    Integers are sorted by value. Regression, choices and questions have no labels: ().
+
+    Raises:
+      UserError: the examples have fewer than two labels (one, for several labels a text).
+    """
+    if task.labels is not None:
+        return task.labels
+    if task.kind in ("regression", "multiple_choice", "ranking", "question_answering"):
+        return ()
+    found: set[str] = set()
+    count = 0
+    for example in examples:
+        count += 1
+        if isinstance(example, TaggedExample):
+            found.update(example.tags or ())
+        elif isinstance(example, TextExample) and isinstance(example.label, tuple):
+            found.update(example.label)
+        elif isinstance(example, TextExample) and isinstance(example.label, str):
+            found.add(example.label)
+    if not found:
+        raise UserError(f"none of the {count} training examples has a label")
+    if len(found) < 2 and task.kind != "multilabel":
+        raise UserError(
+            f'all {count} training examples have the same label, "{min(found)}"; there is nothing '
+            "to learn, and most metrics are undefined: give data with at least two labels"
+        )
+    return natural_order(found)
+
+
+def natural_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Sorted; by value where all labels are integers."""
+    names = list(labels)
+    if all(re.fullmatch(r"[+-]?\d+", name) for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
