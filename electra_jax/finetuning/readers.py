@@ -9,13 +9,26 @@ from __future__ import annotations
 import contextlib
 import csv
 import gzip
+import hashlib
 import json
+import math
 import os
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from electra_jax.errors import UserError
+from electra_jax.finetuning.examples import (
+    ChoiceExample,
+    Example,
+    TaggedExample,
+    TextExample,
+)
+from electra_jax.finetuning.tasks import Task
+from electra_jax.text.datasets import TFDS_PREFIX, open_dataset
 
 Record = dict[str, Any]
 
@@ -67,25 +80,36 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
             yield number, text.rstrip("\r\n")
 
 
-def read_records(path: str | os.PathLike[str]) -> Iterator[tuple[str, Record]]:
-    """(where, record) of each line of a .jsonl, or each row of a .tsv or .csv with a header.
+def read_records(
+    path: str | os.PathLike[str], headerless: Sequence[str] = ()
+) -> Iterator[tuple[str, Record]]:
+    """(where, record) of each line of a .jsonl, each row of a .tsv or .csv with a header, or each
+    example of `tfds:NAME[/CONFIG][:SPLIT]`.
 
-    Each may end in .gz. `where` is "file:line", lines counted from 1; blank lines are skipped.
-    Values of .tsv and .csv are strings; a .tsv has no quoting, a .csv has the usual one.
+    Files may end in .gz. `where` is "file:line", lines counted from 1; blank lines are skipped.
+    Values of .tsv and .csv are strings; a .tsv has no quoting, a .csv has the usual one. Labels of
+    a tfds data set become their names, and None where it hides them (-1).
+
+    Args:
+      headerless: names of the columns of a .tsv whose first row names none of them.
 
     Raises:
       UserError: another ending, an unreadable file, not UTF-8, not JSON, a row whose number of
         columns is not the header's; named by file and line.
     """
     path = os.fspath(path)
+    if path.startswith(TFDS_PREFIX):
+        return _read_dataset(path)
     kind = format_of(path)
     if kind == "jsonl":
         return _read_jsonl(path)
     if kind in ("tsv", "csv"):
-        return _read_table(path, kind)
+        return _read_table(path, kind, headerless)
     raise UserError(
         f"{path}: unknown kind of file; task data is read from "
-        f"{', '.join('.' + name for name in TABLE_FORMATS)} (each also as .gz)"
+        f"{', '.join('.' + name for name in TABLE_FORMATS)} (each also as .gz) and from "
+        "tfds:NAME/CONFIG:SPLIT; tagged words also from CoNLL columns "
+        f"({', '.join('.' + name for name in CONLL_FORMATS)})"
     )
 
 
@@ -107,12 +131,14 @@ def _read_jsonl(path: str) -> Iterator[tuple[str, Record]]:
         yield where, record
 
 
-def _read_table(path: str, kind: str) -> Iterator[tuple[str, Record]]:
+def _read_table(path: str, kind: str, headerless: Sequence[str]) -> Iterator[tuple[str, Record]]:
     header: list[str] | None = None
     for number, fields in _rows(path, kind):
         if header is None:
-            header = fields
-            continue
+            without = len(fields) == len(headerless) and not set(fields) & set(headerless)
+            header = list(headerless) if without else fields
+            if not without:
+                continue
         where = f"{path}:{number}"
         if len(fields) != len(header):
             raise UserError(
@@ -130,6 +156,7 @@ def _rows(path: str, kind: str) -> Iterator[tuple[int, list[str]]]:
             if line.strip():
                 yield number, line.split("\t")
         return
+    csv.field_size_limit(LINE_LIMIT)
     reader = csv.reader((line + "\n" for _, line in read_lines(path)), strict=True)
     first = 1
     try:
@@ -139,3 +166,486 @@ def _rows(path: str, kind: str) -> Iterator[tuple[int, list[str]]]:
             first = reader.line_num + 1
     except csv.Error as error:
         raise UserError(f"{path}:{reader.line_num} is not CSV: {error}") from None
+
+
+def _read_dataset(name: str) -> Iterator[tuple[str, Record]]:
+    features, examples = open_dataset(name)
+    for number, example in enumerate(examples, start=1):
+        yield f"{name}:{number}", _plain(example, features)
+
+
+def _plain(value: Any, feature: Any) -> Any:
+    """A tfds value as JSON would hold it; `feature` describes it (a class label has `int2str`, a
+    sequence `feature`, a dict of features their names)."""
+    if isinstance(value, Mapping):
+        inner = getattr(feature, "feature", feature)
+        return {key: _plain(value[key], inner[key]) for key in value}
+    if isinstance(value, np.ndarray) and value.ndim:
+        inner = getattr(feature, "feature", feature)
+        return [_plain(item, inner) for item in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if hasattr(feature, "int2str"):
+        return feature.int2str(int(value)) if value >= 0 else None
+    return value.item() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def _read_conll(
+    path: str, columns: Mapping[str, str], labelled: bool
+) -> Iterator[tuple[str, Record]]:
+    """(where, {"words", "tags"}) of each sentence: a word a line, a blank line between sentences.
+
+    Columns are separated by tabs, or else by any spaces, and are numbered from 0, or from -1 for
+    the last one backwards. -DOCSTART- lines are skipped; in .conllu, so are comments, word ranges
+    and empty words.
+    """
+    universal = format_of(path) == "conllu"
+    word_column = _column_number(columns.get("words", "1" if universal else "0"), "words")
+    tag_column = _column_number(columns.get("tags", "3" if universal else "-1"), "tags")
+    words: list[str] = []
+    tags: list[str] = []
+    first = 0
+
+    def sentence() -> tuple[str, Record]:
+        return f"{path}:{first}", {"words": words, "tags": tags} if labelled else {"words": words}
+
+    for number, line in read_lines(path):
+        if not line.strip():
+            if words:
+                yield sentence()
+                words, tags = [], []
+            continue
+        fields = line.split("\t") if "\t" in line else line.split()
+        if fields[0] == "-DOCSTART-" or (
+            universal and (line.startswith("#") or not fields[0].isdigit())
+        ):
+            continue
+        first = first if words else number
+        needed = [word_column, tag_column] if labelled else [word_column]
+        if len(fields) < max(2 * labelled, *(c + 1 if c >= 0 else -c for c in needed)):
+            raise UserError(
+                f"{path}:{number} has {len(fields)} columns ({line[:60]!r}); words are read from "
+                f"column {word_column}"
+                + (f" and tags from column {tag_column}" if labelled else "")
+                + "; name other ones with data.columns.words and data.columns.tags"
+            )
+        words.append(fields[word_column])
+        if labelled:
+            tags.append(fields[tag_column])
+    if words:
+        yield sentence()
+
+
+def _column_number(value: str, role: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise UserError(
+            f"data.columns.{role}={value}: columns of a CoNLL file are named by number, from 0 (or "
+            "-1 for the last one backwards)"
+        ) from None
+
+
+def read_examples(
+    task: Task,
+    path: str | os.PathLike[str],
+    columns: Mapping[str, str | None] | None = None,
+    labelled: bool = True,
+    labels: Collection[str] | None = None,
+) -> Iterator[Example]:
+    """The examples of a file or a tfds data set, one after the other, in order.
+
+    Their `id` is the record's own (column "id"), else its 0-based number.
+
+    Args:
+      task: its kind decides what is read, its names where.
+      columns: `data.columns.*`: the columns of roles that are not to be guessed: text, text_pair,
+        label, id; words, tags; context, question, choices (several columns: "a,b,c"); head, tail.
+      labelled: False for data to predict: labels are neither needed nor read.
+      labels: the known labels, for evaluation data; the table's where the task has them there.
+
+    Raises:
+      UserError: whatever is wrong with the data; see the module. Questions and answers have their
+        own reader.
+    """
+    path = os.fspath(path)
+    chosen = {role: name for role, name in (columns or {}).items() if name is not None}
+    _check_roles(task, chosen)
+    labels = labels if labels is not None else task.labels
+    known = None if labels is None else frozenset(labels)
+    if task.kind == "tagging" and format_of(path) in CONLL_FORMATS:
+        records = _read_conll(path, chosen, labelled)
+        chosen = {}
+    else:
+        records = read_records(path, task.headerless)
+    build = _BUILDERS[task.kind]
+    source: _Source | None = None
+    for number, (where, record) in enumerate(records):
+        source = source or _Source(task, chosen, record, where, labelled)
+        own = record.get(source.columns.get("id", "id"))
+        identity = str(own) if isinstance(own, str | int) else str(number)
+        example = build(source, where, identity, record)
+        if known is not None:
+            check_labels(example, known)
+        yield example
+    if source is None:
+        raise UserError(f"{path}: there are no examples in it")
+
+
+def check_labels(example: Example, known: Collection[str]) -> None:
+    """Raises UserError where the example has a label that is not among the `known` ones."""
+    found: Sequence[str] = ()
+    if isinstance(example, TextExample) and not isinstance(example.label, float | None):
+        found = (example.label,) if isinstance(example.label, str) else example.label
+    elif isinstance(example, TaggedExample):
+        found = example.tags or ()
+    for label in found:
+        if label not in known:
+            raise unknown_label(example.where, label, known)
+
+
+def unknown_label(where: str, label: str, known: Collection[str]) -> UserError:
+    """The error of a label that is not among the known ones."""
+    names = sorted(known)
+    shown = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+    return UserError(
+        f'{where}: unknown label "{label}"; the known labels are: {shown}. Mend the line, or name '
+        "the column that holds the label with data.columns.label"
+    )
+
+
+def same_content(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> bool:
+    """Whether two inputs are the same: byte for byte once unpacked, or the same tfds split."""
+    a, b = os.fspath(first), os.fspath(second)
+    if a == b or a.startswith(TFDS_PREFIX) or b.startswith(TFDS_PREFIX):
+        return a == b
+    return _digest(a) == _digest(b)
+
+
+def _digest(path: str) -> bytes:
+    digest = hashlib.sha256()
+    with open_bytes(path) as stream:
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.digest()
+
+
+def _check_roles(task: Task, chosen: Mapping[str, str]) -> None:
+    roles = ["id", *(["text", "text_pair"] if task.texts else []), *task.roles]
+    for role in chosen:
+        if role not in roles:
+            raise UserError(
+                f"data.columns.{role}: the task {task.name} has no such column; it has "
+                f"{', '.join(roles)}"
+            )
+
+
+class _Source:
+    """Where a file holds what a task needs, found from its first record.
+
+    `columns` are names by role; `texts` the columns of the text or the two texts.
+    """
+
+    def __init__(
+        self, task: Task, chosen: Mapping[str, str], record: Record, where: str, labelled: bool
+    ):
+        self.task = task
+        self.labelled = labelled
+        self.columns = dict(chosen)
+        for role, names in task.roles.items():
+            if role not in chosen:
+                found = next((name for name in names if name in record), None)
+                if found is not None:
+                    self.columns[role] = found
+        self.texts: tuple[str, ...] = ()
+        if "text" in chosen:
+            self.texts = tuple(chosen[r] for r in ("text", "text_pair") if r in chosen)
+        elif task.texts:
+            found_texts = next((t for t in task.texts if all(c in record for c in t)), None)
+            if found_texts is None:
+                wanted = " or ".join(" + ".join(t) for t in task.texts)
+                raise _missing(where, record, "text", wanted)
+            self.texts = found_texts
+
+    def value(self, role: str, where: str, record: Record) -> Any:
+        """The record's value for a role that the task cannot do without."""
+        if role not in self.columns:
+            raise _missing(where, record, role, " or ".join(self.task.roles[role]))
+        return _get(record, self.columns[role], role, where)
+
+
+def _missing(where: str, record: Record, role: str, wanted: str) -> UserError:
+    return UserError(
+        f"{where} has no column for the {role.replace('_', ' ')} (looked for {wanted}); it has "
+        f"{', '.join(map(str, record)) or 'none'}: name the right one with data.columns.{role}="
+    )
+
+
+def _get(record: Record, column: str, role: str, where: str) -> Any:
+    if column not in record:
+        raise _missing(where, record, role, column)
+    return record[column]
+
+
+def _text(value: Any, column: str, where: str) -> str:
+    """A text; a list of words is joined with spaces."""
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        value = " ".join(value)
+    if not isinstance(value, str):
+        raise UserError(
+            f'{where}: column "{column}" holds {json.dumps(value, ensure_ascii=False)[:60]}, not a '
+            "text; put a string there"
+        )
+    if not value.strip():
+        raise UserError(f'{where}: the text in column "{column}" is empty; remove or mend the line')
+    return value
+
+
+def _texts(source: _Source, where: str, record: Record) -> tuple[str, ...]:
+    return tuple(_text(_get(record, c, "text", where), c, where) for c in source.texts)
+
+
+def _name(value: Any, source: _Source, where: str) -> str:
+    """A label as a string: 1, 1.0 and "1" are one label, so are true and "true"."""
+    if isinstance(value, bool):
+        value = "true" if value else "false"
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, str | int | float) or value == "":
+        raise UserError(
+            f"{where} has no label: {json.dumps(value, ensure_ascii=False)[:60]}; a label is a "
+            "string or a number (data to predict needs none)"
+        )
+    name = str(value).strip()
+    return source.task.aliases.get(name, name)
+
+
+def _label(source: _Source, where: str, record: Record) -> str | None:
+    if not source.labelled:
+        return None
+    return _name(source.value("label", where, record), source, where)
+
+
+def _classified(source: _Source, where: str, identity: str, record: Record) -> Example:
+    texts = _texts(source, where, record)
+    return TextExample(where, identity, texts, _label(source, where, record))
+
+
+def _multilabelled(source: _Source, where: str, identity: str, record: Record) -> Example:
+    """Labels are a list of names; in a table, names between commas."""
+    texts = _texts(source, where, record)
+    if not source.labelled:
+        return TextExample(where, identity, texts)
+    value = source.value("label", where, record)
+    if isinstance(value, str):
+        value = [name for name in map(str.strip, value.split(",")) if name]
+    if not isinstance(value, list):
+        raise UserError(
+            f"{where}: labels must be a list of names, or names between commas; it holds "
+            f"{json.dumps(value, ensure_ascii=False)[:60]}"
+        )
+    names = tuple(dict.fromkeys(_name(item, source, where) for item in value))
+    return TextExample(where, identity, texts, names)
+
+
+def _measured(source: _Source, where: str, identity: str, record: Record) -> Example:
+    texts = _texts(source, where, record)
+    if not source.labelled:
+        return TextExample(where, identity, texts)
+    value = source.value("label", where, record)
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(
+            f'{where}: the target in column "{source.columns["label"]}" is not a number: '
+            f"{json.dumps(value, ensure_ascii=False)[:60]}"
+        )
+    return TextExample(where, identity, texts, number)
+
+
+def _related(source: _Source, where: str, identity: str, record: Record) -> Example:
+    (text,) = _texts(source, where, record)[:1]
+    if "head" in source.columns or "tail" in source.columns:
+        spans = [_span(source.value(r, where, record), r, text, where) for r in ("head", "tail")]
+        text = mark_spans(text, spans[0], spans[1])
+    else:
+        text = mark_entities(text, where)
+    return TextExample(where, identity, (text,), _label(source, where, record))
+
+
+def _span(value: Any, role: str, text: str, where: str) -> tuple[int, int]:
+    """[start, end) in characters, from [start, end] or an object with `span` or `start`, `end`."""
+    span = value
+    if isinstance(value, Mapping):
+        span = value.get("span", [value.get("start"), value.get("end")])
+    whole = isinstance(span, list) and len(span) == 2 and all(type(x) is int for x in span)
+    if not whole or not 0 <= span[0] < span[1] <= len(text):
+        raise UserError(
+            f"{where}: {role} must have a span [start, end) of characters within the text "
+            f"({len(text)} characters); it holds {json.dumps(value, ensure_ascii=False)[:80]}"
+        )
+    inside = text[span[0] : span[1]]
+    if isinstance(value, Mapping) and value.get("text", inside) != inside:
+        raise UserError(
+            f'{where}: {role} says "{value["text"]}", but characters {span[0]} to {span[1]} of the '
+            f'text are "{inside}"; offsets count characters from 0'
+        )
+    return span[0], span[1]
+
+
+def mark_spans(text: str, head: tuple[int, int], tail: tuple[int, int]) -> str:
+    """The text with "$ … $" around the head and "# … #" around the tail.
+
+    Single characters that every vocabulary has stand for the marks, so that no token has to be
+    added to a pretrained model. Spans are [start, end) in characters; where one lies within the
+    other, so do its marks.
+    """
+    marks = []
+    for order, (mark, (start, end)) in enumerate((("$", head), ("#", tail))):
+        # Sorted so that closing comes before opening and the longer span is outside.
+        marks.append((start, 1, -end, order, f" {mark} "))
+        marks.append((end, 0, -start, -order, f" {mark} "))
+    parts, position = [], 0
+    for place, *_, mark in sorted(marks):
+        parts += [text[position:place].strip(" "), mark]
+        position = place
+    parts.append(text[position:].strip(" "))
+    return re.sub("  +", " ", "".join(parts)).strip()
+
+
+def mark_entities(text: str, where: str = "the text") -> str:
+    """The same for a text whose entities stand in <e1>…</e1> and <e2>…</e2>, in [[…]] (the first
+    entity) and <<…>> (the second), or in two pairs of either (in their order).
+
+    Raises:
+      UserError: not exactly two marked entities.
+    """
+    for pair in _MARKS:
+        if all(len(re.findall(re.escape(mark), text)) == 1 for entity in pair for mark in entity):
+            (open_a, close_a), (open_b, close_b) = pair
+            for old, new in ((open_a, "$"), (close_a, "$"), (open_b, "#"), (close_b, "#")):
+                text = text.replace(old, f" {new} ")
+            return re.sub(r"\s+", " ", text).strip()
+    for opening, closing in (("[[", "]]"), ("<<", ">>")):
+        if text.count(opening) == 2 == text.count(closing):
+            for new in ("$", "#"):
+                text = text.replace(opening, f" {new} ", 1).replace(closing, f" {new} ", 1)
+            return re.sub(r"\s+", " ", text).strip()
+    raise UserError(
+        f"{where}: two entities must be marked, as <e1>…</e1> and <e2>…</e2>, or as [[…]] and "
+        "<<…>>, or by head and tail spans in columns of their own; found: " + text[:80]
+    )
+
+
+_MARKS = (
+    (("<e1>", "</e1>"), ("<e2>", "</e2>")),
+    (("[[", "]]"), ("<<", ">>")),
+)
+
+
+def _tagged(source: _Source, where: str, identity: str, record: Record) -> Example:
+    words = _list(source.value("words", where, record), "words", where)
+    if not any(word.strip() for word in words):
+        raise UserError(f"{where}: there are no words; remove or mend the line")
+    if not source.labelled:
+        return TaggedExample(where, identity, words)
+    tags = _list(source.value("tags", where, record), "tags", where)
+    if len(words) != len(tags):
+        raise UserError(
+            f"{where} has {len(words)} words and {len(tags)} tags; each word needs one tag"
+        )
+    aliases = source.task.aliases
+    return TaggedExample(where, identity, words, tuple(aliases.get(tag, tag) for tag in tags))
+
+
+def _list(value: Any, role: str, where: str) -> tuple[str, ...]:
+    """A list of strings (numbers become strings), or a string of them with spaces between."""
+    if isinstance(value, str):
+        return tuple(value.split())
+    if not isinstance(value, list) or not all(type(item) in (str, int) for item in value):
+        raise UserError(
+            f"{where}: {role} must be a list of strings, or a string with spaces between them; it "
+            f"holds {json.dumps(value, ensure_ascii=False)[:60]}"
+        )
+    return tuple(map(str, value))
+
+
+def _with_choices(source: _Source, where: str, identity: str, record: Record) -> Example:
+    contexts = [
+        _turns(_get(record, source.columns[role], role, where), source.columns[role], where)
+        for role in ("context", "question")
+        if role in source.columns
+    ]
+    if not contexts:
+        raise _missing(where, record, "context", "context or question")
+    choices, names = _choices(source, where, record)
+    label = _choice_label(source, where, record, choices, names) if source.labelled else None
+    return ChoiceExample(where, identity, "\n".join(contexts), choices, label)
+
+
+def _turns(value: Any, column: str, where: str) -> str:
+    """A text, or the turns of a dialogue with a line break between them."""
+    if isinstance(value, list):
+        if not value:
+            raise UserError(f'{where}: column "{column}" has no turns; remove or mend the line')
+        return "\n".join(" ".join(_text(turn, column, where).split()) for turn in value)
+    return _text(value, column, where)
+
+
+def _choices(
+    source: _Source, where: str, record: Record
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The choices, and the names that labels may give them (A, B, … unless the data names them)."""
+    names: Sequence[Any] = ()
+    column = source.columns.get("choices", "")
+    value: Any
+    if "," in column and column not in record:
+        value = [_get(record, name.strip(), "choices", where) for name in column.split(",")]
+    else:
+        value = source.value("choices", where, record)
+    if isinstance(value, Mapping):
+        names, value = value.get("label", ()), value.get("text")
+    if not isinstance(value, list) or len(value) < 2:
+        raise UserError(
+            f"{where}: choices must be a list of at least two texts (columns of a table: "
+            f"data.columns.choices=a,b,c); it holds {json.dumps(value, ensure_ascii=False)[:60]}"
+        )
+    texts = tuple(_text(item, "choices", where) for item in value)
+    letters = [chr(ord("A") + i) for i in range(min(len(texts), 26))]
+    return texts, tuple(map(str, names)) or tuple(letters)
+
+
+def _choice_label(
+    source: _Source, where: str, record: Record, choices: Sequence[str], names: Sequence[str]
+) -> int:
+    """An index from 0, the name of a choice, or the choice itself."""
+    value = source.value("label", where, record)
+    if isinstance(value, str) and value in names:
+        return names.index(value)
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if isinstance(value, str) and choices.count(value) == 1 and number not in range(len(choices)):
+        return choices.index(value)
+    if type(number) is not int:
+        raise UserError(
+            f"{where}: the label {json.dumps(value, ensure_ascii=False)[:60]} is no choice; give "
+            f"its index (0 to {len(choices) - 1}), its letter or its text"
+        )
+    if not 0 <= number < len(choices):
+        raise UserError(
+            f"{where}: the label {number} is out of range; there are {len(choices)} choices, "
+            f"numbered 0 to {len(choices) - 1}"
+        )
+    return number
+
+
+_BUILDERS: dict[str, Callable[[_Source, str, str, Record], Example]] = {
+    "classification": _classified,
+    "multilabel": _multilabelled,
+    "regression": _measured,
+    "relation": _related,
+    "tagging": _tagged,
+    "multiple_choice": _with_choices,
+    "ranking": _with_choices,
+}

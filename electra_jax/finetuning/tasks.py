@@ -26,7 +26,8 @@ Kind = Literal[
     "ranking",
 ]
 
-SINGLE = tuple((name,) for name in ("text", "sentence", "review", "title", "question", "content"))
+_TEXT = ("text", "sentence", "review", "title", "question", "content", "tokens", "words")
+SINGLE = tuple((name,) for name in _TEXT)
 PAIRS = (
     ("sentence1", "sentence2"),
     ("#1 String", "#2 String"),
