@@ -38,6 +38,8 @@ EXTRAS = {
         "pytest>=8.3",
         "ruff==0.17.*",  # a formatter that changes under us would fail the build
         "mypy>=1.15",
+        "scikit-learn",  # metrics are checked against it and seqeval
+        "seqeval",
         "nbclient",
         "nbformat",
         "ipykernel",

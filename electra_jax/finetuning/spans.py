@@ -1,0 +1,136 @@
+"""Tag sequences (BIO, IOB1, BIOES, BMES) as typed spans of words, and back.
+
+`find_spans` is how conlleval, and seqeval by default, read any of these schemes, broken sequences
+included: every tag but "O" belongs to some span. `find_spans_strictly` drops what the scheme does
+not allow, as seqeval's strict mode does.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from electra_jax.errors import UserError
+
+OUTSIDE = "O"
+SCHEMES = ("BIO", "IOB1", "BIOES", "BMES")
+
+# BMES and BILOU have other letters for the same things.
+_LETTERS = {"B": "B", "I": "I", "E": "E", "S": "S", "M": "I", "L": "E", "U": "S"}
+
+
+class Span(NamedTuple):
+    """Words [start, end) of a sentence that are one entity of a type."""
+
+    type: str
+    start: int
+    end: int
+
+
+@functools.lru_cache(maxsize=4096)
+def split_tag(tag: str) -> tuple[str, str]:
+    """("B", "PER") of "B-PER"; the letter is one of B I E S O. The type of a bare "B" is "_".
+
+    Raises:
+      UserError: a tag that marks no span ("NOUN").
+    """
+    if tag == OUTSIDE:
+        return OUTSIDE, ""
+    letter, dash, kind = tag.partition("-")
+    if letter not in _LETTERS or bool(dash) != bool(kind):
+        raise UserError(
+            f"tag {tag!r} marks no span: span tags are O or a letter of {'/'.join(_LETTERS)}, "
+            "a hyphen and a type (B-PER)"
+        )
+    return _LETTERS[letter], kind or "_"
+
+
+def is_span_tag(tag: str) -> bool:
+    """Whether `split_tag` can read it."""
+    try:
+        split_tag(tag)
+    except UserError:
+        return False
+    return True
+
+
+def scheme_of(tags: Iterable[str]) -> str:
+    """The scheme that a set of tags is written in: "BMES", "BIOES" or "BIO".
+
+    IOB1 has BIO's letters and must be asked for by name.
+    """
+    letters = {tag[:1] for tag in tags if tag != OUTSIDE}
+    if "M" in letters:
+        return "BMES"
+    return "BIOES" if letters & set("ESLU") else "BIO"
+
+
+def find_spans(tags: Sequence[str]) -> list[Span]:
+    """Spans as conlleval and seqeval's default mode find them, whatever the scheme.
+
+    A span begins at B or S, after O, E or S, and wherever the type changes; it ends before the
+    next one or the next O.
+
+    Args:
+      tags: one a word; strings that `split_tag` can read.
+    """
+    spans: list[Span] = []
+    start, last_letter, last_type = 0, OUTSIDE, ""
+    for i, (letter, kind) in enumerate([*map(split_tag, tags), (OUTSIDE, "")]):
+        begins = letter != OUTSIDE and (letter in "BS" or last_letter in "OES" or kind != last_type)
+        if last_letter != OUTSIDE and (begins or letter == OUTSIDE):
+            spans.append(Span(last_type, start, i))
+        if begins:
+            start = i
+        last_letter, last_type = letter, kind
+    return spans
+
+
+def find_spans_strictly(tags: Sequence[str], scheme: str) -> list[Span]:
+    """Only the spans that are written exactly as the scheme wants them (seqeval's strict mode).
+
+    Args:
+      tags: one a word.
+      scheme: one of SCHEMES. "BIO": B I*. "IOB1": as `find_spans`, where B is legal only right
+        after a span of its type. "BIOES" and "BMES": S, or B I* E.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"unknown scheme {scheme!r}, known: {', '.join(SCHEMES)}")
+    letters = [split_tag(tag)[0] for tag in tags]
+    return [span for span in find_spans(tags) if _is_legal(span, letters, tags, scheme)]
+
+
+def _is_legal(span: Span, letters: Sequence[str], tags: Sequence[str], scheme: str) -> bool:
+    written = "".join(letters[span.start : span.end])
+    if scheme == "BIO":
+        return written == "B" + "I" * (len(written) - 1)
+    if scheme == "IOB1":
+        follows = span.start > 0 and split_tag(tags[span.start - 1])[1] == span.type
+        return set(written[1:]) <= {"I"} and (written[0] == "I" or (follows and written[0] == "B"))
+    return written == "S" or written == "B" + "I" * (len(written) - 2) + "E"
+
+
+def write_tags(spans: Iterable[Span], length: int, scheme: str) -> list[str]:
+    """The inverse: `length` tags in one of SCHEMES.
+
+    Raises:
+      ValueError: spans that overlap, are empty or leave the sentence; an unknown scheme.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"unknown scheme {scheme!r}, known: {', '.join(SCHEMES)}")
+    tags = [OUTSIDE] * length
+    last = Span("", 0, 0)
+    for span in sorted(spans, key=lambda span: span.start):
+        size = span.end - span.start
+        if size < 1 or span.start < last.end or span.end > length:
+            raise ValueError(f"{span} is empty, overlaps another or exceeds {length} words")
+        if scheme in ("BIOES", "BMES"):
+            inside = "I" if scheme == "BIOES" else "M"
+            letters = "S" if size == 1 else "B" + inside * (size - 2) + "E"
+        else:
+            touches = span.start == last.end and span.type == last.type
+            letters = ("B" if scheme == "BIO" or touches else "I") + "I" * (size - 1)
+        tags[span.start : span.end] = [f"{letter}-{span.type}" for letter in letters]
+        last = span
+    return tags
