@@ -1,4 +1,4 @@
-"""What a line of task data becomes, and what turns it into features and predictions back into answers.
+"""What a line of task data becomes, what turns it into features, and outputs back into answers.
 
 Here because readers, codecs, training and prediction all share these few types.
 """

@@ -1,0 +1,184 @@
+"""Length-bucketed batches of encoded examples: little padding, few compiled shapes.
+
+Here and not in `data/` because a pretraining row has one length and nothing beside its ids. What
+batch g of a run holds is a function of (lengths, seed, g) alone, as there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from electra_jax.data.order import rows_of
+from electra_jax.finetuning.examples import Feature
+
+# Lengths that a batch may have, so that tasks share compiled programs.
+LENGTHS = (*range(8, 64, 8), *range(64, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
+HOST = "host"  # what only decoding needs
+IGNORED_TAG = -1
+_BATCH_ORDER = 0x5EED  # another keyed order than that of the examples
+
+
+def feature_length(feature: Feature) -> int:
+    """Tokens of a feature (of its longest choice), or words where these are more."""
+    ids = feature["input_ids"]
+    if isinstance(ids, list):
+        return max(len(choice) for choice in ids)
+    return max(len(ids), len(feature.get("word_positions", ())))
+
+
+def choose_lengths(lengths: Sequence[int], shapes: int) -> tuple[int, ...]:
+    """At most `shapes` batch lengths that cover `lengths` with the least padding (exact, by dynamic
+    programming over `LENGTHS`)."""
+    longest = max(lengths)
+    candidates = [c for c in LENGTHS if c < longest]
+    candidates.append(next((c for c in LENGTHS if c >= longest), longest))
+    ends = np.searchsorted(np.sort(np.asarray(lengths)), candidates, side="right")
+    # cost[j] = tokens of batches where candidates[j] is the longest length in use.
+    cost = [float(end * c) for end, c in zip(ends, candidates, strict=True)]
+    chosen: list[tuple[int, ...]] = [(j,) for j in range(len(candidates))]
+    for _ in range(shapes - 1):
+        previous, before = list(cost), list(chosen)
+        for j, c in enumerate(candidates):
+            for i in range(j):
+                tokens = previous[i] + float((ends[j] - ends[i]) * c)
+                if tokens < cost[j]:
+                    cost[j], chosen[j] = tokens, (*before[i], j)
+    return tuple(candidates[j] for j in chosen[-1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How features become batches: `batch_size` of them at one of `lengths`, padded with
+    `pad_id`."""
+
+    lengths: tuple[int, ...]
+    batch_size: int
+    pad_id: int
+
+    def bucket(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The index of the batch length that each feature needs, int64 like `lengths`."""
+        return np.searchsorted(np.asarray(self.lengths), lengths, side="left")
+
+    def stack(
+        self, features: Sequence[Feature], length: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """One batch: every entry but `host`, padded to one length and to `batch_size` rows.
+
+        "weight" float32 [B] is 1 for a feature and 0 for a row that only fills up; "lengths" int32
+        [B] (choices: [B, C]) counts tokens.
+        """
+        if length is None:
+            longest = max(feature_length(f) for f in features)
+            length = self.lengths[int(self.bucket(np.asarray([longest]))[0])]
+        rows = self.batch_size
+        batch: dict[str, np.ndarray] = {"weight": np.zeros(rows, np.float32)}
+        batch["weight"][: len(features)] = 1.0
+        for name in features[0]:
+            if name == HOST:
+                continue
+            values = [f[name] for f in features]
+            if isinstance(values[0], list):
+                choices = max(len(v) for v in values)
+                batch[name] = np.full((rows, choices, length), self._fill(name), np.int32)
+                for i, value in enumerate(values):
+                    for j, one in enumerate(value):
+                        batch[name][i, j, : len(one)] = one
+                continue
+            first = np.asarray(values[0])
+            per_class = first.ndim == 1 and name == "labels"
+            if first.ndim == 0 or per_class:
+                batch[name] = np.zeros((rows, *first.shape), first.dtype)
+                batch[name][: len(values)] = np.stack(values)
+            else:
+                batch[name] = np.full((rows, length), self._fill(name), first.dtype)
+                for i, value in enumerate(values):
+                    batch[name][i, : len(value)] = value
+        ids = features[0]["input_ids"]
+        if isinstance(ids, list):
+            batch["lengths"] = np.zeros(batch["input_ids"].shape[:2], np.int32)
+            for i, f in enumerate(features):
+                batch["lengths"][i, : len(f["input_ids"])] = [len(c) for c in f["input_ids"]]
+        else:
+            batch["lengths"] = np.zeros(rows, np.int32)
+            batch["lengths"][: len(features)] = [len(f["input_ids"]) for f in features]
+        return batch
+
+    def _fill(self, name: str) -> int:
+        return {"input_ids": self.pad_id, "tags": IGNORED_TAG}.get(name, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOrder:
+    """Which features batch g of a run holds. Every epoch holds each feature once; its last batch
+    may be short.
+
+    Within an epoch features come in the keyed order of (seed, epoch); each bucket's are cut into
+    batches, what is left over shares a few batches of mixed length, and the batches are put into a
+    keyed order too.
+    """
+
+    feature_lengths: NDArray[np.int64]
+    plan: Plan
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one epoch."""
+        return -(-len(self.feature_lengths) // self.plan.batch_size)
+
+    def epoch(self, number: int) -> list[NDArray[np.int64]]:
+        """The feature numbers of each batch of an epoch."""
+        count, size = len(self.feature_lengths), self.plan.batch_size
+        order = rows_of(number * count + np.arange(count), count, self.seed)
+        buckets = self.plan.bucket(self.feature_lengths[order])
+        batches, left = [], []
+        for bucket in range(len(self.plan.lengths)):
+            mine = order[buckets == bucket]
+            whole = len(mine) // size * size
+            batches += np.split(mine[:whole], whole // size) if whole else []
+            left.append(mine[whole:])
+        rest = np.concatenate(left)
+        batches += [rest[i : i + size] for i in range(0, len(rest), size)]
+        mixed = rows_of(
+            number * len(batches) + np.arange(len(batches)), len(batches), self.seed + _BATCH_ORDER
+        )
+        return [batches[i] for i in mixed]
+
+    def batches_from(self, step: int) -> Iterator[NDArray[np.int64]]:
+        """The batches of the run from `step` on, without end."""
+        epoch, skipped = divmod(step, self.steps_per_epoch)
+        while True:
+            yield from self.epoch(epoch)[skipped:]
+            epoch, skipped = epoch + 1, 0
+
+    def padding(self) -> float:
+        """The share of padding among the tokens of the first epoch's batches."""
+        real, total = 0, 0
+        for ids in self.epoch(0):
+            lengths = self.feature_lengths[ids]
+            real += int(lengths.sum())
+            bucket = int(self.plan.bucket(lengths.max()[None])[0])
+            total += self.plan.batch_size * self.plan.lengths[bucket]
+        return 1.0 - real / max(total, 1)
+
+
+def train_batches(
+    features: Sequence[Feature], order: TrainingOrder, step: int
+) -> Iterator[Mapping[str, np.ndarray]]:
+    """The batches of a run from `step` on, as arrays."""
+    for ids in order.batches_from(step):
+        yield order.plan.stack([features[i] for i in ids])
+
+
+def eval_batches(
+    features: Sequence[Feature], plan: Plan
+) -> Iterator[tuple[NDArray[np.int64], dict[str, np.ndarray]]]:
+    """Every feature once, neighbours in length together: (feature numbers, batch)."""
+    order = np.argsort([feature_length(f) for f in features], kind="stable")
+    for start in range(0, len(order), plan.batch_size):
+        ids = order[start : start + plan.batch_size]
+        yield ids, plan.stack([features[i] for i in ids])
