@@ -124,15 +124,28 @@ def _pretrain(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--workdir", required=True, metavar="DIR")
     parser.add_argument("--quiet", action="store_true", help="no progress line")
+    _processes(parser)
     config, rest = load_config(argv)
     a = parser.parse_args(rest)
     _prepare_host()
+    from electra_jax.training.distributed import is_first, joined
     from electra_jax.training.pretrain import Pretraining
 
-    run = Pretraining.build(config, a.workdir, quiet=a.quiet)
-    run.train()
-    print(f"{a.workdir}/model: generator and discriminator; {a.workdir}/report.html: curves")
+    with joined(a.coordinator, a.num_processes, a.process_id):
+        Pretraining.build(config, a.workdir, quiet=a.quiet).train()
+        if is_first():
+            print(f"{a.workdir}/model: both networks; {a.workdir}/report.html: curves")
     return 0
+
+
+def _processes(parser: argparse.ArgumentParser) -> None:
+    """How the processes of one run find each other where no scheduler tells them."""
+    group = parser.add_argument_group(
+        "several processes", "found by themselves on Cloud TPU and under Slurm's srun"
+    )
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="of the first process")
+    group.add_argument("--num_processes", type=int, metavar="N", help="1: alone, wherever it runs")
+    group.add_argument("--process_id", type=int, metavar="I", help="of this one, from 0")
 
 
 def _convert(argv: Sequence[str]) -> int:

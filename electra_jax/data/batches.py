@@ -36,8 +36,7 @@ def train_batches(
     seed: int,
     batch_size: int,
     start_example: int = 0,
-    process_index: int = 0,
-    process_count: int = 1,
+    places: NDArray[np.int64] | None = None,
     prefetch: int = READ_AHEAD,
     backend: Backend = "auto",
 ) -> "Batches":
@@ -48,28 +47,30 @@ def train_batches(
       seed: of the run's order.
       batch_size: examples in one batch over all processes.
       start_example: examples that the run has already seen.
-      process_index, process_count: this process yields its share, the process_index-th of
-        process_count contiguous pieces of each batch.
+      places: int [share], the places in a batch whose examples are read here, where several
+        processes share it; None for all of them.
       prefetch: batches read ahead.
       backend: "tf" reads ahead with tf.data, "numpy" (and "auto") with a thread. Both yield the
         same batches; only "tf" imports TensorFlow.
 
     Returns:
-      An iterator of {"input_ids": int32 [batch_size / process_count, seq_len]}; the k-th holds the
-      examples start_example + k·batch_size and following.
+      An iterator of {"input_ids": int32 [share, seq_len]}; the k-th holds the examples
+      start_example + k·batch_size + places.
 
     Raises:
-      UserError: fewer rows than one batch, a batch that the processes cannot share equally, or an
-        unknown or missing backend. While iterating: a damaged row file.
+      UserError: an empty batch, fewer rows than one batch, or an unknown or missing backend. While
+        iterating: a damaged row file.
     """
-    share = _share(batch_size, process_count)
+    if batch_size < 1:
+        raise UserError(f"train.batch_size={batch_size}: must be at least 1")
     if rows.count < batch_size:
         raise UserError(
             f"{rows.folder} has {rows.count} rows in its split {rows.split!r}, fewer than one "
             f"batch of {batch_size}; lower train.batch_size or prepare more text"
         )
+    mine = start_example + (np.arange(batch_size) if places is None else places)
+    share = len(mine)
     together = max(1, ROWS_AT_ONCE // share)
-    mine = start_example + process_index * share + np.arange(share)
 
     def read(number: int) -> NDArray[np.int32]:
         batches = number * together + np.arange(together)
@@ -85,8 +86,7 @@ def eval_batches(
     rows: Rows,
     batch_size: int,
     max_rows: int | None = None,
-    process_index: int = 0,
-    process_count: int = 1,
+    places: NDArray[np.int64] | None = None,
     prefetch: int = READ_AHEAD,
 ) -> "Batches":
     """The rows of a split once, in file order; the last batch is filled up with rows of padding.
@@ -98,24 +98,22 @@ def eval_batches(
       rows: the split.
       batch_size: rows in one batch over all processes.
       max_rows: stop after this many rows; None for all.
-      process_index, process_count: as in `train_batches`.
+      places: as in `train_batches`.
       prefetch: batches read ahead.
 
     Returns:
-      An iterator of ceil(rows / batch_size) times {"input_ids": int32 [batch_size / process_count,
-      seq_len]}.
+      An iterator of ceil(rows / batch_size) times {"input_ids": int32 [share, seq_len]}.
 
     Raises:
-      UserError: a batch that the processes cannot share equally; while iterating, a damaged file.
+      UserError: while iterating, a damaged file.
     """
-    share = _share(batch_size, process_count)
+    mine = np.arange(batch_size) if places is None else places
     count = rows.count if max_rows is None else min(rows.count, max_rows)
 
     def read(number: int) -> NDArray[np.int32]:
-        begin = min(number * batch_size + process_index * share, count)
-        end = min(begin + share, count)
-        ids = np.full((share, rows.seq_len), rows.special_ids["pad"], dtype=np.int32)
-        ids[: end - begin] = rows.take(np.arange(begin, end))
+        wanted = number * batch_size + mine
+        ids = np.full((len(mine), rows.seq_len), rows.special_ids["pad"], dtype=np.int32)
+        ids[wanted < count] = rows.take(wanted[wanted < count])
         return ids[None]
 
     return _thread_batches(read, -(-count // batch_size), prefetch)
@@ -149,15 +147,6 @@ class Batches(Iterator[Batch]):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _share(batch_size: int, process_count: int) -> int:
-    if batch_size < 1 or batch_size % process_count:
-        raise UserError(
-            f"a batch of {batch_size} cannot be shared equally by {process_count} processes; "
-            f"choose a train.batch_size that is a multiple of {process_count}"
-        )
-    return batch_size // process_count
 
 
 def _backend(name: str) -> str:

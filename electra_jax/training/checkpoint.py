@@ -27,6 +27,7 @@ from absl import logging as absl_logging
 from jax import lax
 
 from electra_jax.errors import UserError
+from electra_jax.training.distributed import all_agree, is_first, on_first
 from electra_jax.training.workdir import write_json_atomic
 
 
@@ -123,10 +124,8 @@ class Checkpoints:
                 },
             }
         )
+        on_first(functools.partial(self._make_room, path))
         try:
-            self._tidy()
-            if path.exists():
-                self._discard(path)
             response = ocp.save_async(
                 path,
                 {name: array for name, array in arrays.items() if array.size},
@@ -153,23 +152,27 @@ class Checkpoints:
         from the asked, and where checkpoints are there but none of them is whole.
         """
         self.wait()
-        steps = self._listed()
+        steps = on_first(self._listed)
         if step is not None:
             if step not in steps:
                 raise UserError(f"no checkpoint of step {step} in {self.folder}, only {steps}")
             steps = [step]
         for candidate in reversed(steps):
             path = self.folder / str(candidate)
-            try:
-                _check_files(path)
-                document = _read_document(path)
-                _check_tree(document["arrays"], _flatten(abstract_state), path)
-                state = _load(path, abstract_state, document["arrays"])
-            except _Torn as error:
-                self._corrupt.add(candidate)
-                _log.warning("checkpoint %s is skipped: %s", path, error)
-            else:
-                return document["step"], state, document["meta"]
+            torn = on_first(functools.partial(_damage, path))
+            if torn is None:
+                try:
+                    document = _read_document(path)
+                    _check_tree(document["arrays"], _flatten(abstract_state), path)
+                    state = _load(path, abstract_state, document["arrays"])
+                except _Torn as error:
+                    torn = str(error)
+                if all_agree(torn is None):
+                    return document["step"], state, document["meta"]
+            self._corrupt.add(candidate)
+            if is_first():
+                reason = torn or "another process of this run could not read it"
+                _log.warning("checkpoint %s is skipped: %s", path, reason)
         if steps:
             raise UserError(
                 f"no checkpoint in {self.folder} can be read (tried {steps[::-1]}; the reasons are "
@@ -210,7 +213,7 @@ class Checkpoints:
         """In the writing thread: wait for Orbax, make it durable, then drop what is too old."""
         try:
             response.result()
-            if jax.process_index() == 0:
+            if is_first():
                 write_json_atomic(path / _FILES, _survey(path))
                 _sync(path)
                 for step in self._superseded():
@@ -224,10 +227,17 @@ class Checkpoints:
         older = self.steps()[: -self._keep]
         return [s for s in older if self._keep_every is None or s % self._keep_every != 0]
 
+    def _make_room(self, path: Path) -> None:
+        """Before a save: make the folder, remove what is in the way."""
+        try:
+            self._tidy()
+            if path.exists():
+                self._discard(path)
+        except OSError as error:
+            raise self._explain(error, path) from error
+
     def _tidy(self) -> None:
         """Before the first save: remove what killed runs left, put corrupt checkpoints aside."""
-        if jax.process_index() != 0:
-            return
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._tidied:
             self._remove_unfinished()
@@ -241,7 +251,7 @@ class Checkpoints:
         self._corrupt.clear()
 
     def _remove_unfinished(self) -> None:
-        if jax.process_index() != 0 or not self.folder.is_dir():
+        if not is_first() or not self.folder.is_dir():
             return
         for entry in self.folder.iterdir():
             if _TEMPORARY in entry.name or entry.name.startswith(_DISCARDED):
@@ -249,8 +259,6 @@ class Checkpoints:
 
     def _discard(self, path: Path) -> None:
         """Remove a checkpoint so that a kill in between leaves no half of it under its name."""
-        if jax.process_index() != 0:
-            return
         condemned = path.with_name(f"{_DISCARDED}{path.name}")
         shutil.rmtree(condemned, ignore_errors=True)
         path.rename(condemned)
@@ -293,7 +301,7 @@ def _mesh_of(array: jax.Array) -> jax.sharding.Mesh:
     return jax.sharding.Mesh(devices, ("device",), axis_types=(jax.sharding.AxisType.Auto,))
 
 
-@jax.jit
+@functools.partial(jax.jit, out_shardings=jax.sharding.PartitionSpec())
 def _digest(array: jax.Array) -> jax.Array:
     """uint32 [2]: two wrap-around sums of hash(element xor hash(place))."""
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
@@ -388,6 +396,15 @@ def _checksum(file: Path) -> int:
         while block := stream.read(1 << 20):
             total = zlib.crc32(block, total)
     return total
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint's files; None where nothing is."""
+    try:
+        _check_files(path)
+    except _Torn as error:
+        return str(error)
+    return None
 
 
 def _check_files(path: Path) -> None:

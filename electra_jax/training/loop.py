@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,8 @@ import optax
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import Objective, Tree, total_loss
 from electra_jax.training.checkpoint import Checkpoints
-from electra_jax.training.metrics_log import MetricsLog
+from electra_jax.training.distributed import Preemption, is_first
+from electra_jax.training.metrics_log import MetricsLog, NoLog
 from electra_jax.training.progress import Progress
 from electra_jax.training.sharding import (
     LOGICAL_AXES,
@@ -110,26 +110,6 @@ class Run:
     quiet: bool = False
 
 
-class _Stop:
-    """A flag that SIGTERM sets; the handler that was there before is put back."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._previous: Any = None
-
-    def __enter__(self) -> _Stop:
-        with contextlib.suppress(ValueError):  # not in the main thread
-            self._previous = signal.signal(signal.SIGTERM, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
-
-
 class _Window:
     """Metric sums since the last logged row. Vectors stay on the device until `settle`."""
 
@@ -210,7 +190,7 @@ def fit(run: Run) -> TrainState:
     s = run.settings
     s.check(run.mesh)
     rules = LOGICAL_AXES
-    with jax.set_mesh(run.mesh), nn.logical_axis_rules(rules), _Stop() as stop:
+    with jax.set_mesh(run.mesh), nn.logical_axis_rules(rules), Preemption() as stop:
         return _Fit(run).train(stop)
 
 
@@ -278,14 +258,16 @@ class _Fit:
             state = TrainState(state.step, params, state.opt_state, frozen)
         return 0, state, {}
 
-    def train(self, stop: _Stop) -> TrainState:
+    def train(self, stop: Preemption) -> TrainState:
         run, s = self.run, self.run.settings
         start, state, meta = self.restore_or_start()
         batches = run.batches(start * s.batch_size)
-        log = MetricsLog(
-            run.workdir, resume_step=start, tensorboard=run.tensorboard, wandb=run.wandb
+        log = (
+            MetricsLog(run.workdir, resume_step=start, tensorboard=run.tensorboard, wandb=run.wandb)
+            if is_first()
+            else NoLog()
         )
-        progress = Progress(s.steps, start=start, quiet=run.quiet)
+        progress = Progress(s.steps, start=start, quiet=run.quiet or not is_first())
         packing: Packing | None = None
         window: _Window | None = None
         compiled: dict[Any, Any] = {}  # by the batch's shapes
@@ -314,8 +296,6 @@ class _Fit:
                 progress.note(warning)
 
         def save(step: int, state: TrainState) -> None:
-            if step in self.checkpoints.steps():
-                return
             clock.lap()
             kept = {
                 "examples_seen": step * s.batch_size,
@@ -329,9 +309,10 @@ class _Fit:
             for step in range(start, s.steps + 1):
                 # evaluate → save → next batch → step: nothing reads data before the save.
                 last = step == s.steps
+                stopping = stop.asked(step)
                 evaluates = bool(run.evaluations or run.measure)
                 evaluate_now = evaluates and (last or _due(step, s.eval_every))
-                save_now = last or stop.asked or _due(step, s.checkpoint_every)
+                save_now = last or stopping or _due(step, s.checkpoint_every)
                 if to_log is not None and (evaluate_now or save_now or step > to_log):
                     write_row(to_log)
                     to_log = None
@@ -348,7 +329,7 @@ class _Fit:
                             if window is not None:
                                 window.settle(step)
                             save(step, state)
-                if stop.asked:
+                if stopping:
                     self.checkpoints.wait()
                     progress.note(
                         f"SIGTERM: saved step {step} and stopped; the same command resumes"

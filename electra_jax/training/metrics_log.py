@@ -97,6 +97,16 @@ class MetricsLog:
         self.close()
 
 
+class NoLog:
+    """What the processes have that do not write: takes rows and keeps none."""
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
 def read_rows(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The rows of WORKDIR/metrics.jsonl in the order written; none where there is no file.
 

@@ -3,6 +3,7 @@ handed, and what becomes of it."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib.metadata
@@ -19,14 +20,15 @@ from electra_jax.config import ElectraConfig, PairConfig, duration
 from electra_jax.data.batches import eval_batches, train_batches
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
-from electra_jax.objectives.base import Objective
+from electra_jax.objectives.base import Objective, Tree
 from electra_jax.objectives.electra import CorruptionSettings, ElectraObjective, Masking
 from electra_jax.objectives.masked_lm import MaskedLMObjective
 from electra_jax.objectives.structure import SpecialIds
+from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import Evaluation, LoopSettings, Run, fit
 from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.schedules import learning_rate_schedule
-from electra_jax.training.sharding import make_mesh
+from electra_jax.training.sharding import make_mesh, places_here
 from electra_jax.training.step import TrainState
 from electra_jax.training.workdir import RunLock, load_or_check_config, write_json_atomic
 
@@ -132,7 +134,7 @@ def starting_point(config: Mapping[str, Any], rows: Rows, objective: Any) -> Any
             )
 
     def initial(params: Any, frozen: Any) -> tuple[Any, Any]:
-        fresh = jax.tree.map(np.asarray, params)
+        fresh = on_host(params)
         tree, lines, step = initial_parameters(
             init, init_generator, objective.config, fresh, rows.tokenizer_folder
         )
@@ -255,7 +257,7 @@ class Pretraining:
                 f"train.batch_size={settings.batch_size}: "
                 "prepare more text or use a smaller batch"
             )
-        process = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+        places = places_here(mesh, settings.batch_size)
 
         def batches(first_example: int) -> Iterator[Mapping[str, np.ndarray]]:
             return train_batches(
@@ -263,15 +265,15 @@ class Pretraining:
                 seed=settings.seed,
                 batch_size=settings.batch_size,
                 start_example=first_example,
+                places=places,
                 backend=config["data"]["backend"],
-                **process,
             )
 
         evaluations = []
         if held_out is not None:
             size = settings.batch_size // settings.accumulate  # what fits in a training step
             evaluate = functools.partial(
-                eval_batches, held_out, size, train["eval_rows"], **process
+                eval_batches, held_out, size, train["eval_rows"], places_here(mesh, size)
             )
             evaluations.append(Evaluation(evaluate, size))
         watch = config["watch"]
@@ -313,19 +315,28 @@ class Pretraining:
     def train(self) -> TrainState:
         """Trains (or resumes), exports both networks and writes the report; returns the final
         state."""
-        with RunLock(self.workdir):
-            changed = load_or_check_config(self.workdir, self.recorded(), may_change=MAY_CHANGE)
-            for key, (old, new) in changed.items():
-                if not key.startswith("versions."):
-                    log.warning("resuming with %s=%s (was %s)", key, new, old)
-            state = fit(self.run)
-            if jax.process_index() == 0:
-                from electra_jax.training.report import write_report
+        with contextlib.ExitStack() as held:
 
-                self.export(state)
-                write_json_atomic(self.workdir / "report.json", self.report_blocks())
-                write_report([self.workdir], self.workdir / "report.html")
+            def begin() -> None:
+                held.enter_context(RunLock(self.workdir))
+                changed = load_or_check_config(self.workdir, self.recorded(), may_change=MAY_CHANGE)
+                for key, (old, new) in changed.items():
+                    if not key.startswith("versions."):
+                        log.warning("resuming with %s=%s (was %s)", key, new, old)
+
+            on_first(begin)
+            state = fit(self.run)
+            params = on_host(state.params)
+            on_first(lambda: self.finish(params))
         return state
+
+    def finish(self, params: Tree) -> None:
+        """Writes what a finished run leaves: both networks and the report."""
+        from electra_jax.training.report import write_report
+
+        self.export(params)
+        write_json_atomic(self.workdir / "report.json", self.report_blocks())
+        write_report([self.workdir], self.workdir / "report.html")
 
     def report_blocks(self) -> list[dict[str, Any]]:
         """What the report shows beside the curves: the entropy of the held-out token frequencies,
@@ -335,13 +346,12 @@ class Pretraining:
         entropy = unigram_entropy(self.held_out)
         return [{"title": "unigram entropy, held out", "reference": {"generator_loss": entropy}}]
 
-    def export(self, state: TrainState) -> None:
+    def export(self, params: Tree) -> None:
         """Writes model/discriminator and model/generator, Hugging Face folders with the tokenizer,
-        and tokenizer/."""
+        and tokenizer/, from whole NumPy arrays."""
         from electra_jax.interop.files import copy_tokenizer
         from electra_jax.interop.folder import save_model_folder, save_pair
 
-        params = jax.tree.map(np.asarray, state.params)
         tokenizer = self.rows.tokenizer_folder
         copy_tokenizer(tokenizer, self.workdir / "tokenizer")
         objective = self.objective

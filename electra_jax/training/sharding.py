@@ -14,13 +14,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.experimental import mesh_utils
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from electra_jax.errors import UserError
 from electra_jax.training.optimizer import names
 
 Tree = Any
+AnyMesh = Mesh | AbstractMesh
 log = logging.getLogger(__name__)
 
 AXES = ("data", "fsdp", "tensor")
@@ -54,40 +56,66 @@ PARAMETER_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
 )
 
 
-def make_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh of `shape` = {data, fsdp, tensor}; one of them may be −1, "the rest"."""
-    devices = list(jax.devices() if devices is None else devices)
+def mesh_sizes(shape: Mapping[str, int], devices: int) -> tuple[int, ...]:
+    """Sizes of (data, fsdp, tensor) over a number of devices; one of them may be −1, "the rest"."""
     sizes = [int(shape.get(axis, 1)) for axis in AXES]
     if sizes.count(-1) > 1 or any(s == 0 or s < -1 for s in sizes):
         raise UserError(f"mesh={dict(shape)}: sizes are positive, at most one is -1 (the rest)")
     fixed = math.prod(s for s in sizes if s > 0)
     if -1 in sizes:
-        sizes[sizes.index(-1)] = max(1, len(devices) // fixed)
-    if math.prod(sizes) != len(devices):
+        sizes[sizes.index(-1)] = max(1, devices // fixed)
+    if math.prod(sizes) != devices:
         raise UserError(
             f"mesh={dict(zip(AXES, sizes, strict=True))} needs {math.prod(sizes)} devices, "
-            f"{len(devices)} are here: "
+            f"{devices} are here: "
             "make the product equal, or set one axis to -1"
         )
-    return Mesh(np.array(devices).reshape(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    return tuple(sizes)
 
 
-def data_parallelism(mesh: Mesh) -> int:
+def make_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh of `shape` = {data, fsdp, tensor} over all devices, neighbours on a TPU slice beside
+    each other."""
+    devices = list(jax.devices() if devices is None else devices)
+    sizes = mesh_sizes(shape, len(devices))
+    if devices[0].platform == "tpu":
+        array = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    else:
+        array = np.array(devices).reshape(sizes)
+    return Mesh(array, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def abstract_mesh(shape: Mapping[str, int], devices: int) -> AbstractMesh:
+    """The mesh of a machine that is not here: enough to ask what would lie where."""
+    sizes = mesh_sizes(shape, devices)
+    return AbstractMesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def data_parallelism(mesh: AnyMesh) -> int:
     """Into how many parts a batch is split."""
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
+def batch_sharding(mesh: AnyMesh) -> NamedSharding:
     """The first axis over data and fsdp."""
     return NamedSharding(mesh, P(("data", "fsdp")))
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
+def places_here(mesh: Mesh, batch_size: int) -> np.ndarray:
+    """Which rows of a batch the devices of this process hold: int64 [share], ascending."""
+    indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
+    held = np.zeros(batch_size, bool)
+    for index in indices.values():
+        held[index] = True
+    return np.flatnonzero(held)
+
+
+def replicated(mesh: AnyMesh) -> NamedSharding:
     """Every device holds the whole."""
     return NamedSharding(mesh, P())
 
 
-def state_shardings(mesh: Mesh, state: Tree) -> Tree:
+def state_shardings(mesh: AnyMesh, state: Tree) -> Tree:
     """A NamedSharding for every leaf of a (possibly abstract) state, by its name; undivided
     dimensions are replicated."""
     rules = dict(LOGICAL_AXES)

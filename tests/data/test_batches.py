@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -73,22 +73,22 @@ def test_stopping_anywhere_and_starting_there_changes_nothing(rows, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("process_count", [2, 4])
-def test_processes_share_each_batch_in_contiguous_pieces(rows, backend, process_count):
-    def run(index: int, count: int) -> list[list[int]]:
+@pytest.mark.parametrize(
+    "shares",
+    [np.arange(40).reshape(2, 20), np.arange(40).reshape(4, 10), np.arange(40).reshape(10, 4).T],
+    ids=["halves", "quarters", "scattered"],
+)
+def test_processes_share_each_batch(rows, backend, shares):
+    def run(places: np.ndarray | None) -> list[list[int]]:
         with train_batches(
-            rows,
-            seed=1,
-            batch_size=40,
-            start_example=80,
-            process_index=index,
-            process_count=count,
-            backend=backend,
+            rows, seed=1, batch_size=40, start_example=80, places=places, backend=backend
         ) as batches:
             return [numbers(batch) for batch in islice(batches, 30)]
 
-    pieces = zip(*[run(index, process_count) for index in range(process_count)])
-    assert [list(chain(*piece)) for piece in pieces] == run(0, 1)
+    parts = [run(places) for places in shares]
+    for number, whole in enumerate(run(None)):
+        for places, part in zip(shares, parts):
+            assert part[number] == [whole[place] for place in places]
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 9])
@@ -229,14 +229,9 @@ def test_fewer_rows_than_one_batch_are_refused(rows):
         train_batches(rows, seed=0, batch_size=1004)
 
 
-@pytest.mark.parametrize("batch_size", [0, 10])
-def test_a_batch_that_cannot_be_shared_is_refused(rows, batch_size):
-    for call in (
-        lambda: train_batches(rows, seed=0, batch_size=batch_size, process_count=4),
-        lambda: eval_batches(rows, batch_size, process_count=4),
-    ):
-        with pytest.raises(UserError, match="cannot be shared equally by 4 processes"):
-            call()
+def test_an_empty_batch_is_refused(rows):
+    with pytest.raises(UserError, match="must be at least 1"):
+        train_batches(rows, seed=0, batch_size=0)
 
 
 def test_an_unknown_backend_is_refused(rows):
@@ -266,11 +261,9 @@ def test_evaluation_pads_with_the_pad_id_of_the_tokenizer(tmp_path):
 
 
 @pytest.mark.parametrize("max_rows", [None, 3, 11])
-def test_processes_share_evaluation_in_contiguous_pieces(rows, max_rows):
+def test_processes_share_evaluation(rows, max_rows):
     evaluation = Rows.open(rows.folder, "eval")
     whole = [batch["input_ids"] for batch in eval_batches(evaluation, 8, max_rows)]
-    shares = [
-        [batch["input_ids"] for batch in eval_batches(evaluation, 8, max_rows, index, 4)]
-        for index in range(4)
-    ]
-    assert np.array_equal(whole, [np.concatenate(pieces) for pieces in zip(*shares)])
+    for places in (np.arange(4, 6), np.array([0, 1, 6, 7])):
+        share = [b["input_ids"] for b in eval_batches(evaluation, 8, max_rows, places)]
+        assert np.array_equal(share, [batch[places] for batch in whole])

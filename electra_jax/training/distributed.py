@@ -1,0 +1,192 @@
+"""Several processes, one run: how they find each other, what one of them does for all, how they
+stop together.
+
+A process is one of `jax.distributed`: usually one a host (TPU) or one a GPU (Slurm). The first of
+them writes whatever is not a checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from electra_jax.errors import UserError
+
+T = TypeVar("T")
+Tree = Any
+
+
+@contextlib.contextmanager
+def joined(
+    coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
+) -> Iterator[None]:
+    """Inside, this process is one of the run's; alone where nothing says otherwise.
+
+    coordinator: HOST:PORT of the first process, where the three are given by hand (Kubernetes, a
+        cluster without a scheduler). Under Slurm's srun and on Cloud TPU they are found.
+    num_processes: of the run; 1 keeps a process alone wherever it runs.
+    process_id: this one's number, from 0.
+
+    An error ends this process at once, told on standard error: the others, which wait for it, then
+    end too. Call it before anything asks JAX for its devices. Raises UserError where the others
+    cannot be found.
+    """
+    _join(coordinator, num_processes, process_id)
+    if not jax.distributed.is_initialized() or jax.process_count() == 1:
+        yield
+        return
+    try:
+        yield
+    except SystemExit:
+        raise
+    except BaseException as error:
+        code = _tell(error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # The interpreter's own way out would wait for the others, who wait for us.
+        os._exit(code)
+
+
+def _join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
+    given = (coordinator, num_processes, process_id)
+    if num_processes == 1:
+        return
+    if any(value is not None for value in given):
+        if any(value is None for value in given):
+            raise UserError(
+                "--coordinator=HOST:PORT, --num_processes=N and --process_id=I belong together: "
+                "give all three"
+            )
+        _initialize(coordinator_address=coordinator, num_processes=num_processes,
+                    process_id=process_id, cluster_detection_method="deactivate")  # fmt: skip
+    elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        _initialize(cluster_detection_method="slurm")
+    elif _on_cloud_tpu():
+        _initialize()
+
+
+def _initialize(**arguments: Any) -> None:
+    try:
+        jax.distributed.initialize(**arguments)
+    except Exception as error:  # of the network, of the metadata service, of wrong numbers
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"cannot join the other processes of this run: {reason}; start all of them, give each "
+            "--coordinator=HOST:PORT --num_processes=N --process_id=I by hand, or run this one "
+            "alone with --num_processes=1"
+        ) from error
+
+
+def _on_cloud_tpu() -> bool:
+    """A Cloud TPU host says so in its environment or has the chips' device files."""
+    if os.environ.get("JAX_PLATFORMS", "tpu").split(",")[0] != "tpu":
+        return False
+    chips = os.path.exists("/dev/accel0") or os.path.exists("/dev/vfio/0")
+    names = "TPU_WORKER_HOSTNAMES" in os.environ or "TPU_PROCESS_ADDRESSES" in os.environ
+    return names or (chips and not os.path.exists("/dev/nvidiactl"))
+
+
+def _tell(error: BaseException) -> int:
+    """Prints why this process ends; returns its exit code."""
+    who = f"electra-jax (process {jax.process_index()} of {jax.process_count()})"
+    if isinstance(error, UserError):
+        print(f"{who}: {error}", file=sys.stderr)
+        return 2
+    if isinstance(error, KeyboardInterrupt):
+        print(f"{who}: interrupted", file=sys.stderr)
+        return 130
+    sys.excepthook(type(error), error, error.__traceback__)
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        print(
+            f"{who}: the computation over all processes failed, most often because another one "
+            "ended (see its messages); the checkpoints are kept: start all of them again with the "
+            "same command",
+            file=sys.stderr,
+        )
+    return 1
+
+
+def is_first() -> bool:
+    """Is this the process that writes logs, reports and models?"""
+    return jax.process_index() == 0
+
+
+def on_first(work: Callable[[], T]) -> T:
+    """What `work` returns, a JSON value, or the UserError that it raises, in every process; the
+    first alone calls it. All of them have to call this."""
+    if jax.process_count() == 1:
+        return work()
+    answer: dict[str, Any] = {}
+    if is_first():
+        try:
+            answer = {"result": work()}
+        except UserError as error:
+            answer = {"error": str(error)}
+    text = json.dumps(answer).encode()
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    buffer = np.zeros(size, np.uint8)
+    if is_first():
+        buffer[:] = np.frombuffer(text, np.uint8)
+    answer = json.loads(np.asarray(multihost_utils.broadcast_one_to_all(buffer)).tobytes())
+    if "error" in answer:
+        raise UserError(answer["error"])
+    return answer["result"]
+
+
+def all_agree(value: bool) -> bool:
+    """Is `value` true in every process? All of them have to call this."""
+    if jax.process_count() == 1:
+        return value
+    return bool(np.all(multihost_utils.process_allgather(np.bool_(value))))
+
+
+def on_host(tree: Tree) -> Tree:
+    """Every leaf as a whole NumPy array, also where other processes hold parts of it. All of them
+    have to call this."""
+
+    def fetch(leaf: Any) -> np.ndarray:
+        whole = not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
+        return np.asarray(leaf if whole else multihost_utils.process_allgather(leaf, tiled=True))
+
+    return jax.tree.map(fetch, tree)
+
+
+class Preemption:
+    """Has SIGTERM come, here or to any process of the run? Use it as a context manager.
+
+    `asked(step)` answers alike in every process at the same step, if all of them ask at every
+    step. Alone, the handler that was there before is put back at the end; among several, JAX's
+    own handler and its agreement on a step are used.
+    """
+
+    def __init__(self) -> None:
+        self._came = False
+        self._previous: Any = None
+
+    def __enter__(self) -> Preemption:
+        if jax.process_count() == 1:
+            with contextlib.suppress(ValueError):  # not in the main thread
+                self._previous = signal.signal(signal.SIGTERM, self._come)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGTERM, self._previous)
+
+    def _come(self, *_: object) -> None:
+        self._came = True
+
+    def asked(self, step: int) -> bool:
+        """Is it time to save step `step` and to stop?"""
+        if jax.process_count() > 1:
+            self._came = self._came or multihost_utils.reached_preemption_sync_point(step)
+        return self._came
