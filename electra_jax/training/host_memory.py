@@ -29,7 +29,7 @@ def keep_freed_memory() -> bool:
     settings = (
         (_M_ARENA_MAX, 1),  # the other arenas give memory back whatever the thresholds are
         (_M_MMAP_MAX, 0),
-        (_M_TRIM_THRESHOLD, 2**31 - 1),
+        (_M_TRIM_THRESHOLD, -1),  # never; a number would end at 2 GiB, less than one step of small
         (_M_TOP_PAD, 256 << 20),
     )
     return all(mallopt(number, value) == 1 for number, value in settings)
