@@ -27,6 +27,7 @@ from electra_jax.finetuning.examples import (
     TaggedExample,
     TextExample,
 )
+from electra_jax.finetuning.spans import find_spans, write_tags
 from electra_jax.finetuning.tasks import Task
 from electra_jax.text.datasets import TFDS_PREFIX, open_dataset
 
@@ -556,8 +557,13 @@ def _tagged(source: _Source, where: str, identity: str, record: Record) -> Examp
         raise UserError(
             f"{where} has {len(words)} words and {len(tags)} tags; each word needs one tag"
         )
-    aliases = source.task.aliases
-    return TaggedExample(where, identity, words, tuple(aliases.get(tag, tag) for tag in tags))
+    scheme = source.task.tag_scheme
+    if scheme != "given":
+        try:
+            tags = tuple(write_tags(find_spans(tags), len(tags), scheme))
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+    return TaggedExample(where, identity, words, tags)
 
 
 def _list(value: Any, role: str, where: str) -> tuple[str, ...]:
@@ -612,7 +618,9 @@ def _choices(
             f"{where}: choices must be a list of at least two texts (columns of a table: "
             f"data.columns.choices=a,b,c); it holds {json.dumps(value, ensure_ascii=False)[:60]}"
         )
-    texts = tuple(_text(item, "choices", where) for item in value)
+    if not all(isinstance(item, str) for item in value):
+        raise UserError(f"{where}: each choice must be a string; they are {value!r:.60}")
+    texts = tuple(value)  # published data has empty choices
     letters = [chr(ord("A") + i) for i in range(min(len(texts), 26))]
     return texts, tuple(map(str, names)) or tuple(letters)
 

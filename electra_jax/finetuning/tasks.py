@@ -68,13 +68,15 @@ class Task:
 
     Attributes:
       kind: which codec and which head.
-      metric: the score by which runs and checkpoints are compared; more is better.
+      metrics: names of its scores; the first is `metric`.
       texts: column sets that hold the text or the two texts; the first that a file has is read.
       roles: names by which the other columns are looked for, by role.
       labels: the labels in the order of their ids; None where the training data tells them.
       aliases: other spellings of labels (tensorflow-datasets').
       target_range: least and greatest target of a regression; the reference divides by it.
-      positive: the label that F1 is about.
+      positive: the label that "f1" of a classification is about.
+      spans: whether tags mark spans of words (B-X, I-X, O); None: the labels tell.
+      tag_scheme: the scheme in which tags are learnt: "given", or one of `spans.SCHEMES`.
       headerless: columns of the official file where that has no header line.
       glue_file: name in a GLUE submission; two for MNLI: matched, mismatched.
       tfds: data set; `splits`: its splits for "train", "eval" and "test".
@@ -83,48 +85,55 @@ class Task:
 
     name: str
     kind: Kind
-    metric: str
+    metrics: tuple[str, ...]
     texts: tuple[tuple[str, ...], ...] = ()
     roles: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     labels: tuple[str, ...] | None = None
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     target_range: tuple[float, float] = (0.0, 1.0)
-    positive: str | None = None
+    positive: str = "1"
     headerless: tuple[str, ...] = ()
     max_length: int = 128
     epochs: float = 3.0
     double_unordered: bool = False
+    spans: bool | None = None
     tag_scheme: str = "given"
     glue_file: tuple[str, ...] = ()
     tfds: str | None = None
     splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
     trained_by: str | None = None
 
+    @property
+    def metric(self) -> str:
+        """The score by which runs and checkpoints are compared; more is better."""
+        return self.metrics[0]
+
 
 _GLUE_SPLITS = {"train": "train", "eval": "validation", "test": "test"}
+_SPAN_SCORES = "f1 precision recall accuracy"
 _ENTAILMENT = ("entailment", "not_entailment")
 _NLI = ("contradiction", "entailment", "neutral")
 
 
-def _task(name: str, kind: Kind, metric: str, **fields: Any) -> Task:
+def _task(name: str, kind: Kind, metrics: str, **fields: Any) -> Task:
     roles = {**_ROLES[kind], **fields.pop("roles", {})}
-    return Task(name, kind, metric, roles=roles, **fields)
+    return Task(name, kind, tuple(metrics.split()), roles=roles, **fields)
 
 
-def _glue(name: str, metric: str, file: str | tuple[str, ...], **fields: Any) -> Task:
+def _glue(name: str, metrics: str, file: str | tuple[str, ...], **fields: Any) -> Task:
     kind: Kind = fields.pop("kind", "classification")
     files = (file,) if isinstance(file, str) else file
     fields = {"texts": PAIRS, "tfds": f"glue/{name}", "splits": _GLUE_SPLITS, **fields}
-    return _task(name, kind, metric, glue_file=files, **fields)
+    return _task(name, kind, metrics, glue_file=files, **fields)
 
 
 def _binary(no: str, yes: str) -> dict[str, Any]:
-    return {"labels": ("0", "1"), "aliases": {no: "0", yes: "1"}, "positive": "1"}
+    return {"labels": ("0", "1"), "aliases": {no: "0", yes: "1"}}
 
 
-def _tagging(name: str, metric: str, *columns: str, **fields: Any) -> Task:
+def _tagging(name: str, metrics: str, *columns: str, **fields: Any) -> Task:
     roles = {"tags": (*columns, *(c for c in _TAGS if c not in columns))}
-    return _task(name, "tagging", metric, roles=roles, max_length=256, **fields)
+    return _task(name, "tagging", metrics, roles=roles, max_length=256, **fields)
 
 
 _SEMEVAL_RELATIONS = (
@@ -148,7 +157,7 @@ SEMEVAL_LABELS = (
 _ROWS = (
     _glue(
         "cola",
-        "matthews",
+        "matthews accuracy",
         "CoLA.tsv",
         texts=SINGLE,
         headerless=("source", "label", "mark", "sentence"),
@@ -157,21 +166,21 @@ _ROWS = (
     _glue("sst2", "accuracy", "SST-2.tsv", texts=SINGLE, **_binary("negative", "positive")),
     _glue(
         "mrpc",
-        "f1",
+        "f1 accuracy",
         "MRPC.tsv",
         double_unordered=True,
         **_binary("not_equivalent", "equivalent"),
     ),
     _glue(
         "stsb",
-        "spearman",
+        "spearman pearson mean_squared_error",
         "STS-B.tsv",
         kind="regression",
         epochs=10.0,
         double_unordered=True,
         target_range=(0.0, 5.0),
     ),
-    _glue("qqp", "accuracy", "QQP.tsv", **_binary("not_duplicate", "duplicate")),
+    _glue("qqp", "accuracy f1", "QQP.tsv", **_binary("not_duplicate", "duplicate")),
     _glue(
         "mnli",
         "accuracy",
@@ -182,24 +191,28 @@ _ROWS = (
     _glue("qnli", "accuracy", "QNLI.tsv", labels=_ENTAILMENT),
     _glue("rte", "accuracy", "RTE.tsv", labels=_ENTAILMENT, epochs=10.0),
     _glue("wnli", "accuracy", "WNLI.tsv", **_binary("not_entailment", "entailment")),
-    _glue("ax", "matthews", "AX.tsv", labels=_NLI, splits={"test": "test"}, trained_by="mnli"),
-    _task("classification", "classification", "accuracy", texts=(*PAIRS, *SINGLE)),
-    _task("pair", "classification", "accuracy", texts=PAIRS),
-    _task("multilabel", "multilabel", "f1", texts=(*PAIRS, *SINGLE)),
-    _task("regression", "regression", "pearson", texts=(*PAIRS, *SINGLE)),
-    _task("relation", "relation", "f1", texts=SINGLE),
-    _task("semeval2010_8", "relation", "semeval_f1", texts=SINGLE, labels=SEMEVAL_LABELS),
-    _tagging("tagging", "f1"),
-    _tagging("pos", "accuracy", "upos", "pos", "pos_tags"),
-    _tagging("ner", "f1", "ner", "ner_tags"),
-    _tagging("chunking", "f1", "chunks", "chunk_tags"),
+    _glue(
+        "ax", "matthews accuracy", "AX.tsv", labels=_NLI, splits={"test": "test"}, trained_by="mnli"
+    ),
+    _task("classification", "classification", "accuracy macro_f1", texts=(*PAIRS, *SINGLE)),
+    _task("pair", "classification", "accuracy macro_f1", texts=PAIRS),
+    _task("multilabel", "multilabel", "micro_f1 macro_f1 exact_match", texts=(*PAIRS, *SINGLE)),
+    _task(
+        "regression", "regression", "pearson spearman mean_squared_error", texts=(*PAIRS, *SINGLE)
+    ),
+    _task("relation", "relation", "macro_f1 accuracy", texts=SINGLE),
+    _task("semeval2010_8", "relation", "directed_f1 accuracy", texts=SINGLE, labels=SEMEVAL_LABELS),
+    _tagging("tagging", _SPAN_SCORES),
+    _tagging("pos", "accuracy", "upos", "pos", "pos_tags", spans=False),
+    _tagging("ner", _SPAN_SCORES, "ner", "ner_tags", spans=True),
+    _tagging("chunking", _SPAN_SCORES, "chunks", "chunk_tags", spans=True, tag_scheme="BIOES"),
     _task("multiple_choice", "multiple_choice", "accuracy"),
-    _task("ranking", "ranking", "mrr", max_length=256),
-    _task("question_answering", "question_answering", "f1", max_length=512, epochs=2.0),
+    _task("ranking", "ranking", "recall_at_1 recall_at_2 recall_at_5 mrr", max_length=256),
+    _task("question_answering", "question_answering", "f1 exact", max_length=512, epochs=2.0),
     _task(
         "squad1",
         "question_answering",
-        "f1",
+        "f1 exact",
         max_length=512,
         epochs=2.0,
         tfds="squad/v1.1",
@@ -208,13 +221,13 @@ _ROWS = (
     _task(
         "squad2",
         "question_answering",
-        "f1",
+        "f1 exact",
         max_length=512,
         epochs=2.0,
         tfds="squad/v2.0",
         splits={"train": "train", "eval": "validation"},
     ),
-    _task("cmrc2018", "question_answering", "f1", max_length=512, epochs=2.0),
+    _task("cmrc2018", "question_answering", "f1 exact", max_length=512, epochs=2.0),
 )
 
 TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in _ROWS})
