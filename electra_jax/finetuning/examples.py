@@ -66,15 +66,15 @@ class CodecSettings:
     """How texts become features: `data.*` of the configuration.
 
     `target_range` (least, greatest) scales regression targets to 0 … 1 within the network, as the
-    reference does with STS-B's (0, 5); at (0, 1) they stay as they are. `tag_token_type` is the
-    token type of tagged sentences (the reference's is 1). A label of several holds where its
-    probability is over `threshold`.
+    reference does with STS-B's (0, 5); at (0, 1) they stay as they are. `tagging` is "standard", or
+    "reference" for its token type 1 and its pieces of Chinese words ("##京"). A label of several
+    holds where its probability is over `threshold`.
     """
 
     max_length: int = 128
     double_unordered: bool = False
     target_range: tuple[float, float] = (0.0, 1.0)
-    tag_token_type: int = 0
+    tagging: str = "standard"
     threshold: float = 0.5
     doc_stride: int = 128
     max_query_length: int = 64

@@ -133,6 +133,15 @@ class Tokenizer:
         """The pieces as they stand in the vocabulary."""
         return [self._full.id_to_token(int(i)) or "" for i in ids]
 
+    def with_whole_chinese_words(self) -> Tokenizer:
+        """The same vocabulary, but a run of Chinese characters is one word ("東 ##京"), as in the
+        reference's tagging; only WordPiece separates them, so only it changes."""
+        normalizer = self._definition["normalizer"] or {}
+        if normalizer.get("type") != "BertNormalizer":
+            return self
+        changed = {**self._definition, "normalizer": {**normalizer, "handle_chinese_chars": False}}
+        return Tokenizer(changed, self.special_tokens, self._spiece)
+
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Writes a Hugging Face tokenizer folder: `AutoTokenizer.from_pretrained` gives these ids.
 
