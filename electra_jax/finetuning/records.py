@@ -1,0 +1,252 @@
+"""Records of task data: dicts with the place they came from, from files and tfds data sets.
+
+Read one after the other, in constant memory. What is wrong with a file's form is found here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from electra_jax.errors import UserError
+from electra_jax.text.datasets import TFDS_PREFIX, open_dataset
+
+Record = dict[str, Any]
+
+TABLE_FORMATS = ("jsonl", "tsv", "csv")
+CONLL_FORMATS = ("conll", "conllu", "bio", "iob", "txt")
+LINE_LIMIT = 64 * 2**20
+"""Longest line that is read, in bytes; SQuAD-type files hold a whole article in one."""
+
+
+def format_of(path: str) -> str:
+    """The ending that names a file's format, without ".gz"."""
+    return path.removesuffix(".gz").rpartition(".")[2].lower()
+
+
+@contextlib.contextmanager
+def open_bytes(path: str):
+    """The bytes of a file, unpacked where it ends in .gz; trouble while reading is a UserError."""
+    try:
+        with open(path, "rb") as raw:
+            yield gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path} is a damaged .gz file ({error}); make it anew") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def read_lines(path: str) -> Iterator[tuple[int, str]]:
+    """(number from 1, line without its end) of a UTF-8 file, .gz or not; a byte order mark is cut.
+
+    Raises:
+      UserError: the file cannot be read, or a line is not UTF-8 or longer than LINE_LIMIT.
+    """
+    with open_bytes(path) as stream:
+        number = 0
+        while line := stream.readline(LINE_LIMIT + 1):
+            number += 1
+            if len(line) > LINE_LIMIT:
+                raise UserError(
+                    f"{path}:{number}: one line is longer than {LINE_LIMIT // 2**20} MiB; "
+                    "put each example on a line of its own"
+                )
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{path}:{number} is not UTF-8 text: byte {error.start + 1} of the line is "
+                    f"0x{line[error.start]:02x}; convert the file to UTF-8"
+                ) from None
+            yield number, text.rstrip("\r\n")
+
+
+def read_records(
+    path: str | os.PathLike[str], headerless: Sequence[str] = ()
+) -> Iterator[tuple[str, Record]]:
+    """(where, record) of each line of a .jsonl, each row of a .tsv or .csv with a header, or each
+    example of `tfds:NAME[/CONFIG][:SPLIT]`.
+
+    Files may end in .gz. `where` is "file:line", lines counted from 1; blank lines are skipped.
+    Values of .tsv and .csv are strings; a .tsv has no quoting, a .csv has the usual one. Labels of
+    a tfds data set become their names, and None where it hides them (-1).
+
+    Args:
+      headerless: names of the columns of a .tsv whose first row names none of them.
+
+    Raises:
+      UserError: another ending, an unreadable file, not UTF-8, not JSON, a row whose number of
+        columns is not the header's; named by file and line.
+    """
+    path = os.fspath(path)
+    if path.startswith(TFDS_PREFIX):
+        return _read_dataset(path)
+    kind = format_of(path)
+    if kind == "jsonl":
+        return _read_jsonl(path)
+    if kind in ("tsv", "csv"):
+        return _read_table(path, kind, headerless)
+    raise UserError(
+        f"{path}: unknown kind of file; task data is read from "
+        f"{', '.join('.' + name for name in TABLE_FORMATS)} (each also as .gz) and from "
+        "tfds:NAME/CONFIG:SPLIT; tagged words also from CoNLL columns "
+        f"({', '.join('.' + name for name in CONLL_FORMATS)})"
+    )
+
+
+def _read_jsonl(path: str) -> Iterator[tuple[str, Record]]:
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            reason = getattr(error, "msg", "nested too deeply")
+            column = getattr(error, "colno", 1)
+            raise UserError(
+                f"{where} is not JSON ({reason}, column {column}); each line must be a JSON object"
+            ) from None
+        if not isinstance(record, dict):
+            raise UserError(f"{where} is not a JSON object: {line.strip()[:60]}")
+        yield where, record
+
+
+def _read_table(path: str, kind: str, headerless: Sequence[str]) -> Iterator[tuple[str, Record]]:
+    header: list[str] | None = None
+    for number, fields in _rows(path, kind):
+        if header is None:
+            without = len(fields) == len(headerless) and not set(fields) & set(headerless)
+            header = list(headerless) if without else fields
+            if not without:
+                continue
+        where = f"{path}:{number}"
+        if len(fields) != len(header):
+            raise UserError(
+                f"{where} has {len(fields)} columns, the header has {len(header)} "
+                f"({', '.join(header)}); a {'tab' if kind == 'tsv' else 'comma'} inside a text "
+                "does this"
+            )
+        yield where, dict(zip(header, fields))
+
+
+def _rows(path: str, kind: str) -> Iterator[tuple[int, list[str]]]:
+    """(number of the row's first line, fields) of the rows that are not blank."""
+    if kind == "tsv":
+        for number, line in read_lines(path):
+            if line.strip():
+                yield number, line.split("\t")
+        return
+    csv.field_size_limit(LINE_LIMIT)
+    reader = csv.reader((line + "\n" for _, line in read_lines(path)), strict=True)
+    first = 1
+    try:
+        for fields in reader:
+            if any(field.strip() for field in fields):
+                yield first, fields
+            first = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num} is not CSV: {error}") from None
+
+
+def _read_dataset(name: str) -> Iterator[tuple[str, Record]]:
+    features, examples = open_dataset(name)
+    for number, example in enumerate(examples, start=1):
+        yield f"{name}:{number}", _plain(example, features)
+
+
+def _plain(value: Any, feature: Any) -> Any:
+    """A tfds value as JSON would hold it; `feature` describes it (a class label has `int2str`, a
+    sequence `feature`, a dict of features their names)."""
+    if isinstance(value, Mapping):
+        inner = getattr(feature, "feature", feature)
+        return {key: _plain(value[key], inner[key]) for key in value}
+    if isinstance(value, np.ndarray) and value.ndim:
+        inner = getattr(feature, "feature", feature)
+        return [_plain(item, inner) for item in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if hasattr(feature, "int2str"):
+        return feature.int2str(int(value)) if value >= 0 else None
+    return value.item() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def read_conll(
+    path: str, columns: Mapping[str, str], labelled: bool
+) -> Iterator[tuple[str, Record]]:
+    """(where, {"words", "tags"}) of each sentence: a word a line, a blank line between sentences.
+
+    Columns are separated by tabs, or else by any spaces, and are numbered from 0, or from -1 for
+    the last one backwards. -DOCSTART- lines are skipped; in .conllu, so are comments, word ranges
+    and empty words.
+    """
+    universal = format_of(path) == "conllu"
+    word_column = _column_number(columns.get("words", "1" if universal else "0"), "words")
+    tag_column = _column_number(columns.get("tags", "3" if universal else "-1"), "tags")
+    words: list[str] = []
+    tags: list[str] = []
+    first = 0
+
+    def sentence() -> tuple[str, Record]:
+        return f"{path}:{first}", {"words": words, "tags": tags} if labelled else {"words": words}
+
+    for number, line in read_lines(path):
+        if not line.strip():
+            if words:
+                yield sentence()
+                words, tags = [], []
+            continue
+        fields = line.split("\t") if "\t" in line else line.split()
+        if fields[0] == "-DOCSTART-" or (
+            universal and (line.startswith("#") or not fields[0].isdigit())
+        ):
+            continue
+        first = first if words else number
+        needed = [word_column, tag_column] if labelled else [word_column]
+        if len(fields) < max(2 * labelled, *(c + 1 if c >= 0 else -c for c in needed)):
+            raise UserError(
+                f"{path}:{number} has {len(fields)} columns ({line[:60]!r}); words are read from "
+                f"column {word_column}"
+                + (f" and tags from column {tag_column}" if labelled else "")
+                + "; name other ones with data.columns.words and data.columns.tags"
+            )
+        words.append(fields[word_column])
+        if labelled:
+            tags.append(fields[tag_column])
+    if words:
+        yield sentence()
+
+
+def _column_number(value: str, role: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise UserError(
+            f"data.columns.{role}={value}: columns of a CoNLL file are named by number, from 0 (or "
+            "-1 for the last one backwards)"
+        ) from None
+
+
+def same_content(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> bool:
+    """Whether two inputs are the same: byte for byte once unpacked, or the same tfds split."""
+    a, b = os.fspath(first), os.fspath(second)
+    if a == b or a.startswith(TFDS_PREFIX) or b.startswith(TFDS_PREFIX):
+        return a == b
+    return _digest(a) == _digest(b)
+
+
+def _digest(path: str) -> bytes:
+    digest = hashlib.sha256()
+    with open_bytes(path) as stream:
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.digest()
