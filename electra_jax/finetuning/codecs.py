@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from electra_jax.errors import UserError
 from electra_jax.finetuning.choice_codec import ChoiceCodec
 from electra_jax.finetuning.examples import Codec, CodecSettings
+from electra_jax.finetuning.question_answering import QuestionCodec
 from electra_jax.finetuning.tag_codec import TagCodec
 from electra_jax.finetuning.tasks import Task
 from electra_jax.finetuning.text_codecs import (
@@ -18,6 +19,9 @@ from electra_jax.finetuning.text_codecs import (
     RegressionCodec,
 )
 from electra_jax.text.tokenizer import Tokenizer
+
+MIN_LENGTH = 8
+"""The least `max_length`, in tokens."""
 
 _CODECS: dict[str, Callable[[Task, Tokenizer, CodecSettings, tuple[str, ...]], Codec]] = {
     "classification": ClassificationCodec,
@@ -31,16 +35,25 @@ _CODECS: dict[str, Callable[[Task, Tokenizer, CodecSettings, tuple[str, ...]], C
 
 
 def make_codec(
-    task: Task, tokenizer: Tokenizer, settings: CodecSettings, labels: Sequence[str] = ()
+    task: Task,
+    tokenizer: Tokenizer,
+    settings: CodecSettings,
+    labels: Sequence[str] = (),
+    head: str = "huggingface",
 ) -> Codec:
     """The codec of a task's kind.
 
     Args:
       labels: names in the order of their ids (`tasks.collect_labels`); () where the kind has none.
+      head: "huggingface" or "reference": whose outputs answers to questions are decoded from.
 
     Raises:
       UserError: a length that holds no text, or labels that the task cannot use.
     """
-    if settings.max_length < 8:
-        raise UserError(f"data.max_length={settings.max_length} holds no text; give at least 8")
+    if settings.max_length < MIN_LENGTH:
+        raise UserError(
+            f"data.max_length={settings.max_length} holds no text; give at least {MIN_LENGTH}"
+        )
+    if task.kind == "question_answering":
+        return QuestionCodec(tokenizer, settings, task.questions, head)
     return _CODECS[task.kind](task, tokenizer, settings, tuple(labels))

@@ -77,6 +77,7 @@ class Task:
       positive: the label that "f1" of a classification is about.
       spans: whether tags mark spans of words (B-X, I-X, O); None: the labels tell.
       tag_scheme: the scheme in which tags are learnt: "given", or one of `spans.SCHEMES`.
+      questions: whose rules and scores of question answering: "v1", "v2", "cmrc" or "mrqa".
       headerless: columns of the official file where that has no header line.
       glue_file: name in a GLUE submission; two for MNLI: matched, mismatched.
       tfds: data set; `splits`: its splits for "train", "eval" and "test".
@@ -98,6 +99,7 @@ class Task:
     double_unordered: bool = False
     spans: bool | None = None
     tag_scheme: str = "given"
+    questions: str = "v1"
     glue_file: tuple[str, ...] = ()
     tfds: str | None = None
     splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -110,6 +112,7 @@ class Task:
 
 
 _GLUE_SPLITS = {"train": "train", "eval": "validation", "test": "test"}
+_DEVELOPMENT = {"train": "train", "eval": "validation"}
 _SPAN_SCORES = "f1 precision recall accuracy"
 _ENTAILMENT = ("entailment", "not_entailment")
 _NLI = ("contradiction", "entailment", "neutral")
@@ -134,6 +137,11 @@ def _binary(no: str, yes: str) -> dict[str, Any]:
 def _tagging(name: str, metrics: str, *columns: str, **fields: Any) -> Task:
     roles = {"tags": (*columns, *(c for c in _TAGS if c not in columns))}
     return _task(name, "tagging", metrics, roles=roles, max_length=256, **fields)
+
+
+def _questions(name: str, mode: str, **fields: Any) -> Task:
+    fields = {"max_length": 512, "epochs": 2.0, **fields}
+    return _task(name, "question_answering", "f1 exact", questions=mode, **fields)
 
 
 _SEMEVAL_RELATIONS = (
@@ -208,26 +216,11 @@ _ROWS = (
     _tagging("chunking", _SPAN_SCORES, "chunks", "chunk_tags", spans=True, tag_scheme="BIOES"),
     _task("multiple_choice", "multiple_choice", "accuracy"),
     _task("ranking", "ranking", "recall_at_1 recall_at_2 recall_at_5 mrr", max_length=256),
-    _task("question_answering", "question_answering", "f1 exact", max_length=512, epochs=2.0),
-    _task(
-        "squad1",
-        "question_answering",
-        "f1 exact",
-        max_length=512,
-        epochs=2.0,
-        tfds="squad/v1.1",
-        splits={"train": "train", "eval": "validation"},
-    ),
-    _task(
-        "squad2",
-        "question_answering",
-        "f1 exact",
-        max_length=512,
-        epochs=2.0,
-        tfds="squad/v2.0",
-        splits={"train": "train", "eval": "validation"},
-    ),
-    _task("cmrc2018", "question_answering", "f1 exact", max_length=512, epochs=2.0),
+    _questions("question_answering", "v2"),
+    _questions("squad1", "v1", tfds="squad/v1.1", splits=_DEVELOPMENT),
+    _questions("squad2", "v2", tfds="squad/v2.0", splits=_DEVELOPMENT),
+    _questions("mrqa", "mrqa"),
+    _questions("cmrc2018", "cmrc"),
 )
 
 TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in _ROWS})
