@@ -141,7 +141,7 @@ def _tagging(name: str, metrics: str, *columns: str, **fields: Any) -> Task:
 
 def _questions(name: str, mode: str, **fields: Any) -> Task:
     fields = {"max_length": 512, "epochs": 2.0, **fields}
-    return _task(name, "question_answering", "f1 exact", questions=mode, **fields)
+    return _task(name, "question_answering", "f1", questions=mode, **fields)
 
 
 _SEMEVAL_RELATIONS = (

@@ -1,0 +1,69 @@
+"""The GLUE submission: names, headers, labels, and what is refused."""
+
+import zipfile
+
+import pytest
+
+from electra_jax.errors import UserError
+from electra_jax.finetuning.submission import TEST_ROWS, submission_files, write_submission
+from electra_jax.finetuning.tasks import TASKS
+
+
+def contents(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name).decode() for name in archive.namelist()}
+
+
+def everything():
+    def one(name):
+        task = TASKS[name.removesuffix("_mismatched")]
+        return {"score": 2.5} if name == "stsb" else {"label": task.labels[-1]}
+
+    return {name: [one(name)] * rows for name, rows in TEST_ROWS.items()}
+
+
+def test_a_whole_submission_has_the_official_files(tmp_path):
+    written = write_submission(tmp_path / "glue.zip", everything())
+    found = contents(tmp_path / "glue.zip")
+    official = "CoLA SST-2 MRPC STS-B QQP MNLI-m MNLI-mm QNLI RTE WNLI AX".split()
+    assert sorted(found) == sorted(written) == sorted(f"{name}.tsv" for name in official)
+    for name, file in submission_files().items():
+        lines = found[file].splitlines()
+        assert lines[0] == "index\tprediction"
+        assert len(lines) == TEST_ROWS[name] + 1
+        assert lines[-1].split("\t")[0] == str(TEST_ROWS[name] - 1)
+    assert found["RTE.tsv"].splitlines()[1] == "0\tnot_entailment"
+    assert found["CoLA.tsv"].splitlines()[1] == "0\t1"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_scores_are_cut_to_the_range_and_have_three_decimals(tmp_path):
+    rows = [{"score": s} for s in (-0.2, 3.14159, 5.7)]
+    write_submission(tmp_path / "s.zip", {"stsb": rows}, partial=True)
+    lines = contents(tmp_path / "s.zip")["STS-B.tsv"].splitlines()
+    assert lines[1:] == ["0\t0.000", "1\t3.142", "2\t5.000"]
+
+
+def test_the_same_predictions_give_the_same_zip(tmp_path):
+    for name in ("a.zip", "b.zip"):
+        write_submission(tmp_path / name, {"rte": [{"label": "entailment"}]}, partial=True)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("predictions", "partial", "message"),
+    [
+        ({"rte": []}, False, r"missing: cola, sst2, .*mnli, mnli_mismatched, qnli, wnli, ax"),
+        ({"sst": []}, True, r"not tasks of GLUE: sst; they are cola"),
+        ({"rte": [{"label": "yes"}]}, True, r'rte: prediction 0 is "yes".*entailment, not_ent'),
+    ],
+)
+def test_what_the_server_would_refuse_is_refused(tmp_path, predictions, partial, message):
+    with pytest.raises(UserError, match=message):
+        write_submission(tmp_path / "x.zip", predictions, partial)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_test_set_cut_short_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"wnli has 145 predictions, its official test set 146"):
+        write_submission(tmp_path / "x.zip", {**everything(), "wnli": [{"label": "0"}] * 145})
