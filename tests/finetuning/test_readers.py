@@ -275,8 +275,6 @@ def test_equal_files_are_noticed_whatever_they_are_called(write):
 
 # What is refused.
 
-LABELS = ("0", "1")
-
 
 @pytest.mark.parametrize(
     ("task", "record", "message"),
@@ -501,5 +499,6 @@ def test_real_data_is_read(shared_data, name, folder):
         assert len(examples) == 200
         assert all("\n" not in e.where and e.where.startswith(str(file)) for e in examples)
         assert len({e.id for e in examples}) == 200
-        labels = collect_labels(task, examples)
-        assert (len(labels) >= 2) == (task.kind not in ("regression", "multiple_choice", "ranking"))
+        if file.name.startswith(f"{prefix}train"):
+            none = task.kind in ("regression", "multiple_choice", "ranking")
+            assert (len(collect_labels(task, examples)) >= 2) == (not none)
