@@ -148,6 +148,100 @@ def _processes(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--process_id", type=int, metavar="I", help="of this one, from 0")
 
 
+def _finetune(argv: Sequence[str]) -> int:
+    parser = _parser(
+        "finetune",
+        "A task on any model: one run, or several seeds; the same command again resumes.",
+        "electra-jax finetune --config=configs/finetune.py:sst2 --workdir=runs/sst2 "
+        "--config.init=runs/small/model --config.data.path=SST-2/",
+        usage="%(prog)s --config=FILE[:TASK] --workdir=DIR [--config.a.b=value …]",
+    )
+    parser.add_argument("--workdir", required=True, metavar="DIR")
+    parser.add_argument("--quiet", action="store_true", help="no progress line")
+    config, rest = load_config(argv)
+    a = parser.parse_args(rest)
+    _prepare_host()
+    from electra_jax.finetuning.run import describe_result, finetune, summarize
+
+    results = finetune(config, a.workdir, quiet=a.quiet)
+    if len(results) == 1:
+        print(f"{describe_result(results[0])}\n{a.workdir}/model; {a.workdir}/report.html")
+        return 0
+    s = summarize(results)
+    if "mean" in s:
+        print(
+            f"{s['metric']} over {s['runs']} seeds: mean {s['mean']:.2f}, standard deviation "
+            f"{s['std']:.2f}, median {s['median']:.2f}, max {s['max']:.2f}, each "
+            f"{', '.join(f'{x:.2f}' for x in s['each'])}; did not learn: "
+            f"{len(s['did_not_learn'])}, restarts: {s['restarts']}"
+        )
+    print(f"{a.workdir}/results.json; {a.workdir}/report.html")
+    return 0
+
+
+def _columns(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--columns",
+        nargs="*",
+        default=[],
+        metavar="ROLE=NAME",
+        help="columns of the file, where they have other names (text=review label=stars)",
+    )
+
+
+def _column_names(given: Sequence[str]) -> dict[str, str | None]:
+    wrong = [x for x in given if "=" not in x]
+    if wrong:
+        raise UserError(f"--columns {wrong[0]}: write ROLE=NAME, such as text=review")
+    return {role: name for role, _, name in (x.partition("=") for x in given)}
+
+
+def _evaluate(argv: Sequence[str]) -> int:
+    parser = _parser(
+        "evaluate",
+        "A fine-tuned model on labelled data: the task's official metric.",
+        "electra-jax evaluate --model=runs/sst2/model --data=SST-2/dev.tsv",
+    )
+    parser.add_argument("--model", required=True, metavar="DIR")
+    parser.add_argument("--data", required=True, metavar="FILE")
+    parser.add_argument("--task", help="default: the one that the model was trained for")
+    parser.add_argument("--output", metavar="FILE", help="write the scores as JSON too")
+    _columns(parser)
+    a = parser.parse_args(argv)
+    _prepare_host()
+    import json
+
+    from electra_jax.inference.predictor import Predictor, write_lines
+
+    scores = Predictor(a.model, a.task).evaluate(a.data, _column_names(a.columns))
+    print(json.dumps(scores))
+    if a.output:
+        write_lines([scores], a.output)
+    return 0
+
+
+def _predict(argv: Sequence[str]) -> int:
+    parser = _parser(
+        "predict",
+        "Answers for a file: one JSON line each, in order, in constant memory.",
+        "electra-jax predict --model=runs/sst2/model --input=reviews.jsonl --output=answers.jsonl",
+    )
+    parser.add_argument("--model", required=True, metavar="DIR")
+    parser.add_argument("--input", required=True, metavar="FILE", help="as for training; no labels")
+    parser.add_argument("--output", required=True, metavar="FILE")
+    parser.add_argument("--task", help="default: the one that the model was trained for")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    _columns(parser)
+    a = parser.parse_args(argv)
+    _prepare_host()
+    from electra_jax.inference.predictor import Predictor
+
+    predictor = Predictor(a.model, a.task)
+    count = predictor.predict_file(a.input, a.output, _column_names(a.columns), a.quiet)
+    print(f"{a.output}: {count:,} answers")
+    return 0
+
+
 def _convert(argv: Sequence[str]) -> int:
     parser = _parser(
         "convert",
@@ -222,6 +316,9 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "vocab": (_vocab, "train a tokenizer"),
     "prepare": (_prepare, "text → rows of token ids"),
     "pretrain": (_pretrain, "train generator and discriminator together; resumes"),
+    "finetune": (_finetune, "train a task on any model; several seeds; resumes"),
+    "evaluate": (_evaluate, "a fine-tuned model on labelled data"),
+    "predict": (_predict, "answers for a file, one JSON line each"),
     "convert": (_convert, "Hugging Face ⇄ electra_jax ⇄ Google TF1, strict"),
     "report": (_report, "one HTML page about one or several runs"),
 }

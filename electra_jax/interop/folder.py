@@ -20,6 +20,7 @@ import numpy as np
 from electra_jax.config import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop import names as table
+from electra_jax.interop.adapters import ADAPTER_CONFIG, apply_adapter
 from electra_jax.interop.files import (
     CONFIG,
     copy_tokenizer,
@@ -265,7 +266,7 @@ def load_model_folder(
         loaded = _load_tf1(folder, num_attention_heads, generator_num_attention_heads)
     elif folder.is_file():
         loaded = _load_one(folder.parent, num_attention_heads, folder)
-    elif (folder / CONFIG).is_file() or has_weights(folder):
+    elif has_weights(folder) or any((folder / f).is_file() for f in (CONFIG, ADAPTER_CONFIG)):
         loaded = _load_one(folder, num_attention_heads)
     elif (folder / DISCRIMINATOR / CONFIG).is_file():
         loaded = _load_two(folder, num_attention_heads, generator_num_attention_heads)
@@ -292,6 +293,8 @@ def _load_one(
     folder: Path, num_attention_heads: int | None, file: Path | None = None
 ) -> LoadedModel:
     """One network of a folder, from `file` in place of its own weights where that is given."""
+    if file is None and (folder / ADAPTER_CONFIG).is_file():
+        return _load_adapted(folder, num_attention_heads)
     settings = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     if settings.get("model_type") == OWN:
         return _load_own(folder, settings, num_attention_heads)
@@ -368,6 +371,29 @@ def _load_own(folder: Path, settings: dict[str, Any], num_heads: int | None) -> 
         task_heads=task_heads_of(params),
         settings=settings,
         notes=encoder.notes,
+    )
+
+
+def _load_adapted(folder: Path, num_heads: int | None) -> LoadedModel:
+    """A base with the small tree that was trained onto it."""
+    content = read_json(folder / ADAPTER_CONFIG)
+    base = load_model_folder(content["base"], num_attention_heads=num_heads)
+    config, encoder = encoder_of(base)
+    params = apply_adapter(folder, content, encoder)
+    settings = content["settings"]
+    labels = {int(k): str(v) for k, v in (settings.get("id2label") or {}).items()} or None
+    return LoadedModel(
+        content["kind"],
+        config,
+        params,
+        str(folder),
+        tokenizer_folder=tokenizer_in(folder) or base.tokenizer_folder,
+        num_labels=_labels_of(content["kind"], params),
+        id2label=labels,
+        problem_type=settings.get("problem_type"),
+        task_heads=task_heads_of(params),
+        settings=settings,
+        notes=base.notes,
     )
 
 

@@ -1,0 +1,202 @@
+"""The task data of a run: which files, which examples, which features."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from electra_jax.errors import UserError
+from electra_jax.finetuning.codecs import make_codec
+from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Feature
+from electra_jax.finetuning.question_answering import QuestionCodec, check_answers
+from electra_jax.finetuning.question_files import read_questions
+from electra_jax.finetuning.readers import TFDS_PREFIX, read_examples, same_content
+from electra_jax.finetuning.tasks import Task, collect_labels, get_task
+from electra_jax.text.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+# What a folder's files are called, by split; with any of the endings that readers take.
+_NAMES = {
+    "train": ("train",),
+    "eval": ("dev", "valid", "validation", "eval", "val"),
+    "test": ("test",),
+}
+_ENDINGS = ("jsonl", "tsv", "csv", "json", "conll", "conllu", "txt", "bio")
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """Where the splits of a task lie; a path or `tfds:NAME/CONFIG:SPLIT` each."""
+
+    train: str
+    eval: str | None = None
+    test: str | None = None
+
+
+def find_files(task: Task, data: Mapping[str, Any]) -> Files:
+    """From `data.path` (a folder, a file, or tfds:NAME), `data.eval_path` and `data.test_path`."""
+    path = data["path"]
+    if not path:
+        if task.tfds is None:
+            raise UserError(
+                "data.path is not set: --config.data.path=FOLDER with train.* and dev.* in it, or "
+                "a training file"
+            )
+        path = f"{TFDS_PREFIX}{task.tfds}"
+    found: dict[str, str | None] = {}
+    if path.startswith(TFDS_PREFIX) and path.count(":") == 1:
+        splits = task.splits or {"train": "train", "eval": "validation", "test": "test"}
+        found = {split: f"{path}:{name}" for split, name in splits.items()}
+    elif not path.startswith(TFDS_PREFIX) and Path(path).is_dir():
+        found = {split: _in_folder(Path(path), split) for split in _NAMES}
+        if found["train"] is None:
+            raise UserError(
+                f"data.path={path}: no training file in this folder (train.jsonl, train.tsv, "
+                "train.csv, train.conll, train.json, each also .gz); name the file itself"
+            )
+    else:
+        found = {"train": path}
+    train = found.get("train")
+    assert train is not None
+    return Files(
+        train,
+        data["eval_path"] or found.get("eval"),
+        data["test_path"] or found.get("test"),
+    )
+
+
+def _in_folder(folder: Path, split: str) -> str | None:
+    for name, ending, packed in itertools.product(_NAMES[split], _ENDINGS, ("", ".gz")):
+        file = folder / f"{name}.{ending}{packed}"
+        if file.is_file():
+            return str(file)
+    return None
+
+
+def codec_settings(task: Task, data: Mapping[str, Any], positions: int) -> CodecSettings:
+    """`data.*` with the task's defaults, checked against the model's positions."""
+    length = data["max_length"] or min(task.max_length, positions)
+    if length > positions:
+        raise UserError(
+            f"data.max_length={length} and the model has {positions} positions: use at most that, "
+            "or a model with more"
+        )
+    if length < 8:
+        raise UserError(f"data.max_length={length}: must be at least 8")
+    double = data["double_unordered"]
+    return CodecSettings(
+        max_length=length,
+        double_unordered=task.double_unordered if double is None else double,
+        doc_stride=data["doc_stride"],
+        max_query_length=data["max_query_length"],
+        max_answer_length=data["max_answer_length"],
+        n_best=data["n_best"],
+        on_bad_answer=data["on_bad_answer"],
+        target_range=task.target_range,
+        threshold=data["threshold"],
+        tagging=data["tagging"],
+    )
+
+
+_QUESTION_MODES = {"squad1": "v1", "squad2": "v2", "cmrc2018": "cmrc"}
+
+
+def build_codec(
+    task: Task,
+    tokenizer: Tokenizer,
+    settings: CodecSettings,
+    labels: Sequence[str],
+    head: str,
+    mode: str | None = None,
+) -> Codec:
+    """The codec of a task, whatever its kind; `mode` is whose rules answer questions."""
+    if task.kind != "question_answering":
+        return make_codec(task, tokenizer, settings, labels)
+    return QuestionCodec(tokenizer, settings, mode or _QUESTION_MODES.get(task.name, "v1"), head)
+
+
+def load_examples(
+    task: Task,
+    path: str,
+    columns: Mapping[str, str | None],
+    labelled: bool = True,
+    labels: Sequence[str] | None = None,
+) -> list[Example]:
+    """Every example of a file. Raises `UserError` where there is none."""
+    examples = list(iterate_examples(task, path, columns, labelled, labels))
+    if not examples:
+        raise UserError(f"{path}: no examples in it")
+    return examples
+
+
+def iterate_examples(
+    task: Task,
+    path: str,
+    columns: Mapping[str, str | None],
+    labelled: bool = True,
+    labels: Sequence[str] | None = None,
+) -> Any:
+    """The examples of a file one by one, whatever the task's kind."""
+    if task.kind == "question_answering":
+        return read_questions(path, labelled=labelled)
+    return read_examples(task, path, columns, labelled, labels)
+
+
+@dataclasses.dataclass
+class TaskData:
+    """A task's examples, the codec that reads them, and what training sees of them."""
+
+    task: Task
+    codec: Codec
+    settings: CodecSettings
+    files: Files
+    train: list[Example]
+    eval: list[Example]
+    features: list[Feature]
+
+    @property
+    def metric(self) -> str:
+        """The score by which runs and checkpoints are compared; more is better."""
+        return getattr(self.codec, "metric", self.task.metric)
+
+    @classmethod
+    def load(
+        cls, config: Mapping[str, Any], tokenizer: Tokenizer, positions: int, head: str
+    ) -> TaskData:
+        """Reads the training and evaluation examples of a configuration."""
+        task, data = get_task(config["task"]), config["data"]
+        if task.trained_by:
+            raise UserError(
+                f"task={task.name} has no training data: train {task.trained_by}, then "
+                f"`electra-jax evaluate --task={task.name}` with that model"
+            )
+        files = find_files(task, data)
+        train: list[Any] = load_examples(task, files.train, data["columns"])
+        if data["train_examples"]:
+            train = train[: data["train_examples"]]
+        labels = collect_labels(task, train)
+        settings = codec_settings(task, data, positions)
+        if task.kind == "question_answering":
+            train = check_answers(train, settings)
+        mode = None
+        if task.name == "question_answering":
+            mode = "v2" if any(getattr(e, "is_impossible", False) for e in train) else "v1"
+        codec = build_codec(task, tokenizer, settings, labels, head, mode)
+        held_out = (
+            load_examples(task, files.eval, data["columns"], labels=labels) if files.eval else []
+        )
+        if files.eval and same_content(files.train, files.eval):
+            log.warning(
+                "%s and %s are the same: the scores will say nothing", files.train, files.eval
+            )
+        expand = getattr(codec, "expand", None)
+        shown = expand(train) if expand else train
+        features = [f for example in shown for f in codec.encode(example, True)]
+        if not features:
+            raise UserError(f"{files.train}: none of its {len(train)} examples can be trained on")
+        return cls(task, codec, settings, files, train, held_out, features)

@@ -1,0 +1,165 @@
+"""A fine-tuned network as a model folder, and back.
+
+config.json carries, under `task_settings`, what `predict` and `evaluate` need to read inputs and
+write answers; `transformers` ignores it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from electra_jax.errors import UserError
+from electra_jax.finetuning.adaptation import Adaptation, LoRA
+from electra_jax.finetuning.data import build_codec
+from electra_jax.finetuning.examples import Codec, CodecSettings
+from electra_jax.finetuning.networks import HUGGINGFACE_KINDS, Network, QuestionSettings
+from electra_jax.finetuning.tasks import Task, get_task
+from electra_jax.interop.adapters import save_adapter
+from electra_jax.interop.folder import LoadedModel, encoder_of, save_model_folder
+from electra_jax.interop.names import REFERENCE, flatten
+from electra_jax.interop.settings import label_settings
+
+KEY = "task_settings"
+
+
+def task_settings(task: Task, codec: Codec, settings: CodecSettings, network: Network) -> Any:
+    """What config.json says beside the network's shape."""
+    problem = {
+        "classification": "single_label_classification",
+        "relation": "single_label_classification",
+        "multilabel": "multi_label_classification",
+        "regression": "regression",
+    }.get(task.kind)
+    extra: dict[str, Any] = {
+        KEY: {
+            "task": task.name,
+            "kind": task.kind,
+            "head": network.head,
+            "labels": list(codec.labels),
+            "codec": dataclasses.asdict(settings),
+            "question": dataclasses.asdict(network.question),
+            "mode": getattr(codec, "mode", None),
+        },
+        "classifier_dropout": network.dropout_rate,
+    }
+    if codec.labels:
+        extra |= label_settings(codec.labels)
+    if problem:
+        extra["problem_type"] = problem
+    return extra
+
+
+def export_model(
+    folder: Path,
+    network: Network,
+    params: Mapping[str, Any],
+    tokenizer_folder: Path | None,
+    extra: Mapping[str, Any],
+) -> None:
+    """Writes the whole network; a regression's last layer in the unit of the data where
+    `transformers` computes the same head."""
+    kind = REFERENCE if network.head == REFERENCE else HUGGINGFACE_KINDS[network.kind]
+    extra = dict(extra)
+    if network.kind == "regression" and kind != REFERENCE:
+        params, extra = _in_data_unit(params, extra)
+    save_model_folder(folder, kind, network.config, params, tokenizer_folder, extra)
+
+
+def _in_data_unit(
+    params: Mapping[str, Any], extra: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The same regression with `target_range` folded into its last layer."""
+    settings = dict(extra[KEY])
+    low, high = settings["codec"]["target_range"]
+    head = dict(params["classifier"])
+    last = dict(head["out_proj"]) if "out_proj" in head else head
+    last = {
+        "kernel": np.asarray(last["kernel"]) * np.float32(high - low),
+        "bias": np.asarray(last["bias"]) * np.float32(high - low) + np.float32(low),
+    }
+    head = {**head, "out_proj": last} if "out_proj" in head else last
+    settings["codec"] = {**settings["codec"], "target_range": [0.0, 1.0]}
+    return {**params, "classifier": head}, {**extra, KEY: settings}
+
+
+def export_adapter(
+    folder: Path,
+    adaptation: Adaptation,
+    network: Network,
+    trained: Mapping[str, Any],
+    start: LoadedModel,
+    tokenizer_folder: Path | None,
+    extra: Mapping[str, Any],
+) -> None:
+    """Writes only what was trained; `electra_jax.load(folder)` puts it onto its base."""
+    _, encoder = encoder_of(start)
+    kind = REFERENCE if network.head == REFERENCE else HUGGINGFACE_KINDS[network.kind]
+    save_adapter(
+        folder,
+        {n: np.asarray(x) for n, x in flatten(trained).items()},
+        kind=kind,
+        base=start.source,
+        base_encoder=encoder,
+        scale=adaptation.alpha / adaptation.rank if isinstance(adaptation, LoRA) else 1.0,
+        tokenizer_folder=tokenizer_folder,
+        settings=extra,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedTask:
+    """A fine-tuned model ready to answer."""
+
+    task: Task
+    codec: Codec
+    network: Network
+    params: Any
+    settings: CodecSettings
+
+
+def trained_task(loaded: LoadedModel, task_name: str | None = None) -> TrainedTask:
+    """From a model folder that `finetune` wrote.
+
+    `task_name` must be the model's task, or one of its kind and labels.
+    Raises `UserError` where the folder has no fine-tuned head, or one of another task.
+    """
+    stated = loaded.settings.get(KEY)
+    if stated is None:
+        raise UserError(
+            f"{loaded.source}: not fine-tuned by `electra-jax finetune` (its config.json has no "
+            f"{KEY}); fine-tune it first"
+        )
+    task = get_task(task_name or stated["task"])
+    if task.kind != stated["kind"]:
+        raise UserError(
+            f"{loaded.source} was trained for {stated['task']} ({stated['kind']}), and "
+            f"{task.name} is {task.kind}: use a model of that task"
+        )
+    labels = tuple(stated["labels"])
+    if task.labels is not None and labels != task.labels:
+        raise UserError(
+            f"{loaded.source} has the labels {', '.join(labels)}, and {task.name} has "
+            f"{', '.join(task.labels)}: use a model of that task"
+        )
+    known = {f.name for f in dataclasses.fields(CodecSettings)}
+    values = {n: v for n, v in stated["codec"].items() if n in known}
+    values["target_range"] = tuple(values.get("target_range", (0.0, 1.0)))
+    settings = CodecSettings(**values)
+    head = stated["head"]
+    (name,) = loaded.params.get("task_specific", {stated["task"]: None})
+    network = Network(
+        loaded.config,  # type: ignore[arg-type]
+        task.kind,
+        max(1, len(labels)),
+        head,
+        name,
+        loaded.dropout_rate,
+        QuestionSettings(**stated["question"]),
+    )
+    codec = build_codec(task, loaded.tokenizer, settings, labels, head, stated.get("mode"))
+    return TrainedTask(task, codec, network, loaded.params, settings)

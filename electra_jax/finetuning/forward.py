@@ -1,0 +1,74 @@
+"""Outputs of a network for many features: batched by length, returned in order.
+
+Training's evaluations and prediction share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from electra_jax.finetuning.batches import Plan, eval_batches
+from electra_jax.finetuning.examples import Feature
+from electra_jax.finetuning.networks import Network
+from electra_jax.training.sharding import batch_sharding
+
+FeatureOutputs = dict[str, np.ndarray]
+
+
+class Forward:
+    """`forward(params, features)`: the head's outputs for each feature, padding cut off.
+
+    `merge` turns what a run trains into the network's parameters (an adaptation); one program is
+    compiled for each batch shape.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        plan: Plan,
+        mesh: jax.sharding.Mesh | None = None,
+        merge: Any = lambda params, frozen: params,
+    ) -> None:
+        self.plan = plan
+        self._kind = network.kind
+        self._sharding = None if mesh is None else batch_sharding(mesh)
+        self._apply = jax.jit(
+            lambda params, frozen, batch: network(merge(params, frozen), batch, None, False)
+        )
+
+    def __call__(
+        self, params: Any, features: Sequence[Feature], frozen: Any = None
+    ) -> list[FeatureOutputs]:
+        """One dict of float32 (or int32 index) arrays a feature, in order."""
+        found: list[FeatureOutputs] = [{}] * len(features)
+        pending: tuple[np.ndarray, Any] | None = None
+
+        def settle() -> None:
+            if pending is None:
+                return
+            ids, outputs = pending
+            host = {name: np.asarray(value) for name, value in outputs.items()}
+            for row, i in enumerate(ids):
+                found[i] = self._cut({n: x[row] for n, x in host.items()}, features[i])
+
+        for ids, batch in eval_batches(features, self.plan):
+            if self._sharding is not None:
+                batch = jax.device_put(batch, self._sharding)
+            outputs = self._apply(params, frozen, batch)
+            settle()  # the batch before, while this one runs
+            pending = ids, outputs
+        settle()
+        return found
+
+    def _cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
+        if self._kind == "tagging":
+            return {"logits": outputs["logits"][: len(feature["word_positions"])]}
+        if self._kind in ("multiple_choice", "ranking"):
+            return {"logits": outputs["logits"][: len(feature["input_ids"])]}
+        length = len(feature["input_ids"])
+        whole = ("start_logits", "end_logits")
+        return {n: x[:length] if n in whole else x for n, x in outputs.items()}

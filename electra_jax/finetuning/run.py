@@ -1,0 +1,668 @@
+"""A fine-tuning run: from a configuration, task files and a model to a fine-tuned model folder,
+scores and a report. What `fit` is handed, and what becomes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import math
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from electra_jax.config import ElectraConfig, duration
+from electra_jax.errors import UserError
+from electra_jax.finetuning.adaptation import Full, count, is_head, make_adaptation
+from electra_jax.finetuning.batches import (
+    Plan,
+    TrainingOrder,
+    choose_lengths,
+    feature_length,
+    train_batches,
+)
+from electra_jax.finetuning.data import TaskData
+from electra_jax.finetuning.examples import Example
+from electra_jax.finetuning.export import export_adapter, export_model, task_settings
+from electra_jax.finetuning.forward import Forward
+from electra_jax.finetuning.learned import constant_loss, failure
+from electra_jax.finetuning.networks import (
+    HEADS,
+    HUGGINGFACE_KINDS,
+    REFERENCE_KINDS,
+    Network,
+    QuestionSettings,
+)
+from electra_jax.finetuning.objective import FineTuneObjective, LossSettings
+from electra_jax.finetuning.recipe import (
+    default_layerwise_decay,
+    default_learning_rate,
+    freeze_lowest,
+    layerwise_multipliers,
+)
+from electra_jax.interop.folder import LoadedModel, encoder_of, load_model_folder
+from electra_jax.interop.names import flatten, unflatten
+from electra_jax.interop.weights import read_safetensors, write_safetensors
+from electra_jax.training.loop import LoopSettings, Run, fit
+from electra_jax.training.metrics_log import read_rows
+from electra_jax.training.optimizer import build_optimizer
+from electra_jax.training.pretrain import versions
+from electra_jax.training.report import write_report
+from electra_jax.training.schedules import learning_rate_schedule
+from electra_jax.training.sharding import make_mesh
+from electra_jax.training.step import TrainState
+from electra_jax.training.workdir import RunLock, load_or_check_config, write_json_atomic
+
+log = logging.getLogger(__name__)
+
+RESULT = "result.json"
+_BEST = "best.json"
+_EVALUATIONS = 10  # in a run whose epochs are too short to evaluate after each
+
+# What may differ between a run and its resumption: nothing here changes a parameter.
+MAY_CHANGE = (
+    r"train\.(log_every|checkpoint_every|keep|keep_every|eval_batch_size)",
+    r"train\.(tensorboard|wandb).*",
+    r"train\.accumulate",
+    r"mesh\..*",
+    r"data\.(path|eval_path|test_path)",
+    r"seeds",
+    r"versions\..*",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What one seed came to. `failure` says why it counts as a run that did not learn."""
+
+    seed: int
+    step: int
+    metric: str
+    score: float | None
+    scores: dict[str, float]
+    test_scores: dict[str, float]
+    failure: str | None
+    restarts: int
+    trained_parameters: int
+    trained_without_head: int
+    parameters: int
+    seconds: float
+
+
+def loss_settings(config: Mapping[str, Any], labels: Sequence[str], data: TaskData) -> LossSettings:
+    """`loss.*`, class weights resolved."""
+    settings = dict(config["loss"])
+    if settings["reduction"] not in ("mean", "sum"):
+        raise UserError(f"loss.reduction={settings['reduction']!r}: choose one of mean, sum")
+    if settings["reduction"] == "sum" and config["train"]["accumulate"] > 1:
+        raise UserError("loss.reduction='sum' and train.accumulate > 1: use one of them")
+    weights = settings.pop("class_weights")
+    if weights == "balanced":
+        counts = Counter(getattr(e, "label", None) for e in data.train)
+        if data.codec.labels and all(label in counts for label in data.codec.labels):
+            total = sum(counts.values())
+            weights = [total / (len(labels) * counts[label]) for label in labels]
+        else:
+            raise UserError(
+                "loss.class_weights='balanced' needs one label an example and every label in the "
+                "training data"
+            )
+    if weights is not None:
+        weights = tuple(float(w) for w in weights)
+        if len(weights) != len(labels):
+            raise UserError(
+                f"loss.class_weights has {len(weights)} numbers and the task {len(labels)} labels: "
+                f"{', '.join(labels)}"
+            )
+    for name in ("label_smoothing", "r_drop", "fgm"):
+        if not 0.0 <= settings[name]:
+            raise UserError(f"loss.{name}={settings[name]}: must not be negative")
+    return LossSettings(class_weights=weights, **settings)
+
+
+@dataclasses.dataclass
+class FineTuning:
+    """One seed's run made ready: everything checked, nothing trained."""
+
+    config: dict[str, Any]
+    workdir: Path
+    start: LoadedModel
+    data: TaskData
+    objective: FineTuneObjective
+    order: TrainingOrder
+    steps: int
+    run: Run
+    forward: Forward
+    seed: int
+    eval_every: int
+
+    @classmethod
+    def build(
+        cls,
+        config: Mapping[str, Any],
+        workdir: str | Path,
+        *,
+        quiet: bool = False,
+        seed: int | None = None,
+        start: LoadedModel | None = None,
+        data: TaskData | None = None,
+    ) -> FineTuning:
+        """From a resolved configuration (nested dicts). Raises `UserError` on anything wrong in it.
+
+        `seed` is train.seed where it is not given; `start` and `data` spare reading them again for
+        another seed.
+        """
+        config, workdir = dict(config), Path(workdir)
+        train, optimizer = config["train"], config["optimizer"]
+        seed = train["seed"] if seed is None else seed
+        if jax.process_count() > 1:
+            raise UserError("finetune runs on one host: start one process (all of its devices)")
+        start = start or _load_start(config)
+        shape, encoder = encoder_of(start)
+        encoder_config = _encoder_config(config, shape)
+        head = config["model"]["head"]
+        if head not in HEADS:
+            raise UserError(f"model.head={head!r}: choose one of {', '.join(HEADS)}")
+        data = data or TaskData.load(
+            config, start.tokenizer, encoder_config.max_position_embeddings, head
+        )
+        task, codec = data.task, data.codec
+        if head == "reference" and task.kind not in REFERENCE_KINDS:
+            raise UserError(
+                f"model.head=reference: the reference has no head for {task.kind} (it has "
+                f"{', '.join(REFERENCE_KINDS)})"
+            )
+        network = Network(
+            encoder_config,
+            task.kind,
+            max(1, len(codec.labels)),
+            head,
+            task.name,
+            encoder_config.hidden_dropout_prob
+            if config["model"]["classifier_dropout"] is None
+            else config["model"]["classifier_dropout"],
+            QuestionSettings(**config["model"]["question"]),
+        )
+        adaptation = make_adaptation(config["tune"])
+        objective = FineTuneObjective(
+            network, loss_settings(config, codec.labels, data), adaptation
+        )
+        lengths = np.asarray([feature_length(f) for f in data.features])
+        plan = Plan(
+            choose_lengths(lengths.tolist(), config["data"]["shapes"]),
+            train["batch_size"],
+            encoder_config.pad_token_id,
+        )
+        order = TrainingOrder(lengths, plan, seed)
+        steps, eval_every = _durations(train, order)
+        warmup = duration(
+            optimizer,
+            "warmup",
+            batch_size=train["batch_size"],
+            seq_len=int(lengths.mean()),
+            examples=len(lengths),
+            total_steps=steps,
+        )
+        rate = optimizer["learning_rate"]
+        schedule = learning_rate_schedule(
+            default_learning_rate(encoder_config) if rate is None else rate,
+            steps,
+            warmup or 0,
+            decay=optimizer["schedule"],
+            power=optimizer["power"],
+            decay_fraction=optimizer["decay_fraction"],
+        )
+        mesh = make_mesh(config["mesh"])
+        settings = LoopSettings(
+            steps=steps,
+            batch_size=train["batch_size"],
+            seed=seed,
+            accumulate=train["accumulate"],
+            log_every=min(train["log_every"], max(1, steps // 4)),
+            eval_every=eval_every,
+            checkpoint_every=train["checkpoint_every"] or eval_every,
+            keep=train["keep"],
+            keep_every=train["keep_every"],
+        )
+        settings.check(mesh)
+
+        def optimize(params: Any) -> Any:
+            decay = optimizer["layerwise_decay"]
+            decay = default_layerwise_decay(encoder_config) if decay is None else decay
+            multipliers = layerwise_multipliers(
+                params, encoder_config, decay, optimizer["layerwise_mode"]
+            )
+            multipliers = freeze_lowest(
+                multipliers, params, encoder_config, optimizer["freeze_layers"]
+            )
+            return build_optimizer(params, schedule, optimizer, multipliers)
+
+        def batches(first_example: int) -> Iterator[Mapping[str, np.ndarray]]:
+            assert data is not None
+            return train_batches(data.features, order, first_example // settings.batch_size)
+
+        eval_plan = dataclasses.replace(plan, batch_size=train["eval_batch_size"])
+        forward = Forward(network, eval_plan, mesh, adaptation.merge)
+        run = Run(
+            objective=objective,
+            optimizer=optimize,
+            schedule=schedule,
+            settings=settings,
+            batches=batches,
+            mesh=mesh,
+            workdir=workdir,
+            initial=lambda params, frozen: _place(encoder, start, data, objective, params, frozen),
+            tensorboard=train["tensorboard"],
+            wandb=train["wandb"],
+            quiet=quiet,
+        )
+        self = cls(
+            config, workdir, start, data, objective, order, steps, run, forward, seed, eval_every
+        )
+        if data.eval:
+            run.measure = self._measure
+            run.finished = self._finished
+        return self
+
+    def recorded(self) -> dict[str, Any]:
+        """The configuration as config.json keeps it: resolved, with what was read and what
+        computes."""
+        files = dataclasses.asdict(self.data.files)
+        return {
+            **self.config,
+            "train": {**self.config["train"], "seed": self.seed, "steps_resolved": self.steps},
+            "data": {
+                **self.config["data"],
+                "files": {n: _digest(f) for n, f in files.items() if f and n != "test"},
+                "labels": list(self.data.codec.labels),
+                "examples": len(self.data.train),
+                "tokenizer_hash": self.start.tokenizer.hash,
+            },
+            "network": dataclasses.asdict(self.objective.config),
+            "versions": versions(),
+        }
+
+    def describe(self) -> list[str]:
+        """What a user wants to know before the first step."""
+        params, frozen = jax.eval_shape(self.objective.init, jax.random.key(0))
+        trained, alone = count(params), count(params, head=False)
+        total = trained + count(frozen)
+        plan, data = self.order.plan, self.data
+        lines = [
+            f"{data.task.name}: {len(data.train):,} training and {len(data.eval):,} evaluation "
+            f"examples, {len(data.features):,} features, {self.steps:,} steps of "
+            f"{plan.batch_size}",
+            f"batch lengths {', '.join(map(str, plan.lengths))}: {self.order.padding():.1%} "
+            f"padding, {len(plan.lengths)} compiled shapes",
+            f"trained: {trained:,} parameters ({trained / total:.2%}), {alone:,} without the head "
+            f"({alone / total:.2%})",
+        ]
+        cut = getattr(data.codec, "truncated", 0)
+        if cut:
+            lines.append(f"{cut:,} texts are longer than data.max_length and were cut")
+        return lines
+
+    def train(self) -> Result:
+        """Trains (or resumes), exports the best model, writes scores and the report."""
+        with RunLock(self.workdir):
+            load_or_check_config(self.workdir, self.recorded(), may_change=MAY_CHANGE)
+            if (found := read_result(self.workdir)) is not None:
+                return found
+            began = time.perf_counter()
+            if not self.run.quiet:
+                for line in self.describe():
+                    print(line)
+            state = fit(self.run)
+            return self._finish(state, time.perf_counter() - began)
+
+    def _measure(self, state: TrainState, step: int) -> dict[str, float]:
+        """Scores on the evaluation examples; the best parameters so far are kept on disk."""
+        scores = self.scores(self.predict(self.data.eval, state))
+        found = scores[self.data.metric]
+        best = self._best()
+        better = best is None or not best["score"] >= found
+        if step > 0 and (better or best is None or best["step"] == step):
+            self._keep(state, step, found)
+        return {f"eval_{name}": value for name, value in scores.items()}
+
+    def _finished(self, row: Mapping[str, float]) -> bool:
+        patience, best = self.config["train"]["patience"], self._best()
+        late = best is not None and row["step"] - best["step"] >= patience * self.eval_every
+        return bool(patience) and late
+
+    def _best(self) -> dict[str, Any] | None:
+        file = self.workdir / _BEST
+        if self.config["train"]["select"] != "best" and file.is_file():
+            return None
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+    def _keep(self, state: TrainState, step: int, score: float) -> None:
+        """The trained tree of a step as best-STEP.safetensors; best.json names it."""
+        previous = sorted(self.workdir.glob("best-*.safetensors"))
+        name = f"best-{step:08d}.safetensors"
+        flat = {n: np.asarray(x) for n, x in flatten(state.params).items()}
+        write_safetensors(self.workdir / f"{name}.tmp", flat)
+        (self.workdir / f"{name}.tmp").replace(self.workdir / name)
+        write_json_atomic(self.workdir / _BEST, {"step": step, "score": score, "file": name})
+        for file in previous:
+            if file.name != name:
+                file.unlink(missing_ok=True)
+
+    def _selected(self, state: TrainState) -> tuple[TrainState, int]:
+        """The state to keep, and its step: the best by the task's metric, or the last."""
+        last = int(state.step)
+        best = self._best()
+        if best is None or self.config["train"]["select"] != "best":
+            return state, last
+        flat = read_safetensors(self.workdir / best["file"])
+        nested = not isinstance(self.objective.adaptation, Full)
+        params = flat if nested else unflatten(flat)
+        return TrainState(state.step, params, state.opt_state, state.frozen), best["step"]
+
+    def predict(self, examples: Sequence[Example], state: TrainState) -> list[dict[str, Any]]:
+        """Decoded answers to examples, in order."""
+        encoded = [self.data.codec.encode(e, False) for e in examples]
+        outputs = iter(self.forward(state.params, [f for e in encoded for f in e], state.frozen))
+        return [
+            self.data.codec.decode(e, features, [next(outputs) for _ in features])
+            for e, features in zip(examples, encoded, strict=True)
+        ]
+
+    def scores(self, predictions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """The task's metrics on the evaluation examples."""
+        return self.data.codec.score(self.data.eval, predictions)
+
+    def _finish(self, state: TrainState, seconds: float) -> Result:
+        data, task = self.data, self.data.task
+        state, step = self._selected(state)
+        predictions = self.predict(data.eval, state)
+        scores = self.scores(predictions) if data.eval else {}
+        why = failure(
+            task.kind, data.eval, predictions, scores, self._last_loss(),
+            constant_loss(task.kind, data.train),
+        )  # fmt: skip
+        test_scores = self._test(state)
+        params, frozen = (jax.tree.map(np.asarray, t) for t in (state.params, state.frozen))
+        merged = self.objective.adaptation.merge(params, frozen)
+        extra = task_settings(task, data.codec, data.settings, self.objective.network)
+        tokenizer = self.start.tokenizer_folder
+        model = self.workdir / "model"
+        if isinstance(self.objective.adaptation, Full):
+            export_model(model, self.objective.network, merged, tokenizer, extra)
+        else:
+            export_adapter(
+                model, self.objective.adaptation, self.objective.network, params,
+                self.start, tokenizer, extra,
+            )  # fmt: skip
+        trained = count(params)
+        result = Result(
+            seed=self.seed,
+            step=step,
+            metric=data.metric,
+            score=scores.get(data.metric),
+            scores=scores,
+            test_scores=test_scores,
+            failure=why,
+            restarts=0,
+            trained_parameters=trained,
+            trained_without_head=count(params, head=False),
+            parameters=trained + count(frozen),
+            seconds=seconds,
+        )
+        if data.eval:
+            lines = (json.dumps(p, ensure_ascii=False) + "\n" for p in predictions)
+            (self.workdir / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
+        write_json_atomic(self.workdir / "report.json", self._blocks(predictions, result))
+        write_report([self.workdir], self.workdir / "report.html")
+        write_result(self.workdir, result)
+        for file in self.workdir.glob("best-*.safetensors"):
+            file.unlink()
+        return result
+
+    def _test(self, state: TrainState) -> dict[str, float]:
+        """Scores on the test file, where there is one with labels."""
+        if not self.config["data"]["test_path"]:
+            return {}
+        from electra_jax.finetuning.data import load_examples
+
+        data = self.data
+        assert data.files.test is not None
+        columns = self.config["data"]["columns"]
+        examples = load_examples(data.task, data.files.test, columns, labels=data.codec.labels)
+        return data.codec.score(examples, self.predict(examples, state))
+
+    def _last_loss(self) -> float | None:
+        """The last quarter of the run's mean training loss, where it is a plain mean."""
+        settings = self.objective.settings
+        changed = settings.label_smoothing or settings.class_weights or settings.r_drop
+        if changed or settings.reduction != "mean" or settings.fgm:
+            return None
+        losses = [r["loss"] for r in read_rows(self.workdir) if "loss" in r]
+        return float(np.mean(losses[-max(1, len(losses) // 4) :])) if losses else None
+
+    def _blocks(
+        self, predictions: Sequence[Mapping[str, Any]], result: Result
+    ) -> list[dict[str, Any]]:
+        """What the report shows beside the curves."""
+        blocks: list[dict[str, Any]] = []
+        if result.failure:
+            blocks.append({"title": "this run did not learn", "text": result.failure})
+        rows = [[name, value] for name, value in result.scores.items()]
+        rows += [[f"test {name}", value] for name, value in result.test_scores.items()]
+        if rows:
+            blocks.append(
+                {
+                    "title": f"scores of step {result.step}",
+                    "table": {"columns": ["metric", "value"], "rows": rows},
+                }
+            )
+        labels = self.data.codec.labels
+        if self.data.task.kind in ("classification", "relation") and len(labels) <= 20:
+            number = {label: i for i, label in enumerate(labels)}
+            counts = np.zeros((len(labels), len(labels)), int)
+            for example, prediction in zip(self.data.eval, predictions, strict=True):
+                counts[number[getattr(example, "label", "")], number[prediction["label"]]] += 1
+            matrix = {"labels": list(labels), "counts": counts.tolist()}
+            blocks.append({"title": "confusion matrix (rows: gold)", "matrix": matrix})
+        return blocks
+
+
+def _load_start(config: Mapping[str, Any]) -> LoadedModel:
+    if not config["init"]:
+        raise UserError(
+            "init is not set: --config.init=MODEL, a model folder, a pretraining run, a TF1 "
+            "checkpoint or a Hub id"
+        )
+    start = load_model_folder(config["init"])
+    if start.kind == "generator":
+        log.warning(
+            "%s is a generator; ELECTRA is fine-tuned from the discriminator", config["init"]
+        )
+    return start
+
+
+def _encoder_config(config: Mapping[str, Any], shape: ElectraConfig) -> ElectraConfig:
+    model = config["model"]
+    names = (
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "scan_layers",
+        "remat",
+        "attention",
+    )
+    changes = {n: model[n] for n in names if model[n] is not None}
+    return shape.replace(dtype=config["train"]["dtype"], **changes)
+
+
+def _durations(train: Mapping[str, Any], order: TrainingOrder) -> tuple[int, int]:
+    """(steps of the run, steps between evaluations)."""
+    per_epoch = order.steps_per_epoch
+    steps = train["steps"]
+    if steps is None:
+        if train["epochs"] is None:
+            raise UserError("train.steps or train.epochs must say how long to train")
+        steps = max(math.ceil(train["epochs"] * per_epoch), train["min_steps"])
+    elif train["epochs"] is not None:
+        raise UserError("train.steps and train.epochs are both set: keep one (the other None)")
+    if steps < 1:
+        raise UserError(f"train: {steps} steps; must be at least 1")
+    every = train["eval_every"] or max(per_epoch, -(-steps // _EVALUATIONS))
+    return steps, min(every, steps)
+
+
+def _place(
+    encoder: Any,
+    start: LoadedModel,
+    data: TaskData | None,
+    objective: FineTuneObjective,
+    params: Any,
+    frozen: Any,
+) -> tuple[Any, Any]:
+    """The encoder's weights in the fresh trees; the head's too where the model has this very
+    head."""
+    assert data is not None
+    known = {f"electra/{n}": x for n, x in flatten(encoder).items()}
+    network = objective.network
+    same_kind = start.kind == HUGGINGFACE_KINDS[network.kind] and network.head == "huggingface"
+    same_labels = tuple((start.id2label or {}).values()) == tuple(data.codec.labels)
+    if same_kind and same_labels:
+        known |= {n: x for n, x in flatten(start.params).items() if is_head(n)}
+        log.warning("%s: its head has these labels, and is kept", start.source)
+    trees = []
+    for tree in (params, frozen):
+        flat = flatten(tree)
+        filled = {n: np.asarray(known[n]) if n in known else x for n, x in flat.items()}
+        for name, leaf in filled.items():
+            if leaf.shape != flat[name].shape:
+                raise UserError(
+                    f"{start.source}: {name} is {leaf.shape} where {flat[name].shape} is needed"
+                )
+        nested = isinstance(objective.adaptation, Full)
+        trees.append(unflatten(filled) if nested else filled)
+    return trees[0], trees[1]
+
+
+def _digest(file: str) -> str:
+    path = Path(file)
+    if not path.is_file():
+        return file
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_result(workdir: Path, result: Result) -> None:
+    """result.json: its presence says that the run is finished."""
+    write_json_atomic(workdir / RESULT, dataclasses.asdict(result))
+
+
+def read_result(workdir: Path) -> Result | None:
+    """The result of a finished run, None of another."""
+    file = workdir / RESULT
+    return Result(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
+def train_with_restarts(
+    config: Mapping[str, Any], workdir: Path, seed: int, quiet: bool, shared: dict[str, Any]
+) -> Result:
+    """One seed, begun again with another seed where a run did not learn, `train.restarts` times at
+    most; what failed is kept as `failed-N/`."""
+    restarts = config["train"]["restarts"]
+    for attempt in range(restarts + 1):
+        attempt_seed = seed + 1_000_003 * attempt
+        aside = workdir / f"failed-{attempt + 1}"
+        if aside.is_dir():
+            continue
+        try:
+            run = FineTuning.build(config, workdir, quiet=quiet, seed=attempt_seed, **shared)
+            shared |= {"start": run.start, "data": run.data}
+            result = run.train()
+        except UserError as error:
+            if "is not finite" not in str(error) or attempt == restarts:
+                raise
+            why = str(error)
+        else:
+            result = dataclasses.replace(result, restarts=attempt)
+            write_result(workdir, result)
+            if result.failure is None or attempt == restarts:
+                return result
+            why = result.failure
+        log.warning("seed %d did not learn: %s; starting again", attempt_seed, why)
+        _put_aside(workdir, aside)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _put_aside(workdir: Path, aside: Path) -> None:
+    scratch = aside.with_name(f"{aside.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    for entry in list(workdir.iterdir()):
+        if not entry.name.startswith(("failed-", ".lock")):
+            entry.rename(scratch / entry.name)
+    scratch.rename(aside)
+
+
+def finetune(config: Mapping[str, Any], workdir: str | Path, quiet: bool = False) -> list[Result]:
+    """Every seed of a configuration; with several, each in `seed-N/`, and results.json beside."""
+    workdir, seeds = Path(workdir), config["seeds"]
+    if seeds < 1:
+        raise UserError(f"seeds={seeds}: must be at least 1")
+    shared: dict[str, Any] = {}
+    results = []
+    for number in range(seeds):
+        seed = config["train"]["seed"] + number
+        folder = workdir if seeds == 1 else workdir / f"seed-{seed}"
+        results.append(train_with_restarts(config, folder, seed, quiet, shared))
+        if not quiet and seeds > 1:
+            print(f"seed {seed}: {describe_result(results[-1])}")
+    if seeds > 1:
+        write_json_atomic(
+            workdir / "results.json",
+            {"summary": summarize(results), "seeds": [dataclasses.asdict(r) for r in results]},
+        )
+        folders = [workdir / f"seed-{r.seed if r.restarts == 0 else _first(r)}" for r in results]
+        write_report(folders, workdir / "report.html")
+    return results
+
+
+def _first(result: Result) -> int:
+    return result.seed - 1_000_003 * result.restarts
+
+
+def summarize(results: Sequence[Result]) -> dict[str, Any]:
+    """Mean, sample standard deviation, median, least and greatest of the task's metric over
+    seeds."""
+    scores = [r.score for r in results if r.score is not None]
+    if not scores:
+        return {"runs": len(results)}
+    values = np.asarray(scores, float)
+    return {
+        "runs": len(results),
+        "metric": results[0].metric,
+        "mean": float(values.mean()),
+        "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+        "median": float(np.median(values)),
+        "min": float(values.min()),
+        "max": float(values.max()),
+        "each": scores,
+        "did_not_learn": [r.seed for r in results if r.failure],
+        "restarts": sum(r.restarts for r in results),
+    }
+
+
+def describe_result(result: Result) -> str:
+    """One line for the terminal."""
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in result.scores.items())
+    line = scores or "no evaluation data"
+    if result.test_scores:
+        test = ", ".join(f"{name} {value:.4g}" for name, value in result.test_scores.items())
+        line += f"; test: {test}"
+    if result.restarts:
+        line += f" (after {result.restarts} restarts)"
+    return line + (f"; DID NOT LEARN: {result.failure}" if result.failure else "")

@@ -1,0 +1,1 @@
+"""Fine-tuned models that answer: predictions for files and for single inputs."""

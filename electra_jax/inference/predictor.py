@@ -1,0 +1,140 @@
+"""Answers of a fine-tuned model: for a few inputs in Python, or for files of any length.
+
+Files are read, answered and written a block at a time, so memory does not grow with them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from electra_jax.errors import UserError
+from electra_jax.finetuning.batches import LENGTHS, Plan
+from electra_jax.finetuning.data import iterate_examples, load_examples
+from electra_jax.finetuning.examples import (
+    ChoiceExample,
+    Example,
+    QuestionExample,
+    TaggedExample,
+    TextExample,
+)
+from electra_jax.finetuning.export import TrainedTask, trained_task
+from electra_jax.finetuning.forward import Forward
+from electra_jax.interop.folder import load_model_folder
+
+BLOCK = 2048  # examples read, answered and written at a time
+
+
+class Predictor:
+    """A fine-tuned model folder, ready to answer.
+
+    predictor = Predictor("runs/sst2/model")
+    predictor.predict(["a gripping film", "two hours of my life"])
+    """
+
+    def __init__(
+        self, model: str | os.PathLike[str], task: str | None = None, batch_size: int = 32
+    ) -> None:
+        """`task` must have the model's kind and labels, where it is given. Raises `UserError`
+        where the folder holds no fine-tuned model."""
+        self.trained: TrainedTask = trained_task(load_model_folder(model), task)
+        longest = self.trained.settings.max_length
+        shorter = [n for n in LENGTHS if n < longest]
+        network = self.trained.network
+        plan = Plan((*shorter, longest), batch_size, network.config.pad_token_id)
+        self._forward = Forward(network, plan)
+
+    def answers(self, examples: Iterable[Example]) -> Iterator[dict[str, Any]]:
+        """The decoded answer to each example, in order; reads `BLOCK` of them ahead."""
+        codec = self.trained.codec
+        iterator = iter(examples)
+        while block := list(itertools.islice(iterator, BLOCK)):
+            encoded = [codec.encode(e, False) for e in block]
+            features = [f for each in encoded for f in each]
+            outputs = iter(self._forward(self.trained.params, features))
+            for example, mine in zip(block, encoded, strict=True):
+                yield codec.decode(example, mine, [next(outputs) for _ in mine])
+
+    def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
+        """Answers to a few inputs: a text, a pair of texts, a list of words (tagging), or a mapping
+        {"question", "context"} or {"context", "choices"}."""
+        return list(self.answers(self._example(i, x) for i, x in enumerate(inputs)))
+
+    def _example(self, number: int, value: Any) -> Example:
+        where, name, kind = f"input {number}", str(number), self.trained.task.kind
+        try:
+            if kind == "question_answering":
+                return QuestionExample(where, name, value["question"], value["context"])
+            if kind in ("multiple_choice", "ranking"):
+                return ChoiceExample(where, name, value["context"], tuple(value["choices"]))
+            if kind == "tagging":
+                words = value.split() if isinstance(value, str) else value
+                return TaggedExample(where, name, tuple(words))
+            texts = (value,) if isinstance(value, str) else tuple(value)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{where}: not an input of {kind}: {value!r}") from error
+        if not 1 <= len(texts) <= 2 or not all(isinstance(t, str) and t.strip() for t in texts):
+            raise UserError(f"{where}: give one text or two, not empty: {value!r}")
+        return TextExample(where, name, texts)
+
+    def evaluate(
+        self, path: str, columns: Mapping[str, str | None] | None = None
+    ) -> dict[str, float]:
+        """The task's official metrics on a labelled file."""
+        codec = self.trained.codec
+        examples = load_examples(
+            self.trained.task, path, columns or {}, labels=codec.labels or None
+        )
+        return codec.score(examples, list(self.answers(examples)))
+
+    def predict_file(
+        self,
+        source: str,
+        target: str | os.PathLike[str],
+        columns: Mapping[str, str | None] | None = None,
+        quiet: bool = False,
+    ) -> int:
+        """Writes one JSON line for each example of `source`, in order; how many.
+
+        `target` appears when it is whole.
+        """
+        examples = iterate_examples(self.trained.task, source, columns or {}, labelled=False)
+        return write_lines(
+            tqdm(self.answers(examples), unit=" examples", disable=quiet, desc="predict"), target
+        )
+
+
+def write_lines(records: Iterable[Mapping[str, Any]], target: str | os.PathLike[str]) -> int:
+    """Writes records as JSON lines (.gz: packed) and moves the file into place when whole."""
+    path = Path(target)
+    scratch = path.with_name(f".{path.name}.partial")
+    count = 0
+    try:
+        with scratch.open("wb") as raw:
+            stream = gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) if path.suffix == ".gz" else raw
+            for record in records:
+                line = json.dumps(record, ensure_ascii=False, default=_plain)
+                stream.write(line.encode() + b"\n")
+                count += 1
+            if stream is not raw:
+                stream.close()
+        scratch.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        scratch.unlink(missing_ok=True)
+    return count
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not JSON")
