@@ -106,7 +106,7 @@ def unknown_label(where: str, label: str, known: Collection[str]) -> UserError:
     shown = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
     return UserError(
         f'{where}: unknown label "{label}"; the known labels are: {shown}. Mend the line, or name '
-        "the column that holds the label with data.columns.label"
+        "the right column with data.columns"
     )
 
 

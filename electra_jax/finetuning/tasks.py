@@ -80,7 +80,8 @@ class Task:
       questions: whose rules and scores of question answering: "v1", "v2", "cmrc" or "mrqa".
       headerless: columns of the official file where that has no header line.
       glue_file: name in a GLUE submission; two for MNLI: matched, mismatched.
-      tfds: data set; `splits`: its splits for "train", "eval" and "test".
+      tfds: data set; `splits`: its splits for "train", "eval" and "test" (MNLI: also the
+        mismatched ones).
       trained_by: the task whose models this one evaluates, where it has no training data.
     """
 
@@ -114,6 +115,13 @@ class Task:
 _GLUE_SPLITS = {"train": "train", "eval": "validation", "test": "test"}
 _DEVELOPMENT = {"train": "train", "eval": "validation"}
 _SPAN_SCORES = "f1 precision recall accuracy"
+_MNLI_SPLITS = {
+    "train": "train",
+    "eval": "validation_matched",
+    "test": "test_matched",
+    "eval_mismatched": "validation_mismatched",
+    "test_mismatched": "test_mismatched",
+}
 _ENTAILMENT = ("entailment", "not_entailment")
 _NLI = ("contradiction", "entailment", "neutral")
 
@@ -194,7 +202,7 @@ _ROWS = (
         "accuracy",
         ("MNLI-m.tsv", "MNLI-mm.tsv"),
         labels=_NLI,
-        splits={"train": "train", "eval": "validation_matched", "test": "test_matched"},
+        splits=_MNLI_SPLITS,
     ),
     _glue("qnli", "accuracy", "QNLI.tsv", labels=_ENTAILMENT),
     _glue("rte", "accuracy", "RTE.tsv", labels=_ENTAILMENT, epochs=10.0),
