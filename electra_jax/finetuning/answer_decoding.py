@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -141,14 +142,7 @@ def project(words: str, original: str, do_lower_case: bool) -> tuple[int, int]:
       do_lower_case: as the tokenizer; accents go where case goes.
     """
     everything = 0, len(original)
-    normalized = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=True,
-        strip_accents=do_lower_case,
-        lowercase=do_lower_case,
-    ).normalize_str(original)
-    split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(normalized)
-    basic = " ".join(word for word, _ in split)
+    basic = _basic_tokens(original, do_lower_case)
     start = basic.find(words)
     if start < 0 or not words:
         return everything
@@ -161,3 +155,20 @@ def project(words: str, original: str, do_lower_case: bool) -> tuple[int, int]:
     if start not in place or end not in place:
         return everything
     return place[start], place[end] + 1
+
+
+def _basic_tokens(text: str, do_lower_case: bool) -> str:
+    """BERT's words and punctuation marks of a text, with single spaces."""
+    normalized = _normalizer(do_lower_case).normalize_str(text)
+    split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(normalized)
+    return " ".join(word for word, _ in split)
+
+
+@functools.cache
+def _normalizer(do_lower_case: bool) -> normalizers.BertNormalizer:
+    return normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=True,
+        strip_accents=do_lower_case,
+        lowercase=do_lower_case,
+    )

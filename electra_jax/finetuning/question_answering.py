@@ -199,12 +199,12 @@ class QuestionCodec:
                 "cmrc": squad_metrics.cmrc_scores,
                 "mrqa": squad_metrics.mrqa_scores,
             }[self.mode]
-            return scorer(examples, {p["id"]: p["prediction_text"] for p in predictions})
-        best = {
-            p["id"]: next((answer["text"] for answer in p["n_best"] if answer["text"]), "")
+            return scorer(examples, [p["prediction_text"] for p in predictions])
+        best = [
+            next((answer["text"] for answer in p["n_best"] if answer["text"]), "")
             for p in predictions
-        }
-        odds = {p["id"]: p["null_odds"] for p in predictions}
+        ]
+        odds = [p["null_odds"] for p in predictions]
         return squad_metrics.squad_v2_scores(examples, best, odds, self.null_threshold)
 
     def _is_impossible(self, example: QuestionExample) -> bool:

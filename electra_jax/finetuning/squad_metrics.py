@@ -1,8 +1,8 @@
 """Scores of extractive question answering as the official scripts give them, in percent.
 
 SQuAD 1.1 and 2.0 (Rajpurkar et al. 2016, 2018), MRQA 2019 (Fisch et al.) and CMRC 2018 (Cui et
-al.). All take questions with their gold answers and predicted texts by question id; a question
-without a prediction counts as wrong.
+al.). All take questions with their gold answers, and one predicted text for each in their order
+(so that equal ids do no harm); "" where there is none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -28,30 +28,30 @@ _CHINESE = re.compile("[\u4e00-\u9fa5]")
 
 
 def squad_v1_scores(
-    examples: Sequence[QuestionExample], predictions: Mapping[str, str]
+    examples: Sequence[QuestionExample], predictions: Sequence[str]
 ) -> dict[str, float]:
     """SQuAD 1.1: "exact_match" and "f1", each the best over a question's gold answers.
 
     Args:
       examples: questions with one answer or more.
-      predictions: text by question id.
+      predictions: a text for each.
     """
     return _means(examples, predictions, exact_match, squad_v1_f1)
 
 
 def squad_v2_scores(
     examples: Sequence[QuestionExample],
-    predictions: Mapping[str, str],
-    null_odds: Mapping[str, float] | None = None,
+    predictions: Sequence[str],
+    null_odds: Sequence[float] | None = None,
     threshold: float = 1.0,
 ) -> dict[str, float]:
     """SQuAD 2.0: scores at a threshold, and with `null_odds` the best ones over all thresholds.
 
     Args:
       examples: a question without answers is one that has none.
-      predictions: text by question id; "" says that there is no answer. With `null_odds`, give
+      predictions: a text for each; "" says that there is no answer. With `null_odds`, give
         the best non-empty text: the best thresholds are searched among those.
-      null_odds: by question id, larger = surer that there is no answer.
+      null_odds: for each, larger = surer that there is no answer.
       threshold: null odds above it turn a prediction into "no answer" ("na_prob_thresh").
 
     Returns:
@@ -59,18 +59,22 @@ def squad_v2_scores(
       answers where there are any, and with `null_odds` "best_exact", "best_exact_thresh",
       "best_f1" and "best_f1_thresh".
     """
-    texts = [predictions.get(example.id, "") for example in examples]
     gold = [_v2_gold(example) for example in examples]
     answerable = np.array([bool(example.answers) for example in examples], bool)
-    odds = null_odds or {}
-    is_null = np.array([odds.get(example.id, 0.0) > threshold for example in examples], bool)
+    is_null = np.zeros(len(gold), bool) if null_odds is None else np.array(null_odds) > threshold
     scores: dict[str, float] = {}
     raw = {
-        name: np.array([_best(compare, answers, text) for answers, text in zip(gold, texts)], float)
+        name: np.array(
+            [
+                _best(compare, answers, text)
+                for answers, text in zip(gold, predictions, strict=True)
+            ],
+            float,
+        )
         for name, compare in (("exact", exact_match), ("f1", squad_v2_f1))
     }
     for prefix, chosen in (
-        ("", np.ones(len(texts), bool)),
+        ("", np.ones(len(gold), bool)),
         ("HasAns_", answerable),
         ("NoAns_", ~answerable),
     ):
@@ -78,26 +82,23 @@ def squad_v2_scores(
             for name, values in raw.items():
                 scores[prefix + name] = _percent(np.where(is_null, ~answerable, values)[chosen])
             scores[prefix + "total"] = int(chosen.sum())
-    if null_odds and texts:
+    if null_odds is not None and gold:
         # Accepting questions from the least null on: what each adds to "all are unanswerable".
-        order = sorted(
-            (i for i, example in enumerate(examples) if example.id in null_odds),
-            key=lambda i: null_odds[examples[i].id],
-        )
+        order = sorted(range(len(gold)), key=lambda i: null_odds[i])
         for name, values in raw.items():
             score = best = float(np.sum(~answerable))
             best_threshold = 0.0
             for i in order:
-                score += float(values[i]) if answerable[i] else -bool(texts[i])
+                score += float(values[i]) if answerable[i] else -bool(predictions[i])
                 if score > best:
-                    best, best_threshold = score, null_odds[examples[i].id]
-            scores[f"best_{name}"] = 100 * best / len(texts)
-            scores[f"best_{name}_thresh"] = float(best_threshold)
+                    best, best_threshold = score, float(null_odds[i])
+            scores[f"best_{name}"] = 100 * best / len(gold)
+            scores[f"best_{name}_thresh"] = best_threshold
     return scores
 
 
 def mrqa_scores(
-    examples: Sequence[QuestionExample], predictions: Mapping[str, str]
+    examples: Sequence[QuestionExample], predictions: Sequence[str]
 ) -> dict[str, float]:
     """MRQA 2019: SQuAD 1.1's scores against `mrqa_gold`."""
     return _means(examples, predictions, exact_match, squad_v1_f1, mrqa_gold)
@@ -114,7 +115,7 @@ def mrqa_gold(example: QuestionExample) -> list[str]:
 
 
 def cmrc_scores(
-    examples: Sequence[QuestionExample], predictions: Mapping[str, str]
+    examples: Sequence[QuestionExample], predictions: Sequence[str]
 ) -> dict[str, float]:
     """CMRC 2018: "exact_match" without punctuation, "f1" of the longest common run of characters
     (Chinese) and words (other scripts), and their mean "average".
@@ -177,17 +178,14 @@ def split_words(text: str) -> list[str]:
 
 def _means(
     examples: Sequence[QuestionExample],
-    predictions: Mapping[str, str],
+    predictions: Sequence[str],
     exact: Compare,
     f1: Compare,
     gold_of: Callable[[QuestionExample], list[str]] | None = None,
 ) -> dict[str, float]:
-    gold_of = gold_of or _texts
-    answered = [(gold_of(e), predictions.get(e.id)) for e in examples]
+    gold = list(map(gold_of or _texts, examples))
     return {
-        name: _percent(
-            [0.0 if text is None else _best(compare, gold, text) for gold, text in answered]
-        )
+        name: _percent([_best(compare, *pair) for pair in zip(gold, predictions, strict=True)])
         for name, compare in (("exact_match", exact), ("f1", f1))
     }
 
