@@ -111,12 +111,11 @@ def unknown_label(where: str, label: str, known: Collection[str]) -> UserError:
 
 
 def _check_roles(task: Task, chosen: Mapping[str, str]) -> None:
-    roles = ["id", *(["text", "text_pair"] if task.texts else []), *task.roles]
     for role in chosen:
-        if role not in roles:
+        if role not in task.column_roles:
             raise UserError(
                 f"data.columns.{role}: the task {task.name} has no such column; it has "
-                f"{', '.join(roles)}"
+                f"{', '.join(task.column_roles)}"
             )
 
 

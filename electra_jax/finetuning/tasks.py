@@ -111,6 +111,12 @@ class Task:
         """The score by which runs and checkpoints are compared; more is better."""
         return self.metrics[0]
 
+    @property
+    def column_roles(self) -> tuple[str, ...]:
+        """The roles that `data.columns.*` can name a column for."""
+        texts = ("text", "text_pair") if self.texts else ()
+        return ("id", *texts, *self.roles)
+
 
 _GLUE_SPLITS = {"train": "train", "eval": "validation", "test": "test"}
 _DEVELOPMENT = {"train": "train", "eval": "validation"}
