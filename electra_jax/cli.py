@@ -122,11 +122,30 @@ def _pretrain(argv: Sequence[str]) -> int:
         "--config.data.path=rows/",
         usage="%(prog)s --config=FILE[:ARG] --workdir=DIR [--config.a.b=value …]",
     )
-    parser.add_argument("--workdir", required=True, metavar="DIR")
+    parser.add_argument("--workdir", metavar="DIR", help="everything of the run is written here")
     parser.add_argument("--quiet", action="store_true", help="no progress line")
+    dry = parser.add_argument_group("plan a run, and train nothing")
+    dry.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="print mesh, shapes, FLOPs and the bytes on every device, and stop",
+    )
+    dry.add_argument("--devices", type=int, metavar="N", help="plan for N devices, not those here")
+    dry.add_argument(
+        "--topology", metavar="NAME", help="plan for a TPU slice, such as v4:2x2x4 (needs libtpu)"
+    )
     _processes(parser)
     config, rest = load_config(argv)
     a = parser.parse_args(rest)
+    if a.dry_run:
+        from electra_jax.training.dry_run import dry_run
+
+        print(dry_run(config, a.devices, a.topology))
+        return 0
+    if a.devices or a.topology:
+        parser.error("--devices and --topology go with --dry_run")
+    if not a.workdir:
+        parser.error("--workdir=DIR says where the run is written")
     _prepare_host()
     from electra_jax.training.distributed import is_first, joined
     from electra_jax.training.pretrain import Pretraining

@@ -20,24 +20,25 @@ import optax
 
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import Objective, Tree, total_loss
+from electra_jax.training import memory
 from electra_jax.training.checkpoint import Checkpoints
 from electra_jax.training.distributed import Preemption, is_first
 from electra_jax.training.metrics_log import MetricsLog, NoLog
 from electra_jax.training.progress import Progress
 from electra_jax.training.sharding import (
     LOGICAL_AXES,
+    AnyMesh,
     batch_sharding,
     data_parallelism,
     replicated,
     state_shardings,
 )
 from electra_jax.training.step import (
+    PackedStep,
     Packing,
     TrainState,
     init_state,
     make_eval_step,
-    make_train_step,
-    pack,
 )
 
 TERMINATED = 143
@@ -57,7 +58,7 @@ class LoopSettings:
     keep: int = 3
     keep_every: int | None = None
 
-    def check(self, mesh: jax.sharding.Mesh) -> None:
+    def check(self, mesh: AnyMesh) -> None:
         """Raises where the batch cannot be split as asked."""
         for name in ("steps", "batch_size", "accumulate", "log_every"):
             if getattr(self, name) < 1:
@@ -184,14 +185,19 @@ def fit(run: Run) -> TrainState:
     """Trains until `settings.steps` and returns the final state.
 
     The same call on the same folder resumes bit for bit: batch k and every draw are functions of
-    the step, and the metric window is in the checkpoint. Raises `UserError` on a non-finite loss;
-    SystemExit(143) after a SIGTERM, saved.
+    the step, and the metric window is in the checkpoint. Raises `UserError` on a non-finite loss
+    and where a device's memory does not suffice; SystemExit(143) after a SIGTERM, saved.
     """
     s = run.settings
     s.check(run.mesh)
     rules = LOGICAL_AXES
-    with jax.set_mesh(run.mesh), nn.logical_axis_rules(rules), Preemption() as stop:
-        return _Fit(run).train(stop)
+    try:
+        with jax.set_mesh(run.mesh), nn.logical_axis_rules(rules), Preemption() as stop:
+            return _Fit(run).train(stop)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise UserError(memory.out_of_memory(error)) from error
+        raise
 
 
 class _Fit:
@@ -205,16 +211,10 @@ class _Fit:
         self.abstract = jax.eval_shape(lambda: init_state(objective, self.optimizer, s.seed))
         self.shardings = state_shardings(run.mesh, self.abstract)
         self.batch_sharding = batch_sharding(run.mesh)
-        step = make_train_step(objective, self.optimizer, s.seed, s.accumulate)
-        self._sums_of_step = step
         whole = replicated(run.mesh)
-
-        def packed(state: TrainState, batch: Any) -> tuple[TrainState, jax.Array]:
-            state, sums = step(state, batch)
-            return state, pack(sums)
-
+        self.step = PackedStep(objective, self.optimizer, s.seed, s.accumulate)
         self.train_step = jax.jit(
-            packed, donate_argnums=(0,), out_shardings=(self.shardings, whole)
+            self.step, donate_argnums=(0,), out_shardings=(self.shardings, whole)
         )
         self.eval_step = jax.jit(make_eval_step(objective, s.seed), out_shardings=whole)
         self.checkpoints = Checkpoints(
@@ -268,7 +268,6 @@ class _Fit:
             else NoLog()
         )
         progress = Progress(s.steps, start=start, quiet=run.quiet or not is_first())
-        packing: Packing | None = None
         window: _Window | None = None
         compiled: dict[Any, Any] = {}  # by the batch's shapes
         clock = _Clock(seconds=meta.get("seconds", 0.0))
@@ -338,17 +337,18 @@ class _Fit:
                 if last:
                     break
                 batch = self.place(next(batches))
-                if packing is None:
-                    shapes = jax.eval_shape(self._sums_of_step, state, batch)[1]
-                    packing = Packing(shapes)
-                    window = _Window(packing, run.objective.coefficients)
-                    if meta.get("window"):
-                        window.steps, window.total = meta["window"][0], np.array(meta["window"][1])
                 shape = tuple((name, value.shape) for name, value in sorted(batch.items()))
                 if shape not in compiled:
                     with clock.pause():
-                        compiled[shape] = self.train_step.lower(state, batch).compile()
-                assert window is not None
+                        traced = self.train_step.trace(state, batch)
+                        if not compiled:
+                            need = memory.estimated(traced, self.abstract, self.shardings, run.mesh)
+                            progress.note(str(need))
+                        compiled[shape] = traced.lower().compile()
+                if window is None:
+                    window = _Window(Packing(self.step.sums), run.objective.coefficients)
+                    if meta.get("window"):
+                        window.steps, window.total = meta["window"][0], np.array(meta["window"][1])
                 state, vector = compiled[shape](state, batch)
                 window.add(step + 1, vector)
                 if _due(step + 1, max(1, s.log_every // 10)):

@@ -9,12 +9,13 @@ import functools
 import importlib.metadata
 import logging
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from electra_jax.config import ElectraConfig, PairConfig, duration
 from electra_jax.data.batches import eval_batches, train_batches
@@ -27,7 +28,7 @@ from electra_jax.objectives.structure import SpecialIds
 from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import Evaluation, LoopSettings, Run, fit
 from electra_jax.training.optimizer import build_optimizer
-from electra_jax.training.schedules import learning_rate_schedule
+from electra_jax.training.schedules import Schedule, learning_rate_schedule
 from electra_jax.training.sharding import make_mesh, places_here
 from electra_jax.training.step import TrainState
 from electra_jax.training.workdir import RunLock, load_or_check_config, write_json_atomic
@@ -193,6 +194,54 @@ def versions() -> dict[str, str]:
     return {**found, "device": jax.devices()[0].device_kind}
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a configuration and the shape of the rows decide, before any device is asked."""
+
+    objective: Objective
+    optimizer: Callable[[Tree], optax.GradientTransformation]
+    schedule: Schedule
+    settings: LoopSettings
+    warmup: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], rows: Any, held_out: Any) -> Plan:
+        """Raises `UserError` on anything wrong in the configuration."""
+        train, optimizer = config["train"], config["optimizer"]
+        size = {"batch_size": train["batch_size"], "seq_len": rows.seq_len, "examples": rows.count}
+        steps = duration(train, "", **size)
+        if not steps:
+            raise UserError("train.steps, train.epochs or train.tokens must say how long to train")
+        warmup = duration(optimizer, "warmup", **size, total_steps=steps) or 0
+        schedule = learning_rate_schedule(
+            optimizer["learning_rate"],
+            steps,
+            warmup,
+            decay=optimizer["schedule"],
+            power=optimizer["power"],
+            decay_fraction=optimizer["decay_fraction"],
+            offset=optimizer["start_step"],
+        )
+        settings = LoopSettings(
+            steps=steps,
+            batch_size=train["batch_size"],
+            seed=train["seed"],
+            accumulate=train["accumulate"],
+            log_every=train["log_every"],
+            eval_every=train["eval_every"],
+            checkpoint_every=train["checkpoint_every"],
+            keep=train["keep"],
+            keep_every=train["keep_every"],
+        )
+        return cls(
+            objective=objective_from_config(config, rows, held_out, steps),
+            optimizer=lambda params: build_optimizer(params, schedule, optimizer),
+            schedule=schedule,
+            settings=settings,
+            warmup=warmup,
+        )
+
+
 @dataclasses.dataclass
 class Pretraining:
     """A run made ready: everything checked, nothing trained."""
@@ -217,38 +266,9 @@ class Pretraining:
                 "data.path is not set: --config.data.path=ROWS, a folder made by `prepare`"
             )
         rows = Rows.open(path, "train")
-        held_out = _held_out(path)
-        train, optimizer = config["train"], config["optimizer"]
-        steps = duration(
-            train, "", batch_size=train["batch_size"], seq_len=rows.seq_len, examples=rows.count
-        )
-        if not steps:
-            raise UserError("train.steps, train.epochs or train.tokens must say how long to train")
-        warmup = duration(
-            optimizer, "warmup", batch_size=train["batch_size"], seq_len=rows.seq_len,
-            examples=rows.count, total_steps=steps,
-        )  # fmt: skip
-        schedule = learning_rate_schedule(
-            optimizer["learning_rate"],
-            steps,
-            warmup or 0,
-            decay=optimizer["schedule"],
-            power=optimizer["power"],
-            decay_fraction=optimizer["decay_fraction"],
-            offset=optimizer["start_step"],
-        )
-        objective = objective_from_config(config, rows, held_out, steps)
-        settings = LoopSettings(
-            steps=steps,
-            batch_size=train["batch_size"],
-            seed=train["seed"],
-            accumulate=train["accumulate"],
-            log_every=train["log_every"],
-            eval_every=train["eval_every"],
-            checkpoint_every=train["checkpoint_every"],
-            keep=train["keep"],
-            keep_every=train["keep_every"],
-        )
+        held_out = open_held_out(path)
+        plan = Plan.of(config, rows, held_out)
+        settings, train = plan.settings, config["train"]
         mesh = make_mesh(config["mesh"])
         settings.check(mesh)
         if rows.count < settings.batch_size:
@@ -278,22 +298,22 @@ class Pretraining:
             evaluations.append(Evaluation(evaluate, size))
         watch = config["watch"]
         run = Run(
-            objective=objective,
-            optimizer=lambda params: build_optimizer(params, schedule, optimizer),
-            schedule=schedule,
+            objective=plan.objective,
+            optimizer=plan.optimizer,
+            schedule=plan.schedule,
             settings=settings,
             batches=batches,
             mesh=mesh,
             workdir=workdir,
             evaluations=evaluations,
-            initial=starting_point(config, rows, objective),
+            initial=starting_point(config, rows, plan.objective),
             resume=Path(config["resume"]) if config["resume"] else None,
-            watch=discriminator_watch(warmup or 0, watch["after_tokens"], watch["minimum_auc"]),
+            watch=discriminator_watch(plan.warmup, watch["after_tokens"], watch["minimum_auc"]),
             tensorboard=train["tensorboard"],
             wandb=train["wandb"],
             quiet=quiet,
         )
-        return cls(config, workdir, rows, held_out, objective, run)
+        return cls(config, workdir, rows, held_out, plan.objective, run)
 
     def recorded(self) -> dict[str, Any]:
         """The configuration as config.json keeps it: resolved, with what the data were and what
@@ -362,7 +382,8 @@ class Pretraining:
             save_model_folder(folder, "generator", objective.config, params, tokenizer)
 
 
-def _held_out(path: str) -> Rows | None:
+def open_held_out(path: str) -> Rows | None:
+    """The held-out rows beside the training rows; None, and a warning, without."""
     try:
         rows = Rows.open(path, "eval")
     except UserError:

@@ -26,7 +26,6 @@ class TrainState:
     frozen: Tree
 
 
-StepFunction = Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
 RUN_STREAMS = {"init": 1, "train": 2, "eval": 3}
 
 
@@ -114,6 +113,26 @@ def make_train_step(
         return TrainState(state.step + 1, params, opt_state, state.frozen), sums
 
     return train_step
+
+
+class PackedStep:
+    """(state, batch) → (state, float32 vector [n] of all sums), to be compiled; `sums` are their
+    shapes, known once the step has been traced."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: optax.GradientTransformation,
+        seed: int,
+        accumulate: int = 1,
+    ) -> None:
+        self._step = make_train_step(objective, optimizer, seed, accumulate)
+        self.sums: Any = None
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
+        state, sums = self._step(state, batch)
+        self.sums = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), sums)
+        return state, pack(sums)
 
 
 def make_eval_step(
