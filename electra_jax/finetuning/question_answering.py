@@ -65,7 +65,7 @@ class QuestionCodec:
             the reference's head, else 0.
 
         Raises:
-          UserError: `max_length` leaves no room for context.
+          UserError: `max_length` leaves no room for context, or `doc_stride` is not positive.
         """
         for name, value, known in (("mode", mode, MODES), ("head", head, HEADS)):
             if value not in known:
@@ -75,13 +75,14 @@ class QuestionCodec:
             projection = "reference" if own else "offsets"
         if projection not in PROJECTIONS:
             raise ValueError(f"unknown projection {projection!r}, known: {', '.join(PROJECTIONS)}")
-        if settings.max_length < settings.max_query_length + 4 or settings.doc_stride < 1:
+        if settings.max_length < settings.max_query_length + 4:
             raise UserError(
                 f"data.max_length={settings.max_length} leaves no room for the context beside "
-                f"{settings.max_query_length} tokens of question and 3 special tokens, or "
-                f"data.doc_stride={settings.doc_stride} is not positive: raise data.max_length or "
-                "lower data.max_query_length"
+                f"data.max_query_length={settings.max_query_length} tokens of question and 3 "
+                "special tokens; raise the first or lower the second"
             )
+        if settings.doc_stride < 1:
+            raise UserError(f"data.doc_stride={settings.doc_stride} must be 1 or more tokens")
         if null_threshold is None:
             null_threshold = REFERENCE_NULL_THRESHOLD if head == "reference" else 0.0
         self.tokenizer = tokenizer

@@ -103,22 +103,27 @@ def _example(
     where: str, number: int, context: Record, question: Record, labelled: bool
 ) -> QuestionExample:
     own = next((question[name] for name in _IDS if name in question), None)
-    answers = tuple(_answers(question, where)) if labelled else ()
-    flag = question.get("is_impossible", not answers)
-    if not isinstance(flag, bool):
-        raise UserError(f'{where}: "is_impossible" holds {_shown(flag)}, not true or false')
-    if labelled and not answers and not flag:
-        raise UserError(
-            f'{where}: there is no answer, but "is_impossible" is false; give an answer or set it '
-            "to true"
-        )
+    answers: tuple[tuple[str, int], ...] = ()
+    is_impossible = False
+    if labelled:
+        answers = tuple(_answers(question, where))
+        is_impossible = question.get("is_impossible", not answers)
+        if not isinstance(is_impossible, bool):
+            raise UserError(
+                f'{where}: "is_impossible" holds {_shown(is_impossible)}, not true or false'
+            )
+        if not answers and not is_impossible:
+            raise UserError(
+                f'{where}: there is no answer, but "is_impossible" is false; give an answer or set '
+                "it to true"
+            )
     return QuestionExample(
         where=where,
         id=str(own) if isinstance(own, str | int) else str(number),
         question=_text(question, ("question",), where),
         context=_text(context, ("context",), where),
         answers=answers,
-        is_impossible=labelled and flag,
+        is_impossible=is_impossible,
     )
 
 

@@ -1,5 +1,6 @@
 """Windows, decoding and scores of questions: against the recorded ones, and on real data."""
 
+import io
 import json
 import logging
 from pathlib import Path
@@ -18,7 +19,7 @@ from electra_jax.finetuning.question_answering import (
 )
 from electra_jax.finetuning.question_files import read_questions
 from electra_jax.finetuning.question_windows import max_context, window_starts
-from electra_jax.text.tokenizer import load_tokenizer, tokenizer_from_vocab
+from electra_jax.text.tokenizer import load_tokenizer, tokenizer_from_spiece, tokenizer_from_vocab
 from electra_jax.text.wordpiece import Options
 
 VARIANTS = {
@@ -347,7 +348,45 @@ def test_offsets_must_be_exact_where_the_reference_looks_at_whole_words():
     assert not can_be_learnt(near, "offsets")
 
 
+def test_any_kind_of_tokenizer_gives_exact_parts_of_the_text():
+    sentencepiece = pytest.importorskip("sentencepiece")
+    context = "Der Zug hält  in Köln–Deutz.\nＡＢＣ café 光荣和东京塔，高333米。 \u200bEnde ﬁn"
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([context, CONTEXT] * 20),
+        model_writer=model,
+        vocab_size=65,
+        pad_id=0,
+        unk_id=1,
+        bos_id=2,
+        eos_id=3,
+        minloglevel=2,
+    )
+    tokenizer = tokenizer_from_spiece(model.getvalue())
+    settings = CodecSettings(max_length=30, max_query_length=8, doc_stride=10, n_best=1)
+    codec = QuestionCodec(tokenizer, settings, head="reference")
+    assert codec.projection == "offsets"
+    for answer in ("Zug", "Köln", "ＡＢＣ café", "东京塔", "333米", "Ende ﬁn"):
+        question = ask(context=context, answer=answer)
+        features = codec.encode(question, train=True)
+        assert len(features) > 1
+        prediction = codec.decode(question, features, perfect_outputs(features, positions))
+        start, end = prediction["start"], prediction["end"]
+        assert context[start:end] == prediction["prediction_text"]
+        assert start <= context.index(answer) and context.index(answer) + len(answer) <= end
+        assert end - start <= len(answer) + 4
+
+
+def test_equal_ids_do_not_mix_up_scores(small_tokenizer):
+    codec = QuestionCodec(small_tokenizer, CodecSettings())
+    questions = [ask(answer="Smith"), ask(answer="house")]
+    predictions = [{"id": "q", "prediction_text": text} for text in ("Smith", "house")]
+    assert codec.score(questions, predictions)["exact_match"] == 100
+
+
 def test_a_window_without_room_for_context_is_refused(small_tokenizer):
     with pytest.raises(UserError, match=r"data\.max_length=67 leaves no room"):
         QuestionCodec(small_tokenizer, CodecSettings(max_length=67))
     QuestionCodec(small_tokenizer, CodecSettings(max_length=68))
+    with pytest.raises(UserError, match=r"data\.doc_stride=0 must be"):
+        QuestionCodec(small_tokenizer, CodecSettings(doc_stride=0))
