@@ -71,6 +71,11 @@ def test_squad_2_at_a_threshold():
     assert scores["exact"] == scores["f1"] == pytest.approx(100 / 3)
 
 
+def test_null_odds_at_the_threshold_keep_the_answer():
+    scores = squad_v2_scores(QUESTIONS, PREDICTIONS, ODDS, threshold=1.0)
+    assert scores["HasAns_f1"] == pytest.approx(100 * (1 + 2 / 3) / 2)
+
+
 def test_squad_2_searches_the_best_threshold_among_the_null_odds():
     scores = squad_v2_scores(QUESTIONS, PREDICTIONS, ODDS, threshold=0.5)
     # Accepting "has" gains 1, then "none" loses 1, then "has too" gains 0 or 2/3.
