@@ -34,7 +34,7 @@ def get_config(task: str = "classification") -> ConfigDict:
     c.data.eval_path = config_dict.placeholder(str)  # dev.* of the folder, when not given
     c.data.test_path = config_dict.placeholder(str)  # scored once, at the end
     c.data.columns = ConfigDict(
-        {role: config_dict.placeholder(str) for role in _columns(row)}
+        {role: config_dict.placeholder(str) for role in row.column_roles}
     )  # names in the files, where they are not the usual ones
     c.data.train_examples = config_dict.placeholder(int)  # only the first so many
     c.data.max_length = config_dict.placeholder(int)  # the task's, or the model's positions
@@ -120,9 +120,3 @@ def get_config(task: str = "classification") -> ConfigDict:
 
     c.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
     return c.lock()
-
-
-def _columns(row) -> tuple[str, ...]:
-    """The roles of a task's columns."""
-    texts = ("text", "text_pair") if row.texts else ()
-    return (*texts, *row.roles)

@@ -12,7 +12,7 @@ from typing import Any
 from electra_jax.errors import UserError
 from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Feature
-from electra_jax.finetuning.question_answering import QuestionCodec, check_answers
+from electra_jax.finetuning.question_answering import check_answers
 from electra_jax.finetuning.question_files import read_questions
 from electra_jax.finetuning.readers import TFDS_PREFIX, read_examples, same_content
 from electra_jax.finetuning.tasks import Task, collect_labels, get_task
@@ -103,23 +103,6 @@ def codec_settings(task: Task, data: Mapping[str, Any], positions: int) -> Codec
     )
 
 
-_QUESTION_MODES = {"squad1": "v1", "squad2": "v2", "cmrc2018": "cmrc"}
-
-
-def build_codec(
-    task: Task,
-    tokenizer: Tokenizer,
-    settings: CodecSettings,
-    labels: Sequence[str],
-    head: str,
-    mode: str | None = None,
-) -> Codec:
-    """The codec of a task, whatever its kind; `mode` is whose rules answer questions."""
-    if task.kind != "question_answering":
-        return make_codec(task, tokenizer, settings, labels)
-    return QuestionCodec(tokenizer, settings, mode or _QUESTION_MODES.get(task.name, "v1"), head)
-
-
 def load_examples(
     task: Task,
     path: str,
@@ -183,10 +166,7 @@ class TaskData:
         settings = codec_settings(task, data, positions)
         if task.kind == "question_answering":
             train = check_answers(train, settings)
-        mode = None
-        if task.name == "question_answering":
-            mode = "v2" if any(getattr(e, "is_impossible", False) for e in train) else "v1"
-        codec = build_codec(task, tokenizer, settings, labels, head, mode)
+        codec = make_codec(task, tokenizer, settings, labels, head)
         held_out = (
             load_examples(task, files.eval, data["columns"], labels=labels) if files.eval else []
         )
@@ -194,9 +174,8 @@ class TaskData:
             log.warning(
                 "%s and %s are the same: the scores will say nothing", files.train, files.eval
             )
-        expand = getattr(codec, "expand", None)
-        shown = expand(train) if expand else train
-        features = [f for example in shown for f in codec.encode(example, True)]
+        expand = getattr(codec, "expand", iter)
+        features = [f for example in expand(train) for f in codec.encode(example, True)]
         if not features:
             raise UserError(f"{files.train}: none of its {len(train)} examples can be trained on")
         return cls(task, codec, settings, files, train, held_out, features)

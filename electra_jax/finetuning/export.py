@@ -15,7 +15,7 @@ import numpy as np
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.adaptation import Adaptation, LoRA
-from electra_jax.finetuning.data import build_codec
+from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.examples import Codec, CodecSettings
 from electra_jax.finetuning.networks import HUGGINGFACE_KINDS, Network, QuestionSettings
 from electra_jax.finetuning.tasks import Task, get_task
@@ -43,7 +43,6 @@ def task_settings(task: Task, codec: Codec, settings: CodecSettings, network: Ne
             "labels": list(codec.labels),
             "codec": dataclasses.asdict(settings),
             "question": dataclasses.asdict(network.question),
-            "mode": getattr(codec, "mode", None),
         },
         "classifier_dropout": network.dropout_rate,
     }
@@ -161,5 +160,5 @@ def trained_task(loaded: LoadedModel, task_name: str | None = None) -> TrainedTa
         loaded.dropout_rate,
         QuestionSettings(**stated["question"]),
     )
-    codec = build_codec(task, loaded.tokenizer, settings, labels, head, stated.get("mode"))
+    codec = make_codec(task, loaded.tokenizer, settings, labels, head)
     return TrainedTask(task, codec, network, loaded.params, settings)

@@ -81,7 +81,7 @@ def failure(
         if len(predictions) > 1 and spread < 0.02 * float(np.std([e.label for e in examples])):
             return f"its answers hardly vary (standard deviation {spread:.2g})"
     elif kind == "tagging":
-        tags = Counter(t for p in predictions for t in p["tags"])
+        tags = {t for p in predictions for t in p["tags"] if t is not None}
         if len(tags) == 1 and len({t for e in examples for t in e.tags or ()}) > 1:
             return f'it tags every word "{next(iter(tags))}"'
     elif kind in ("multiple_choice", "ranking"):

@@ -304,9 +304,10 @@ class FineTuning:
             f"trained: {trained:,} parameters ({trained / total:.2%}), {alone:,} without the head "
             f"({alone / total:.2%})",
         ]
-        cut = getattr(data.codec, "truncated", 0)
+        cut, missed = (getattr(data.codec, n, 0) for n in ("truncated", "missed_words"))
         if cut:
-            lines.append(f"{cut:,} texts are longer than data.max_length and were cut")
+            words = f" ({missed:,} words of them, which count as missed)" if missed else ""
+            lines.append(f"{cut:,} texts are longer than data.max_length and were cut{words}")
         return lines
 
     def train(self) -> Result:

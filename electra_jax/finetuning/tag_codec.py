@@ -17,6 +17,7 @@ from electra_jax.finetuning.tasks import Task
 from electra_jax.text.tokenizer import Tokenizer
 
 Outputs = Mapping[str, np.ndarray]
+SPACE_MARK = "\u2581"  # SentencePiece's
 
 
 class TagCodec:
@@ -27,6 +28,9 @@ class TagCodec:
     at [SEP], as in the reference. A sentence is one feature: words that do not fit `max_length`
     are not predicted, count as missed, and are counted; the reference drops them from the gold
     tags too, and begins to cut earlier.
+
+    A Chinese or Japanese character that SentencePiece encodes as a space mark and itself goes in
+    without the mark: in running text, as in pretraining, there is no space before it.
 
     `tagging="reference"`: tokens have type 1, and a word of several Chinese characters becomes
     "東 ##京". The default differs because pretraining, which separates these characters, shows a
@@ -60,6 +64,7 @@ class TagCodec:
         self._token_type = 1 if reference else 0
         self._tokenizer = tokenizer.with_whole_chinese_words() if reference else tokenizer
         self._ids = {label: i for i, label in enumerate(labels)}
+        self._space = self._tokenizer.id_of(SPACE_MARK)
 
     @property
     def metric(self) -> str:
@@ -74,7 +79,7 @@ class TagCodec:
         """One feature: "input_ids", "token_type_ids" int32 [n]; "word_positions" int32 [words that
         fit]: where each word's first piece is; with `train`, "tags" int32 [words that fit]."""
         special = self._tokenizer.special_ids
-        pieces, counts = self._tokenizer.encode_flat(example.words)
+        pieces, counts = self._pieces(example.words)
         room = self.settings.max_length - 2
         starts = 1 + np.cumsum(counts) - counts
         if len(pieces) > room:
@@ -91,6 +96,17 @@ class TagCodec:
             tags = [self._id(example, tag) for tag in (example.tags or ())[: len(starts)]]
             feature["tags"] = np.array(tags, np.int32)
         return [feature]
+
+    def _pieces(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of all words in a row, and how many each has."""
+        pieces, counts = self._tokenizer.encode_flat(words)
+        if self._space is None:
+            return pieces, counts
+        starts = np.cumsum(counts) - counts
+        wide = np.array([bool(word) and _is_wide(word[0]) for word in words])
+        marked = wide & (counts > 1)
+        marked[marked] = pieces[starts[marked]] == self._space
+        return np.delete(pieces, starts[marked]), counts - marked
 
     def _id(self, example: TaggedExample, tag: str) -> int:
         if tag not in self._ids:

@@ -133,6 +133,10 @@ class Tokenizer:
         """The pieces as they stand in the vocabulary."""
         return [self._full.id_to_token(int(i)) or "" for i in ids]
 
+    def id_of(self, token: str) -> int | None:
+        """The id of a token, None where the vocabulary has no such token."""
+        return self._full.token_to_id(token)
+
     def with_whole_chinese_words(self) -> Tokenizer:
         """The same vocabulary, but a run of Chinese characters is one word ("東 ##京"), as in the
         reference's tagging; only WordPiece separates them, so only it changes."""

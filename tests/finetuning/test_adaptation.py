@@ -1,0 +1,103 @@
+"""LoRA and BitFit: what they train, and that they start as their base."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from finetuning.tiny_task import CONFIG
+
+from electra_jax.errors import UserError
+from electra_jax.finetuning.adaptation import BitFit, Full, LoRA, count, make_adaptation
+from electra_jax.finetuning.networks import Network
+from electra_jax.interop.names import flatten
+
+NETWORK = Network(CONFIG, "classification", 3)
+SETTINGS = {"method": "full", "rank": 4, "alpha": 8.0, "targets": "self/(query|value)/kernel"}
+
+
+@pytest.fixture(scope="module")
+def params():
+    return jax.jit(NETWORK.init)(jax.random.key(1))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    ids = np.random.default_rng(0).integers(5, 90, (4, 16)).astype(np.int32)
+    return {
+        "input_ids": jnp.asarray(ids),
+        "token_type_ids": jnp.zeros_like(ids),
+        "lengths": jnp.asarray([16, 9, 3, 1], jnp.int32),
+    }
+
+
+@pytest.mark.parametrize("adaptation", [Full(), BitFit(), LoRA(4)], ids=["full", "bitfit", "lora"])
+def test_the_network_starts_as_its_base(adaptation, params, batch):
+    trained, frozen = adaptation.split(params, jax.random.key(2))
+    merged = adaptation.merge(trained, frozen)
+    before, after = flatten(params), flatten(merged)
+    assert before.keys() == after.keys()
+    run = jax.jit(NETWORK)
+    expected = run(params, batch)["logits"]
+    np.testing.assert_array_equal(run(merged, batch)["logits"], expected)
+
+
+def test_bitfit_trains_biases_and_the_head(params):
+    trained, frozen = BitFit().split(params, jax.random.key(0))
+    encoder = [n for n in trained if n.startswith("electra/")]
+    assert encoder and all(n.endswith("/bias") for n in encoder)
+    assert {n for n in trained if not n.startswith("electra/")} == {
+        n for n in flatten(params) if n.startswith("classifier/")
+    }
+    assert not any(n.endswith("/bias") for n in frozen)
+
+
+def test_lora_is_its_merged_network(params, batch):
+    """Merged kernels and the two products side by side give the same logits to 1e-5."""
+    adaptation = LoRA(4, 8.0)
+    trained, frozen = adaptation.split(params, jax.random.key(0))
+    key = jax.random.key(9)
+    trained = {
+        n: jax.random.normal(jax.random.fold_in(key, i), x.shape) if n.startswith("lora") else x
+        for i, (n, x) in enumerate(sorted(trained.items()))
+    }
+    name = "electra/encoder/layer/attention/self/query/kernel"
+    x = np.random.default_rng(1).normal(size=(5, 32)).astype(np.float32)
+    merged = flatten(adaptation.merge(trained, frozen))
+    a, b = trained[f"lora/{name}/a"], trained[f"lora/{name}/b"]
+    for layer in range(2):
+        side = x @ frozen[name][layer] + 2.0 * (x @ a[layer]) @ b[layer]
+        np.testing.assert_allclose(x @ merged[name][layer], side, rtol=1e-5, atol=1e-4)
+    run = jax.jit(NETWORK)
+    moved = run(adaptation.merge(trained, frozen), batch)["logits"]
+    assert np.abs(moved - run(params, batch)["logits"]).max() > 1e-3
+
+
+def test_gradients_reach_only_what_is_trained(params, batch):
+    adaptation = LoRA(4)
+    trained, frozen = adaptation.split(params, jax.random.key(0))
+
+    def loss(trained):
+        return jnp.sum(NETWORK(adaptation.merge(trained, frozen), batch)["logits"] ** 2)
+
+    gradient = jax.jit(jax.grad(loss))(trained)
+    assert gradient.keys() == trained.keys()
+    assert all(float(jnp.abs(g).max()) > 0 for n, g in gradient.items() if n.endswith("/b"))
+
+
+def test_counts_with_and_without_the_head(params):
+    trained, frozen = LoRA(4).split(params, jax.random.key(0))
+    assert count(trained, head=False) == 2 * 2 * (32 * 4 + 4 * 32)
+    assert count(trained) == count(trained, head=False) + 32 * 32 + 32 + 32 * 3 + 3
+    assert count(frozen) == count(params, head=False)
+
+
+def test_settings_choose_the_method(params):
+    assert isinstance(make_adaptation(SETTINGS), Full)
+    assert make_adaptation({**SETTINGS, "method": "lora"}) == LoRA(4, 8.0, SETTINGS["targets"])
+    with pytest.raises(UserError, match="adalora"):
+        make_adaptation({**SETTINGS, "method": "adalora"})
+    with pytest.raises(UserError, match="rank=0"):
+        make_adaptation({**SETTINGS, "method": "lora", "rank": 0})
+    nothing = make_adaptation({**SETTINGS, "method": "lora", "targets": "no_such"})
+    with pytest.raises(UserError, match="no_such"):
+        nothing.split(params, jax.random.key(0))
