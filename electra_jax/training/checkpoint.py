@@ -24,9 +24,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging as absl_logging
+from etils import epath
 from jax import lax
 
 from electra_jax.errors import UserError
+from electra_jax.training.bucket import folder_of, is_bucket
 from electra_jax.training.distributed import all_agree, is_first, on_first
 from electra_jax.training.workdir import write_json_atomic
 
@@ -74,6 +76,7 @@ class Checkpoints:
     keep: how many of the newest stay.
     keep_every: those whose step it divides stay for ever.
     asynchronous: `save` returns once the arrays may be donated; a thread writes.
+    folder: on a file system, or a URL such as gs://BUCKET/FOLDER.
 
     One process group writes; a reader changes nothing on disk before its first `save`.
     """
@@ -90,7 +93,8 @@ class Checkpoints:
             raise UserError(f"train.keep is {keep}: at least one checkpoint has to be kept")
         if keep_every is not None and keep_every < 1:
             raise UserError(f"keep_every is {keep_every}: give a number of steps, 1 or more")
-        self.folder = Path(folder).absolute()
+        self._bucket = is_bucket(folder)
+        self.folder = folder_of(folder) if self._bucket else Path(folder).absolute()
         self._keep = keep
         self._keep_every = keep_every
         self._asynchronous = asynchronous
@@ -159,7 +163,7 @@ class Checkpoints:
             steps = [step]
         for candidate in reversed(steps):
             path = self.folder / str(candidate)
-            torn = on_first(functools.partial(_damage, path))
+            torn = None if self._bucket else on_first(functools.partial(_damage, path))
             if torn is None:
                 try:
                     document = _read_document(path)
@@ -214,8 +218,9 @@ class Checkpoints:
         try:
             response.result()
             if is_first():
-                write_json_atomic(path / _FILES, _survey(path))
-                _sync(path)
+                if not self._bucket:  # a bucket checks its objects itself
+                    write_json_atomic(path / _FILES, _survey(path))
+                    _sync(path)
                 for step in self._superseded():
                     self._discard(self.folder / str(step))
         except Exception as error:
@@ -246,7 +251,7 @@ class Checkpoints:
             # Kept for whoever wants to know why, but neither counted nor tried again.
             aside = self.folder / f"{_CORRUPT}{step}"
             if aside.exists():
-                shutil.rmtree(aside)
+                epath.Path(aside).rmtree()
             (self.folder / str(step)).rename(aside)
         self._corrupt.clear()
 
@@ -255,10 +260,13 @@ class Checkpoints:
             return
         for entry in self.folder.iterdir():
             if _TEMPORARY in entry.name or entry.name.startswith(_DISCARDED):
-                shutil.rmtree(entry, ignore_errors=True)
+                epath.Path(entry).rmtree(missing_ok=True)
 
     def _discard(self, path: Path) -> None:
         """Remove a checkpoint so that a kill in between leaves no half of it under its name."""
+        if self._bucket:  # it renames by copying; half a checkpoint is skipped for its digests
+            epath.Path(path).rmtree()
+            return
         condemned = path.with_name(f"{_DISCARDED}{path.name}")
         shutil.rmtree(condemned, ignore_errors=True)
         path.rename(condemned)

@@ -91,6 +91,7 @@ class Run:
     another run's folder to continue; `watch(row, tokens)` may return a warning to show.
     `measure(state, step)` is an evaluation that needs the host (decoding, official scores): its
     numbers join the evaluation row. `finished(row)` ends the run early after such a row.
+    `checkpoints` is where they are, if not in `workdir`; `before_save` runs before each of them.
     """
 
     objective: Objective
@@ -102,7 +103,9 @@ class Run:
     workdir: Path
     evaluations: Sequence[Evaluation] = ()
     initial: Callable[[Tree, Tree], tuple[Tree, Tree]] | None = None
-    resume: Path | None = None
+    resume: Any = None
+    checkpoints: Any = None
+    before_save: Callable[[], None] | None = None
     watch: Callable[[Mapping[str, float], float], str | None] | None = None
     measure: Callable[[TrainState, int], Mapping[str, float]] | None = None
     finished: Callable[[Mapping[str, float]], bool] | None = None
@@ -218,7 +221,7 @@ class _Fit:
         )
         self.eval_step = jax.jit(make_eval_step(objective, s.seed), out_shardings=whole)
         self.checkpoints = Checkpoints(
-            run.workdir / "checkpoints", keep=s.keep, keep_every=s.keep_every
+            run.checkpoints or run.workdir / "checkpoints", keep=s.keep, keep_every=s.keep_every
         )
 
     def place(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -302,6 +305,8 @@ class _Fit:
                 "tokens": tokens,
                 "window": None if window is None else [window.steps, window.total.tolist()],
             }
+            if run.before_save is not None and is_first():
+                run.before_save()
             self.checkpoints.save(step, state, kept)
 
         try:

@@ -25,6 +25,7 @@ from electra_jax.objectives.base import Objective, Tree
 from electra_jax.objectives.electra import CorruptionSettings, ElectraObjective, Masking
 from electra_jax.objectives.masked_lm import MaskedLMObjective
 from electra_jax.objectives.structure import SpecialIds
+from electra_jax.training.bucket import CHECKPOINTS, Bucket, folder_of, is_bucket
 from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import Evaluation, LoopSettings, Run, fit
 from electra_jax.training.optimizer import build_optimizer
@@ -252,6 +253,7 @@ class Pretraining:
     held_out: Rows | None
     objective: Objective
     run: Run
+    bucket: Bucket | None = None
 
     @classmethod
     def build(
@@ -259,7 +261,9 @@ class Pretraining:
     ) -> Pretraining:
         """From a resolved configuration (nested dicts). Raises `UserError` on anything wrong in
         it."""
-        config, workdir = dict(config), Path(workdir)
+        config = dict(config)
+        bucket = Bucket(workdir) if is_bucket(workdir) else None
+        workdir = bucket.local if bucket else Path(workdir)
         path = config["data"]["path"]
         if not path:
             raise UserError(
@@ -307,13 +311,15 @@ class Pretraining:
             workdir=workdir,
             evaluations=evaluations,
             initial=starting_point(config, rows, plan.objective),
-            resume=Path(config["resume"]) if config["resume"] else None,
+            resume=folder_of(config["resume"]) if config["resume"] else None,
+            checkpoints=bucket.url / CHECKPOINTS if bucket else None,
+            before_save=bucket.store if bucket else None,
             watch=discriminator_watch(plan.warmup, watch["after_tokens"], watch["minimum_auc"]),
             tensorboard=train["tensorboard"],
             wandb=train["wandb"],
             quiet=quiet,
         )
-        return cls(config, workdir, rows, held_out, plan.objective, run)
+        return cls(config, workdir, rows, held_out, plan.objective, run, bucket)
 
     def recorded(self) -> dict[str, Any]:
         """The configuration as config.json keeps it: resolved, with what the data were and what
@@ -338,6 +344,8 @@ class Pretraining:
         with contextlib.ExitStack() as held:
 
             def begin() -> None:
+                if self.bucket is not None:
+                    self.bucket.fetch()
                 held.enter_context(RunLock(self.workdir))
                 changed = load_or_check_config(self.workdir, self.recorded(), may_change=MAY_CHANGE)
                 for key, (old, new) in changed.items():
@@ -357,6 +365,8 @@ class Pretraining:
         self.export(params)
         write_json_atomic(self.workdir / "report.json", self.report_blocks())
         write_report([self.workdir], self.workdir / "report.html")
+        if self.bucket is not None:
+            self.bucket.store()
 
     def report_blocks(self) -> list[dict[str, Any]]:
         """What the report shows beside the curves: the entropy of the held-out token frequencies,
