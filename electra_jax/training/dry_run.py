@@ -99,7 +99,7 @@ def describe(plan: Plan, rows: Any, mesh: AnyMesh, *, compiles: bool) -> str:
         need = memory.compiled(program, state, shardings)
     else:
         traced, need = jax.jit(step).trace(state, batch), None
-    need = need or memory.estimated(traced, state, shardings, mesh)
+    need = need or memory.estimated(traced, state, shardings, mesh, s.batch_size // s.accumulate)
     tokens = s.batch_size * rows.seq_len
     flops = _flops_per_token(plan.objective, rows.seq_len) * tokens
     sizes = " × ".join(f"{axis} {mesh.shape[axis]}" for axis in AXES)

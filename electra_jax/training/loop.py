@@ -87,7 +87,8 @@ class Run:
     """What `fit` trains and where. `batches(first_example)` yields this process's share of every
     batch from there on.
 
-    `initial(params, frozen)` replaces fresh parameters (a model to start from); `resume` is
+    `initial(params, frozen)` replaces fresh parameters (a model to start from), and
+    `initial_moments(opt_state)` the optimizer's fresh moments; `resume` is
     another run's folder to continue; `watch(row, tokens)` may return a warning to show.
     `measure(state, step)` is an evaluation that needs the host (decoding, official scores): its
     numbers join the evaluation row. `finished(row)` ends the run early after such a row.
@@ -103,6 +104,7 @@ class Run:
     workdir: Path
     evaluations: Sequence[Evaluation] = ()
     initial: Callable[[Tree, Tree], tuple[Tree, Tree]] | None = None
+    initial_moments: Callable[[Tree], Tree] | None = None
     resume: Any = None
     checkpoints: Any = None
     before_save: Callable[[], None] | None = None
@@ -258,7 +260,11 @@ class _Fit:
             params, frozen = run.initial(state.params, state.frozen)
             params = jax.device_put(params, self.shardings.params)
             frozen = jax.device_put(frozen, self.shardings.frozen)
-            state = TrainState(state.step, params, state.opt_state, frozen)
+            opt_state = state.opt_state
+            if run.initial_moments is not None:
+                moments = run.initial_moments(opt_state)
+                opt_state = jax.device_put(moments, self.shardings.opt_state)
+            state = TrainState(state.step, params, opt_state, frozen)
         return 0, state, {}
 
     def train(self, stop: Preemption) -> TrainState:
@@ -347,7 +353,10 @@ class _Fit:
                     with clock.pause():
                         traced = self.train_step.trace(state, batch)
                         if not compiled:
-                            need = memory.estimated(traced, self.abstract, self.shardings, run.mesh)
+                            need = memory.estimated(
+                                traced, self.abstract, self.shardings, run.mesh,
+                                rows=s.batch_size // s.accumulate,
+                            )  # fmt: skip
                             progress.note(str(need))
                         compiled[shape] = traced.lower().compile()
                 if window is None:

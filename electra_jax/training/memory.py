@@ -65,16 +65,20 @@ def _bytes(tree: Tree, shardings: Tree) -> int:
 
 
 def estimated(
-    traced: jax.stages.Traced, state: TrainState, shardings: TrainState, mesh: AnyMesh
+    traced: jax.stages.Traced,
+    state: TrainState,
+    shardings: TrainState,
+    mesh: AnyMesh,
+    rows: int,
 ) -> Memory:
-    """From a traced step, before it is compiled. What depends on the batch is divided among data
-    and fsdp, gradients like their parameters; fusion, and what the tensor axis divides of the
-    activations, is not foreseen."""
+    """From a traced step whose parts have `rows` rows, before it is compiled. What depends on the
+    batch is divided among data and fsdp, gradients like their parameters; fusion, and what the
+    tensor axis divides of the activations, is not foreseen."""
     divided: dict[tuple[int, ...], int] = {}
     for leaf, sharding in zip(jax.tree.leaves(state.params), jax.tree.leaves(shardings.params)):
         parts = leaf.size // max(math.prod(sharding.shard_shape(leaf.shape)), 1)
         divided[leaf.shape] = min(parts, divided.get(leaf.shape, parts))
-    walk = _Walk(divided, data_parallelism(mesh))
+    walk = _Walk(divided, data_parallelism(mesh), rows)
     closed = traced.jaxpr
     leaves = len(jax.tree.leaves(state))
     from_batch = [number >= leaves for number in range(len(closed.jaxpr.invars))]
@@ -109,14 +113,16 @@ def out_of_memory(error: BaseException) -> str:
 class _Walk:
     """Goes through a program in order and finds when most bytes are alive."""
 
-    def __init__(self, divided: Mapping[tuple[int, ...], int], parts: int) -> None:
-        self._divided, self._parts = divided, parts
+    def __init__(self, divided: Mapping[tuple[int, ...], int], parts: int, rows: int) -> None:
+        self._divided, self._parts, self._rows = divided, parts, rows
 
     def _size(self, var: Any, from_batch: bool) -> int:
         shape = getattr(var.aval, "shape", None)
         if shape is None or not hasattr(var.aval.dtype, "itemsize"):
             return 0
         size = math.prod(shape) * var.aval.dtype.itemsize
+        # The noise of dropout has the batch's rows too, and does not depend on what is in them.
+        from_batch = from_batch or shape[:1] == (self._rows,)
         return size // self._divided.get(shape, self._parts if from_batch else 1)
 
     def peak(

@@ -82,6 +82,32 @@ def scale_by_adam_reference(
     return optax.GradientTransformation(init, update)
 
 
+def with_adam_moments(opt_state: Tree, m: Tree, v: Tree) -> Tree:
+    """An optimizer's state with the reference Adam's moments in place of its own.
+
+    Raises `UserError` where the optimizer is another, or the trees have other names or shapes.
+    """
+    found = 0
+
+    def replace(node: Any) -> Any:
+        nonlocal found
+        if not isinstance(node, AdamState):
+            return node
+        shapes = [jax.tree.map(lambda x: x.shape, tree) for tree in (node.m, m, v)]
+        if shapes[0] != shapes[1] or shapes[0] != shapes[2]:
+            raise UserError("init_slots: the moments are not of this run's parameters")
+        found += 1
+        return AdamState(m, v)
+
+    changed = jax.tree.map(replace, opt_state, is_leaf=lambda x: isinstance(x, AdamState))
+    if found != 1:
+        raise UserError(
+            "init_slots: only optimizer.name='adam_reference' without optimizer.freeze has the "
+            "moments of a TF1 checkpoint"
+        )
+    return changed
+
+
 def scale_by_tree(multipliers: Tree) -> optax.GradientTransformation:
     """Multiplies every update by its leaf of `multipliers` (a number, or an array that
     broadcasts)."""

@@ -28,7 +28,7 @@ from electra_jax.objectives.structure import SpecialIds
 from electra_jax.training.bucket import CHECKPOINTS, Bucket, folder_of, is_bucket
 from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import Evaluation, LoopSettings, Run, fit
-from electra_jax.training.optimizer import build_optimizer
+from electra_jax.training.optimizer import build_optimizer, with_adam_moments
 from electra_jax.training.schedules import Schedule, learning_rate_schedule
 from electra_jax.training.sharding import make_mesh, places_here
 from electra_jax.training.step import TrainState
@@ -147,6 +147,22 @@ def starting_point(config: Mapping[str, Any], rows: Rows, objective: Any) -> Any
         return tree, frozen
 
     return initial
+
+
+def starting_moments(config: Mapping[str, Any]) -> Any:
+    """What puts the Adam moments of the TF1 checkpoint `init` into the optimizer's state; None
+    where `init_slots` does not ask for it."""
+    if not config["init_slots"]:
+        return None
+    from electra_jax.interop.convert import load_slots
+
+    slots = load_slots(config["init"]) if config["init"] else None
+    if slots is None:
+        raise UserError(
+            f"init_slots: init={config['init']} is no TF1 checkpoint with optimizer slots "
+            "(published ones have none): leave init_slots=False"
+        )
+    return lambda opt_state: with_adam_moments(opt_state, slots["adam_m"], slots["adam_v"])
 
 
 def unigram_entropy(rows: Rows) -> float:
@@ -311,6 +327,7 @@ class Pretraining:
             workdir=workdir,
             evaluations=evaluations,
             initial=starting_point(config, rows, plan.objective),
+            initial_moments=starting_moments(config),
             resume=folder_of(config["resume"]) if config["resume"] else None,
             checkpoints=bucket.url / CHECKPOINTS if bucket else None,
             before_save=bucket.store if bucket else None,
