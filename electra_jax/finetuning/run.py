@@ -22,6 +22,7 @@ from electra_jax.config import ElectraConfig, duration
 from electra_jax.errors import UserError
 from electra_jax.finetuning.adaptation import Full, count, is_head, make_adaptation
 from electra_jax.finetuning.batches import (
+    LENGTHS,
     Plan,
     TrainingOrder,
     choose_lengths,
@@ -248,7 +249,14 @@ class FineTuning:
             assert data is not None
             return train_batches(data.features, order, first_example // settings.batch_size)
 
-        eval_plan = dataclasses.replace(plan, batch_size=train["eval_batch_size"])
+        # Texts to evaluate may be longer than any that is trained on.
+        limit = data.settings.max_length
+        longer = [n for n in (*LENGTHS, limit) if plan.lengths[-1] < n <= limit]
+        eval_plan = dataclasses.replace(
+            plan,
+            lengths=(*plan.lengths, *sorted(set(longer))),
+            batch_size=train["eval_batch_size"],
+        )
         forward = Forward(network, eval_plan, mesh, adaptation.merge)
         run = Run(
             objective=objective,
