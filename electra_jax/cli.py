@@ -157,6 +157,38 @@ def _pretrain(argv: Sequence[str]) -> int:
     return 0
 
 
+def _sweep(argv: Sequence[str]) -> int:
+    parser = _parser(
+        "sweep",
+        "Every combination of some overrides, one run and one folder each; then a table of them.",
+        "electra-jax sweep --config=configs/pretrain.py:small --workdir=runs/rates "
+        "--config.data.path=rows/ --vary.optimizer.learning_rate=2e-4,5e-4 --vary.train.seed=0,1",
+        usage="%(prog)s --config=FILE[:ARG] --workdir=DIR --vary.a.b=VALUE,VALUE… "
+        "[--config.a.b=value …]",
+    )
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="a folder in it each")
+    parser.add_argument("--verb", choices=("pretrain", "finetune"), default="pretrain")
+    parser.add_argument(
+        "--through",
+        metavar="COMMAND",
+        help="what starts each run, such as 'launch/slurm.sh --gpus=8 --'; default: this machine, "
+        "one after the other",
+    )
+    parser.add_argument("--dry_run", action="store_true", help="print the commands, run none")
+    vary = [x for x in argv if x.startswith("--vary.")]
+    a = parser.parse_args([x for x in argv if x not in vary and not x.startswith("--config")])
+    shared = [x for x in argv if x.startswith("--config")]
+    varied = {}
+    for option in vary:
+        key, _, values = option.removeprefix("--vary.").partition("=")
+        varied[key] = [value for value in values.split(",") if value]
+    from electra_jax.training.sweep import combinations, sweep
+
+    for overrides in combinations(varied).values():  # all are sound before the first one runs
+        load_config([*shared, *overrides])
+    return sweep(a.verb, Path(a.workdir), shared, varied, through=a.through, dry_run=a.dry_run)
+
+
 def _processes(parser: argparse.ArgumentParser) -> None:
     """How the processes of one run find each other where no scheduler tells them."""
     group = parser.add_argument_group(
@@ -338,6 +370,7 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "finetune": (_finetune, "train a task on any model; several seeds; resumes"),
     "evaluate": (_evaluate, "a fine-tuned model on labelled data"),
     "predict": (_predict, "answers for a file, one JSON line each"),
+    "sweep": (_sweep, "many runs of one configuration, compared in a table"),
     "convert": (_convert, "Hugging Face ⇄ electra_jax ⇄ Google TF1, strict"),
     "report": (_report, "one HTML page about one or several runs"),
 }
