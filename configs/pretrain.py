@@ -52,6 +52,7 @@ def get_config(size: str = "small") -> ConfigDict:
     c.init = config_dict.placeholder(str)  # a pair or a discriminator to start from
     c.init_generator = config_dict.placeholder(str)  # the generator's start, where `init` has none
 
+    c.init_slots = False  # the Adam moments of a TF1 `init` too (optimizer.start_step: its step)
     c.init_vocabulary = "same"  # same | map: keep the embeddings of tokens that both have
 
     c.data = ConfigDict()

@@ -293,6 +293,30 @@ def _predict(argv: Sequence[str]) -> int:
     return 0
 
 
+def _submission(argv: Sequence[str]) -> int:
+    parser = _parser(
+        "submission",
+        "The zip that GLUE's server takes, from files that `predict` wrote.",
+        "electra-jax submission cola=cola.jsonl mnli=matched.jsonl "
+        "mnli_mismatched=mismatched.jsonl --output=glue.zip",
+    )
+    parser.add_argument("answers", nargs="+", metavar="TASK=FILE")
+    parser.add_argument("--output", required=True, metavar="ZIP")
+    parser.add_argument("--partial", action="store_true", help="not all of GLUE's tasks are there")
+    a = parser.parse_args(argv)
+    wrong = [x for x in a.answers if "=" not in x]
+    if wrong:
+        raise UserError(f"{wrong[0]}: write TASK=FILE, such as cola=cola.jsonl")
+    from electra_jax.finetuning.records import read_records
+    from electra_jax.finetuning.submission import write_submission
+
+    files = dict(x.split("=", 1) for x in a.answers)
+    answers = {task: [record for _, record in read_records(f)] for task, f in files.items()}
+    names = write_submission(a.output, answers, a.partial)
+    print(f"{a.output}: {', '.join(names)}")
+    return 0
+
+
 def _convert(argv: Sequence[str]) -> int:
     parser = _parser(
         "convert",
@@ -370,6 +394,7 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "finetune": (_finetune, "train a task on any model; several seeds; resumes"),
     "evaluate": (_evaluate, "a fine-tuned model on labelled data"),
     "predict": (_predict, "answers for a file, one JSON line each"),
+    "submission": (_submission, "a zip for GLUE's server from predictions"),
     "sweep": (_sweep, "many runs of one configuration, compared in a table"),
     "convert": (_convert, "Hugging Face ⇄ electra_jax ⇄ Google TF1, strict"),
     "report": (_report, "one HTML page about one or several runs"),
@@ -451,8 +476,9 @@ def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     given = [x.removeprefix("--config.").split("=")[0] for x in overrides]
     for key in given:
         _check_key(plain, key)
+    last = {x.split("=", 1)[0]: x for x in overrides}  # of two values for a field, the later
     try:
-        config = parse(overrides)
+        config = parse(list(last.values()))
     except (flags.Error, TypeError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{' '.join(overrides)}: {_short(error)}") from error
     for group, units in _DURATIONS:

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.config import ElectraConfig
-from electra_jax.finetuning.adaptation import Adaptation, Full
+from electra_jax.finetuning.adaptation import Adaptation, Full, is_head
 from electra_jax.finetuning.batches import IGNORED_TAG
 from electra_jax.finetuning.networks import Network, Outputs
+from electra_jax.interop.names import flatten, unflatten
 from electra_jax.objectives.base import Batch, Sums, Tree, total_loss
 from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.metrics import ratios
@@ -133,9 +134,14 @@ class FineTuneObjective:
         return {"loss": 1.0}
 
     def init(self, key: jax.Array) -> tuple[Tree, Tree]:
-        """Fresh parameters, split by the adaptation."""
+        """A fresh head and an encoder of zeros, which a start replaces, split by the adaptation.
+
+        Drawing an encoder only to throw it away would cost seconds of compilation.
+        """
         network_key, adaptation_key = jax.random.split(key)
-        return self.adaptation.split(self.network.init(network_key), adaptation_key)
+        flat = flatten(self.network.init(network_key))
+        params = unflatten({n: x if is_head(n) else jnp.zeros_like(x) for n, x in flat.items()})
+        return self.adaptation.split(params, adaptation_key)
 
     def weights(self, batch: Batch) -> dict[str, jax.Array]:
         """What the mean divides by; 1 for the reference's sum."""

@@ -34,6 +34,7 @@ from electra_jax.finetuning.examples import Example
 from electra_jax.finetuning.export import export_adapter, export_model, task_settings
 from electra_jax.finetuning.forward import Forward
 from electra_jax.finetuning.learned import constant_loss, failure
+from electra_jax.finetuning.metrics import confusion_matrix
 from electra_jax.finetuning.networks import (
     HEADS,
     HUGGINGFACE_KINDS,
@@ -473,11 +474,10 @@ class FineTuning:
                 }
             )
         labels = self.data.codec.labels
-        if self.data.task.kind in ("classification", "relation") and len(labels) <= 20:
-            number = {label: i for i, label in enumerate(labels)}
-            counts = np.zeros((len(labels), len(labels)), int)
-            for example, prediction in zip(self.data.eval, predictions, strict=True):
-                counts[number[getattr(example, "label", "")], number[prediction["label"]]] += 1
+        classes = self.data.task.kind in ("classification", "relation")
+        if classes and self.data.eval and len(labels) <= 20:
+            gold = [str(getattr(example, "label", None)) for example in self.data.eval]
+            counts = confusion_matrix(gold, [p["label"] for p in predictions], labels)
             matrix = {"labels": list(labels), "counts": counts.tolist()}
             blocks.append({"title": "confusion matrix (rows: gold)", "matrix": matrix})
         return blocks
@@ -547,6 +547,9 @@ def _place(
     trees = []
     for tree in (params, frozen):
         flat = flatten(tree)
+        missing = [n for n in flat if n.startswith("electra/") and n not in known]
+        if missing:
+            raise UserError(f"{start.source}: lacks {', '.join(missing[:5])}")
         filled = {n: np.asarray(known[n]) if n in known else x for n, x in flat.items()}
         for name, leaf in filled.items():
             if leaf.shape != flat[name].shape:

@@ -38,6 +38,7 @@ from electra_jax.training.step import (
     Packing,
     TrainState,
     init_state,
+    key_words,
     make_eval_step,
 )
 
@@ -217,6 +218,7 @@ class _Fit:
         self.shardings = state_shardings(run.mesh, self.abstract)
         self.batch_sharding = batch_sharding(run.mesh)
         whole = replicated(run.mesh)
+        self.words = key_words(s.seed, "train")
         self.step = PackedStep(objective, self.optimizer, s.seed, s.accumulate)
         self.train_step = jax.jit(
             self.step, donate_argnums=(0,), out_shardings=(self.shardings, whole)
@@ -254,8 +256,9 @@ class _Fit:
             return found[0], found[1], {**found[2], "window": None}
         # 3. a model to start from; 4. scratch
         state = jax.jit(
-            lambda: init_state(run.objective, self.optimizer, s.seed), out_shardings=self.shardings
-        )()
+            lambda words: init_state(run.objective, self.optimizer, s.seed, words),
+            out_shardings=self.shardings,
+        )(key_words(s.seed, "init"))
         if run.initial is not None:
             params, frozen = run.initial(state.params, state.frozen)
             params = jax.device_put(params, self.shardings.params)
@@ -351,7 +354,7 @@ class _Fit:
                 shape = tuple((name, value.shape) for name, value in sorted(batch.items()))
                 if shape not in compiled:
                     with clock.pause():
-                        traced = self.train_step.trace(state, batch)
+                        traced = self.train_step.trace(state, batch, self.words)
                         if not compiled:
                             need = memory.estimated(
                                 traced, self.abstract, self.shardings, run.mesh,
@@ -363,7 +366,7 @@ class _Fit:
                     window = _Window(Packing(self.step.sums), run.objective.coefficients)
                     if meta.get("window"):
                         window.steps, window.total = meta["window"][0], np.array(meta["window"][1])
-                state, vector = compiled[shape](state, batch)
+                state, vector = compiled[shape](state, batch, self.words)
                 window.add(step + 1, vector)
                 if _due(step + 1, max(1, s.log_every // 10)):
                     progress.update(step + 1)

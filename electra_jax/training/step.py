@@ -34,11 +34,24 @@ def run_key(seed: int, stream: str) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), RUN_STREAMS[stream])
 
 
+def key_words(seed: int, stream: str) -> np.ndarray:
+    """`run_key` as uint32 words on the host: an argument of a compiled step, so that runs of other
+    seeds share its program."""
+    return np.asarray(jax.random.key_data(run_key(seed, stream)))
+
+
+def _key(seed: int, stream: str, words: jax.Array | None) -> jax.Array:
+    return run_key(seed, stream) if words is None else jax.random.wrap_key_data(words)
+
+
 def init_state(
-    objective: Objective, optimizer: optax.GradientTransformation, seed: int
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    seed: int,
+    words: jax.Array | None = None,
 ) -> TrainState:
-    """A fresh state; a pure function of the seed, whatever the devices."""
-    params, frozen = objective.init(run_key(seed, "init"))
+    """A fresh state; a pure function of the seed (or its `key_words`), whatever the devices."""
+    params, frozen = objective.init(_key(seed, "init", words))
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), frozen)
 
 
@@ -68,8 +81,8 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     seed: int,
     accumulate: int = 1,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
-    """(state, batch) → (state, sums).
+) -> Callable[..., tuple[TrainState, Sums]]:
+    """(state, batch, `key_words` of the seed or nothing) → (state, sums).
 
     The batch is split into `accumulate` microbatches; every denominator is the whole batch's,
     computed first, so that splitting changes nothing but rounding. Sums also carry `gradient_norm`,
@@ -77,8 +90,10 @@ def make_train_step(
     """
     coefficients = dict(objective.coefficients)
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
-        key = run_key(seed, "train")
+    def train_step(
+        state: TrainState, batch: Batch, words: jax.Array | None = None
+    ) -> tuple[TrainState, Sums]:
+        key = _key(seed, "train", words)
         denominators = objective.weights(batch)
         size = next(iter(batch.values())).shape[0]
         rows = jnp.arange(size, dtype=jnp.int32)
@@ -129,8 +144,10 @@ class PackedStep:
         self._step = make_train_step(objective, optimizer, seed, accumulate)
         self.sums: Any = None
 
-    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
-        state, sums = self._step(state, batch)
+    def __call__(
+        self, state: TrainState, batch: Batch, words: jax.Array | None = None
+    ) -> tuple[TrainState, jax.Array]:
+        state, sums = self._step(state, batch, words)
         self.sums = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), sums)
         return state, pack(sums)
 

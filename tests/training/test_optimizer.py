@@ -10,6 +10,8 @@ import pytest
 from objectives.tiny import tiny_objective
 
 from electra_jax.errors import UserError
+from electra_jax.interop.convert import load_slots
+from electra_jax.interop.folder import load_model_folder
 from electra_jax.interop.names import flatten
 from electra_jax.training.optimizer import (
     NO_DECAY,
@@ -18,7 +20,9 @@ from electra_jax.training.optimizer import (
     first_match,
     matches,
     names,
+    with_adam_moments,
 )
+from electra_jax.training.pretrain import starting_moments
 from electra_jax.training.schedules import learning_rate_schedule
 
 SETTINGS = {
@@ -266,3 +270,35 @@ def test_an_uncovered_name_is_an_error_that_prints_it():
     tree = {"a": {"kernel": 0, "bias": 0}}
     with pytest.raises(UserError, match=r"layer table: no pattern covers a/bias"):
         first_match(tree, [("kernel", 1)], "layer table")
+
+
+def test_moments_of_a_checkpoint_take_the_place_of_fresh_ones(oracles):
+    """With its slots a TF1 checkpoint goes on as it would have in the reference."""
+    path = oracles / "pretrain/default/ckpt_with_slots"
+    params = load_model_folder(path, num_attention_heads=4, generator_num_attention_heads=2).params
+    moments = starting_moments({"init": str(path), "init_slots": True})
+    slots = load_slots(path)
+    optimizer = build_optimizer(params, lambda step: 1e-3, SETTINGS)
+    fresh = optimizer.init(params)
+    state = moments(fresh)
+    assert jax.tree.structure(state) == jax.tree.structure(fresh)
+    adam = adam_state(state)
+    for found, expected in ((adam.m, slots["adam_m"]), (adam.v, slots["adam_v"])):
+        assert all(
+            np.array_equal(a, b)
+            for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+        )
+    assert max(float(np.abs(x).max()) for x in jax.tree.leaves(adam.m)) > 0
+    assert starting_moments({"init": str(path), "init_slots": False}) is None
+    with pytest.raises(UserError, match="with optimizer slots"):
+        starting_moments({"init": str(path.parent / "ckpt_stripped"), "init_slots": True})
+
+
+def test_only_the_reference_s_optimizer_takes_them():
+    params = {"a": jnp.zeros(3)}
+    other = build_optimizer(params, lambda step: 1e-3, {**SETTINGS, "name": "adamw"})
+    with pytest.raises(UserError, match="adam_reference"):
+        with_adam_moments(other.init(params), params, params)
+    own = build_optimizer(params, lambda step: 1e-3, SETTINGS)
+    with pytest.raises(UserError, match="not of this run's"):
+        with_adam_moments(own.init(params), {"a": jnp.zeros(4)}, params)

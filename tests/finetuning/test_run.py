@@ -1,0 +1,327 @@
+"""Whole fine-tuning runs on tiny tasks: every kind learns, resumes, exports and reports."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+from finetuning import tiny_task
+from finetuning.tiny_task import configuration, write_jsonl, write_task
+
+from electra_jax.errors import UserError
+from electra_jax.finetuning.run import FineTuning, finetune, read_result, summarize
+from electra_jax.inference.predictor import Predictor
+from electra_jax.interop.folder import load_model_folder
+from electra_jax.interop.names import flatten
+from electra_jax.training.metrics_log import read_rows
+
+# What a random encoder reaches in a few steps on each kind, far above a constant answer.
+KINDS = {
+    "classification": ("classification", tiny_task.classification, 90.0),
+    "multilabel": ("multilabel", tiny_task.multilabel, 85.0),
+    "regression": ("regression", tiny_task.regression, 80.0),
+    "ner": ("tagging", tiny_task.tagging, 90.0),
+    "multiple_choice": ("multiple_choice", tiny_task.multiple_choice, 70.0),
+    "question_answering": ("question_answering", tiny_task.question_answering, 60.0),
+}
+
+
+def same(a, b):
+    one, other = flatten(a), flatten(b)
+    return one.keys() == other.keys() and all(np.array_equal(one[n], other[n]) for n in one)
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_every_kind_of_task_learns_and_ships(task, tiny_model, tmp_path):
+    kind, make, least = KINDS[task]
+    data = write_task(tmp_path / "data", make, train=240)
+    config = configuration(task, tiny_model, data, "--config.train.steps=90")
+    if kind == "question_answering":
+        config["data"]["max_query_length"] = 8
+    (result,) = finetune(config, tmp_path / "run", quiet=True)
+    assert result.score >= least, result
+    assert result.failure is None and result.restarts == 0
+    # The shipped model gives the run's own answers and scores.
+    predictor = Predictor(tmp_path / "run/model")
+    scores = predictor.evaluate(str(data / "dev.jsonl"))
+    for name, value in scores.items():
+        assert value == pytest.approx(result.scores[name], abs=1e-3, nan_ok=True)
+    kept = [json.loads(x) for x in (tmp_path / "run/predictions.jsonl").read_text().splitlines()]
+    assert len(kept) == 48
+    page = (tmp_path / "run/report.html").read_text()
+    assert f"scores of step {result.step}" in page
+    if kind == "classification":
+        assert "confusion matrix" in page
+
+
+@pytest.mark.parametrize("task", ["classification", "regression", "ner", "question_answering"])
+def test_the_reference_s_heads_train_and_ship_too(task, tiny_model, tmp_path):
+    kind, make, _ = KINDS[task]
+    data = write_task(tmp_path / "data", make)
+    overrides = ("--config.model.head=reference", "--config.loss.reduction=sum")
+    config = configuration(task, tiny_model, data, *overrides)
+    config["data"]["max_query_length"] = 8
+    (result,) = finetune(config, tmp_path / "run", quiet=True)
+    loaded = load_model_folder(tmp_path / "run/model")
+    assert loaded.kind == "reference" and loaded.task_heads.keys() == {task}
+    scores = Predictor(tmp_path / "run/model").evaluate(str(data / "dev.jsonl"))
+    assert scores["f1" if kind != "classification" and kind != "regression" else result.metric] == (
+        pytest.approx(result.score, abs=1e-3)
+    )
+
+
+def test_a_stopped_run_goes_on_to_the_same_end(tiny_model, tiny_data, tmp_path):
+    dropout = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+    overrides = [f"--config.model.{name}=0.1" for name in dropout]
+    config = configuration("classification", tiny_model, tiny_data, *overrides)
+    whole = FineTuning.build(config, tmp_path / "whole", quiet=True).train()
+
+    stopped = FineTuning.build(config, tmp_path / "stopped", quiet=True)
+    measure = stopped.run.measure
+
+    class Killed(Exception):
+        pass
+
+    def killed_at_the_end(state, step):
+        if step == 40:
+            raise Killed
+        return measure(state, step)
+
+    stopped.run.measure = killed_at_the_end
+    with pytest.raises(Killed):
+        stopped.train()
+    resumed = FineTuning.build(config, tmp_path / "stopped", quiet=True).train()
+    assert resumed.scores == whole.scores and resumed.step == whole.step
+    models = [load_model_folder(tmp_path / n / "model").params for n in ("whole", "stopped")]
+    assert same(*models)
+    steps = [[r["step"] for r in read_rows(tmp_path / n)] for n in ("whole", "stopped")]
+    assert steps[0] == steps[1]
+
+
+def test_a_finished_run_is_not_trained_again(tiny_model, tiny_data, tmp_path):
+    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=4")
+    (first,) = finetune(config, tmp_path / "run", quiet=True)
+    before = (tmp_path / "run/model/model.safetensors").stat().st_mtime_ns
+    (again,) = finetune(config, tmp_path / "run", quiet=True)
+    assert again == first
+    assert (tmp_path / "run/model/model.safetensors").stat().st_mtime_ns == before
+    changed = configuration("classification", tiny_model, tiny_data, "--config.train.steps=6")
+    with pytest.raises(UserError, match=r"train\.steps"):
+        finetune(changed, tmp_path / "run", quiet=True)
+
+
+def test_the_best_evaluation_is_kept_and_patience_ends_the_run(tiny_model, tiny_data, tmp_path):
+    overrides = ("--config.train.eval_every=5", "--config.train.patience=2")
+    config = configuration("classification", tiny_model, tiny_data, *overrides)
+    run = FineTuning.build(config, tmp_path / "run", quiet=True)
+    given = iter([50.0, 60.0, 80.0, 70.0, 80.0, 99.0, 99.0, 99.0, 99.0])
+    scored = []
+
+    def scores(predictions):
+        if len(scored) < 9:
+            scored.append(next(given))
+        return {"accuracy": scored[-1]}
+
+    run.scores = scores
+    result = run.train()
+    # step 0: 50, 5: 60, 10: 80, 15: 70, 20: 80 → two evaluations without a better one.
+    assert [r["step"] for r in read_rows(tmp_path / "run") if "eval_accuracy" in r] == [
+        0,
+        5,
+        10,
+        15,
+        20,
+    ]
+    assert result.step == 10
+    assert not list((tmp_path / "run").glob("best-*"))
+
+
+def test_seeds_are_summed_up(tiny_model, tiny_data, tmp_path, capsys):
+    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=6")
+    config["seeds"] = 3
+    results = finetune(config, tmp_path / "runs")
+    stored = json.loads((tmp_path / "runs/results.json").read_text())
+    scores = [r.score for r in results]
+    assert [r.seed for r in results] == [0, 1, 2] and stored["summary"]["each"] == scores
+    assert stored["summary"]["mean"] == pytest.approx(np.mean(scores))
+    assert stored["summary"]["std"] == pytest.approx(np.std(scores, ddof=1))
+    assert stored["summary"]["median"] == pytest.approx(np.median(scores))
+    assert stored["summary"]["max"] == max(scores)
+    assert capsys.readouterr().out.count("seed ") == 3
+    assert (tmp_path / "runs/report.html").is_file()
+    heads = [
+        load_model_folder(tmp_path / f"runs/seed-{n}/model").params["classifier"] for n in (0, 1)
+    ]
+    assert not same(*heads)
+
+
+def test_a_run_that_does_not_learn_is_named_and_begun_again(
+    tiny_model, tiny_data, tmp_path, caplog
+):
+    """A learning rate of 0 cannot learn; each attempt has a seed and a folder of its own."""
+    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=4")
+    config["optimizer"]["learning_rate"], config["train"]["restarts"] = 0.0, 1
+    with caplog.at_level(logging.WARNING):
+        (result,) = finetune(config, tmp_path / "run", quiet=True)
+    assert result.failure and result.restarts == 1
+    assert "did not learn" in caplog.text
+    failed = read_result(tmp_path / "run/failed-1")
+    assert failed.failure and failed.seed == 0 and result.seed != 0
+    assert "this run did not learn" in (tmp_path / "run/report.html").read_text()
+    assert summarize([result])["did_not_learn"] == [result.seed]
+
+
+def test_a_loss_that_is_not_finite_counts_as_not_learning(tiny_model, tiny_data, tmp_path, caplog):
+    config = configuration("classification", tiny_model, tiny_data)
+    config["optimizer"]["learning_rate"], config["optimizer"]["clip_norm"] = 1e30, None
+    config["optimizer"]["warmup_fraction"], config["train"]["restarts"] = 0.0, 1
+    with caplog.at_level(logging.WARNING), pytest.raises(UserError, match="not finite"):
+        finetune(config, tmp_path / "run", quiet=True)
+    assert "starting again" in caplog.text and (tmp_path / "run/failed-1").is_dir()
+
+
+@pytest.mark.parametrize("method", ["lora", "bitfit"])
+def test_a_small_tree_is_saved_and_loads_onto_its_base(method, tiny_model, tiny_data, tmp_path):
+    config = configuration(
+        "classification", tiny_model, tiny_data, f"--config.tune.method={method}"
+    )
+    config["optimizer"]["learning_rate"] = 0.01
+    (result,) = finetune(config, tmp_path / "run", quiet=True)
+    model = tmp_path / "run/model"
+    assert not (model / "model.safetensors").exists()
+    base = (tiny_model / "model.safetensors").stat().st_size
+    assert (model / "adapter.safetensors").stat().st_size < base / 2
+    assert result.trained_without_head < 0.15 * result.parameters
+    scores = Predictor(model).evaluate(str(tiny_data / "dev.jsonl"))
+    assert scores == pytest.approx(result.scores, abs=1e-3)
+
+
+def test_an_adapter_refuses_another_base(tiny_model, tiny_data, tmp_path):
+    base = tiny_task.save_encoder(tmp_path / "base", tiny_model)
+    config = configuration("classification", base, tiny_data, "--config.train.steps=2")
+    config["tune"]["method"] = "bitfit"
+    finetune(config, tmp_path / "run", quiet=True)
+    load_model_folder(tmp_path / "run/model")
+    tiny_task.save_encoder(base, tiny_model, seed=1)
+    with pytest.raises(UserError, match="other weights"):
+        load_model_folder(tmp_path / "run/model")
+
+
+def test_lora_starts_as_its_base(tiny_model, tiny_data, tmp_path):
+    """Logits at step 0 are bit-equal to the full network's with the same head."""
+    full = configuration("classification", tiny_model, tiny_data)
+    low = configuration("classification", tiny_model, tiny_data, "--config.tune.method=lora")
+    logits = []
+    for i, config in enumerate((full, low)):
+        run = FineTuning.build(config, tmp_path / str(i), quiet=True)
+        trees = run.run.initial(*run.objective.init(_init_key(0)))
+        features = [f for e in run.data.eval for f in run.data.codec.encode(e, False)]
+        logits.append(np.stack([x["logits"] for x in run.forward(trees[0], features, trees[1])]))
+    np.testing.assert_array_equal(*logits)
+
+
+def _init_key(seed):
+    from electra_jax.training.step import run_key
+
+    return run_key(seed, "init")
+
+
+def test_freezing_holds_what_it_names(tiny_model, tiny_data, tmp_path):
+    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=3")
+    config["optimizer"]["freeze_layers"] = 1
+    finetune(config, tmp_path / "run", quiet=True)
+    before = flatten(load_model_folder(tiny_model).params)
+    after = flatten(load_model_folder(tmp_path / "run/model").params)
+    kernel = "electra/encoder/layer/intermediate/dense/kernel"
+    assert np.array_equal(after[kernel][0], before[kernel][0])
+    assert not np.array_equal(after[kernel][1], before[kernel][1])
+    words = "electra/embeddings/word_embeddings"
+    assert np.array_equal(after[words], before[words])
+
+
+def test_a_head_of_the_same_labels_is_kept_and_another_is_not(tiny_model, tiny_data, tmp_path):
+    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=3")
+    finetune(config, tmp_path / "first", quiet=True)
+    trained = tmp_path / "first/model"
+    again = FineTuning.build(
+        configuration("classification", trained, tiny_data), tmp_path / "a", quiet=True
+    )
+    head = load_model_folder(trained).params["classifier"]
+    params, _ = again.run.initial(*again.objective.init(_init_key(0)))
+    assert same(params["classifier"], head)
+    rows = [{"text": "a dull day", "label": name} for name in ("x", "y", "z")] * 10
+    other = tmp_path / "other"
+    other.mkdir()
+    write_jsonl(other / "train.jsonl", rows)
+    fresh = FineTuning.build(
+        configuration("classification", trained, other), tmp_path / "b", quiet=True
+    )
+    params, _ = fresh.run.initial(*fresh.objective.init(_init_key(0)))
+    assert np.shape(params["classifier"]["out_proj"]["bias"]) == (3,)
+    assert same(params["electra"], load_model_folder(trained).params["electra"])
+
+
+WRONG = {
+    "init is not set": {"init": None},
+    "data.path is not set": {"data.path": None},
+    "no training file": {"data.path": "{empty}"},
+    "64 positions": {"data.max_length": 65},
+    "model.head": {"model.head": "google"},
+    "loss.reduction": {"loss.reduction": "median"},
+    "train.accumulate": {"loss.reduction": "sum", "train.accumulate": 2},
+    "3 numbers and the task 2": {"loss.class_weights": (1.0, 2.0, 3.0)},
+    "label_smoothing": {"loss.label_smoothing": -0.1},
+    "tune.method": {"tune.method": "prompt"},
+    "train.steps or train.epochs": {"train.steps": None, "train.epochs": None},
+    "both set": {"train.epochs": 1.0},
+    "seeds=0": {"seeds": 0},
+    "freeze_layers": {"optimizer.freeze_layers": 9},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_wrong_settings_are_one_clear_error(message, tiny_model, tiny_data, tmp_path):
+    (tmp_path / "empty").mkdir()
+    config = configuration("classification", tiny_model, tiny_data)
+    for key, value in WRONG[message].items():
+        *parents, name = key.split(".")
+        node = config
+        for parent in parents:
+            node = node[parent]
+        node[name] = str(tmp_path / "empty") if value == "{empty}" else value
+    with pytest.raises(UserError, match=message):
+        finetune(config, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run/model").exists()
+
+
+def test_training_and_evaluating_on_one_file_is_warned_of(tiny_model, tiny_data, tmp_path, caplog):
+    config = configuration("classification", tiny_model, tiny_data)
+    config["data"]["eval_path"] = str(tiny_data / "train.jsonl")
+    with caplog.at_level(logging.WARNING):
+        FineTuning.build(config, tmp_path / "run", quiet=True)
+    assert "are the same" in caplog.text
+
+
+def test_evaluation_data_may_have_no_other_labels(tiny_model, tiny_data, tmp_path):
+    rows = [{"text": "a film", "label": "good"}, {"text": "a day", "label": "middling"}]
+    wrong = write_jsonl(tmp_path / "dev.jsonl", rows)
+    config = configuration("classification", tiny_model, tiny_data)
+    config["data"]["eval_path"] = str(wrong)
+    with pytest.raises(UserError, match=r"dev\.jsonl:2.*middling.*bad, good"):
+        FineTuning.build(config, tmp_path / "run", quiet=True)
+
+
+def test_the_log_says_what_is_trained_and_how_it_is_batched(tiny_model, tiny_data, tmp_path):
+    config = configuration("classification", tiny_model, tiny_data, "--config.tune.method=bitfit")
+    lines = "\n".join(FineTuning.build(config, tmp_path / "run", quiet=True).describe())
+    assert "160 training and 48 evaluation examples" in lines
+    assert "compiled shapes" in lines and "% padding" in lines and "without the head" in lines
+
+
+def test_texts_to_evaluate_may_be_longer_than_any_trained_on(tiny_model, tiny_data, tmp_path):
+    rows = [{"text": "the a film day " * 7 + word, "label": label} for word, label in
+            (("bright", "good"), ("dull", "bad"))]  # fmt: skip
+    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=2")
+    config["data"]["eval_path"] = str(write_jsonl(tmp_path / "dev.jsonl", rows))
+    (result,) = finetune(config, tmp_path / "run", quiet=True)
+    assert "accuracy" in result.scores

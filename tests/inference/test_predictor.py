@@ -1,0 +1,127 @@
+"""Answers for inputs and files: in order, in blocks, whole or not at all."""
+
+import gzip
+import json
+import random
+
+import pytest
+from finetuning import tiny_task
+from finetuning.tiny_task import configuration, write_jsonl
+
+from electra_jax.cli import main
+from electra_jax.errors import UserError
+from electra_jax.finetuning.run import finetune
+from electra_jax.inference import predictor as module
+from electra_jax.inference.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A model folder fine-tuned for two labels, and its data folder."""
+    folder = tmp_path_factory.mktemp("tiny")
+    model = tiny_task.make_model(folder)
+    data = tiny_task.write_task(folder / "data", tiny_task.classification)
+    config = configuration("classification", model, data, "--config.train.steps=80")
+    finetune(config, folder / "run", quiet=True)
+    return folder / "run/model", data
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny):
+    return Predictor(tiny[0])
+
+
+def test_a_few_inputs(predictor):
+    answers = predictor.predict(["a bright film", "the dull day", "a lovely story"])
+    assert [a["label"] for a in answers] == ["good", "bad", "good"]
+    assert all(sum(a["probabilities"].values()) == pytest.approx(1.0) for a in answers)
+
+
+@pytest.mark.parametrize("wrong", [[""], ["  "], [("a", "b", "c")], [3], [None]])
+def test_inputs_that_are_none(predictor, wrong):
+    with pytest.raises(UserError, match="input 0"):
+        predictor.predict(wrong)
+
+
+def test_files_are_answered_in_order_whatever_the_block(predictor, tmp_path, monkeypatch):
+    draw = random.Random(9)
+    rows = [{"id": f"n{i}", **row} for i, row in enumerate(tiny_task.classification(draw, 50))]
+    for row in rows:
+        del row["label"]
+    source = write_jsonl(tmp_path / "in.jsonl", rows)
+    assert predictor.predict_file(str(source), tmp_path / "whole.jsonl", quiet=True) == 50
+    monkeypatch.setattr(module, "BLOCK", 7)
+    predictor.predict_file(str(source), tmp_path / "blocks.jsonl.gz", quiet=True)
+    whole = [json.loads(x) for x in (tmp_path / "whole.jsonl").read_text().splitlines()]
+    with gzip.open(tmp_path / "blocks.jsonl.gz", "rt") as stream:
+        blocks = [json.loads(x) for x in stream]
+    assert [a["id"] for a in whole] == [f"n{i}" for i in range(50)]
+    assert [a["label"] for a in blocks] == [a["label"] for a in whole]
+    assert not list(tmp_path.glob(".*partial"))
+
+
+def test_only_a_block_is_held(predictor, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 4)
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield predictor._example(taken, "a bright film")
+
+    answers = predictor.answers(endless())
+    for _ in range(9):
+        next(answers)
+    assert taken == 12
+
+
+def test_the_command_line(tiny, tmp_path, capsys):
+    model, data = tiny
+    arguments = [f"--model={model}", f"--data={data / 'dev.jsonl'}"]
+    assert main(["evaluate", *arguments, f"--output={tmp_path / 'scores.json'}"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["accuracy"] > 80
+    assert json.loads((tmp_path / "scores.json").read_text()) == printed
+    renamed = write_jsonl(tmp_path / "in.jsonl", [{"body": "a cold house"}, {"body": "a kind man"}])
+    output = tmp_path / "out.jsonl"
+    command = ["predict", f"--model={model}", f"--input={renamed}", f"--output={output}", "--quiet"]
+    assert main([*command, "--columns", "text=body"]) == 0
+    assert [json.loads(x)["label"] for x in output.read_text().splitlines()] == ["bad", "good"]
+
+
+def wrong_inputs(folder):
+    yield "no such", None
+    yield "in.jsonl:2", '{"text": "a film"}\nnot json\n'
+    yield "in.jsonl:1", '{"title_of_it": 3}\n'
+    yield "in.jsonl:2", '{"text": "a film"}\n{"text": " "}\n'
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_wrong_input_files_leave_no_output(tiny, tmp_path, capsys, number):
+    message, content = list(wrong_inputs(tmp_path))[number]
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    if content is not None:
+        source.write_text(content)
+    command = [
+        "predict",
+        f"--model={tiny[0]}",
+        f"--input={source}",
+        f"--output={output}",
+        "--quiet",
+    ]
+    assert main(command) == 2
+    errors = capsys.readouterr().err
+    assert message in errors.lower() or message in errors
+    assert "Traceback" not in errors
+    assert not output.exists() and not list(tmp_path.glob(".*partial"))
+
+
+def test_models_without_this_task_are_refused(tiny, tmp_path):
+    model, _ = tiny
+    with pytest.raises(UserError, match="not fine-tuned"):
+        Predictor(tiny_task.save_encoder(tmp_path / "encoder", model))
+    with pytest.raises(UserError, match="tagging"):
+        Predictor(model, "ner")
+    with pytest.raises(UserError, match="labels"):
+        Predictor(model, "mnli")
