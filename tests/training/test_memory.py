@@ -1,0 +1,148 @@
+"""What a run needs, told beforehand: the state exactly, the rest by XLA or by an estimate."""
+
+import functools
+import importlib.util
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+from objectives.tiny import quick_jit, tiny_objective
+from tiny_run import OVERRIDES
+
+from electra_jax.cli import load_config, main
+from electra_jax.errors import UserError
+from electra_jax.interop.names import flatten
+from electra_jax.training import memory
+from electra_jax.training.dry_run import AssumedRows, dry_run
+from electra_jax.training.optimizer import NO_DECAY, build_optimizer
+from electra_jax.training.pretrain import Plan
+from electra_jax.training.schedules import learning_rate_schedule
+from electra_jax.training.sharding import abstract_mesh, state_shardings
+from electra_jax.training.step import PackedStep, init_state
+
+LARGE = ["--config=configs/pretrain.py:large"]
+# The pair of the published size, 30,522 tokens.
+LARGE_PARAMETERS = 354_655_291
+
+
+@functools.cache
+def large():
+    """(state, parameters by name) of `large`, abstract."""
+    config, _ = load_config(LARGE)
+    plan = Plan.of(config, AssumedRows(30522, 512), None)
+    params, _ = jax.eval_shape(plan.objective.init, jax.random.key(0))
+    optimizer = plan.optimizer(params)
+    return jax.eval_shape(lambda: init_state(plan.objective, optimizer, 0)), flatten(params)
+
+
+@pytest.mark.parametrize(
+    ("devices", "mesh", "parts"),
+    [
+        (16, {"data": -1}, 1),
+        (16, {"data": 4, "fsdp": 4}, 4),
+        (16, {"data": 1, "fsdp": 16}, 16),
+        (8, {"data": 1, "fsdp": 8}, 8),
+        (8, {"data": 8}, 1),
+    ],
+)
+def test_bytes_of_large_s_state_are_exact(devices, mesh, parts):
+    """On 16 devices (a v4-32) and on 8: matrices and tables are split, vectors are not."""
+    state, params = large()
+    sizes = {name: leaf.size for name, leaf in params.items()}
+    assert sum(sizes.values()) == LARGE_PARAMETERS
+    split = sum(
+        size
+        for name, size in sizes.items()
+        if name.endswith(("kernel", "embeddings")) and "dense_1" not in name
+    )
+    each = 4 * (split // parts + LARGE_PARAMETERS - split)
+    found = memory.state_bytes(state, state_shardings(abstract_mesh(mesh, devices), state))
+    # Two moments, and two counts of steps.
+    assert found == (each, 2 * each + 8)
+
+
+@pytest.mark.parametrize(
+    ("remat", "accumulate", "block"),
+    [("none", 1, "bert"), ("full", 1, "bert"), ("none", 4, "modern")],
+)
+def test_the_estimate_is_near_xla_s_account(remat, accumulate, block):
+    width = 64
+    shape = {"hidden_size": width, "intermediate_size": 4 * width, "remat": remat,
+             "num_hidden_layers": 6, "max_position_embeddings": 64,
+             "embedding_size": width}  # fmt: skip
+    objective = tiny_objective(block, seq_len=64, model=shape)
+    params, _ = jax.eval_shape(objective.init, jax.random.key(0))
+    settings = {"name": "adam_reference", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-6,
+                "weight_decay": 0.01, "no_decay": NO_DECAY, "clip_norm": 1.0}  # fmt: skip
+    optimizer = build_optimizer(params, learning_rate_schedule(1e-3, 100, 2), settings)
+    state = jax.eval_shape(lambda: init_state(objective, optimizer, 0))
+    shardings = jax.tree.map(lambda _: jax.sharding.SingleDeviceSharding(jax.devices()[0]), state)
+    batch = {"input_ids": jax.ShapeDtypeStruct((64, 64), jnp.int32)}
+    step = PackedStep(objective, optimizer, 0, accumulate)
+    traced = quick_jit(step, donate_argnums=(0,)).trace(state, batch)
+    mesh = abstract_mesh({}, 1)
+    guess = memory.estimated(traced, state, shardings, mesh, 64 // accumulate)
+    known = memory.compiled(traced.lower().compile(), state, shardings)
+    assert (guess.parameters, guess.optimizer) == (known.parameters, known.optimizer)
+    assert 0.6 < guess.step / known.step < 1.7, (guess.step, known.step)
+    assert guess.source == "an estimate" and "XLA" in known.source
+
+
+def test_the_batch_s_part_of_the_estimate_is_divided(capsys):
+    def step_bytes(*arguments):
+        assert main(["pretrain", *LARGE, "--dry_run", *arguments]) == 0
+        told = capsys.readouterr().out
+        (line,) = re.findall(r"gradients and activations +([\d,]+) .*an estimate", told)
+        return int(line.replace(",", "")), told
+
+    one, told = step_bytes("--devices=16", "--config.mesh.data=4", "--config.mesh.fsdp=4")
+    for line in (
+        "mesh        data 4 × fsdp 4 × tensor 1: 16 × devices that are not here",
+        "batch       2048 rows a step in 1 part(s): 128 rows on a device at a time",
+        "run         400,000 steps, 4.19e+11 tokens",
+        f"parameters  {LARGE_PARAMETERS:,}",
+        "  electra/embeddings/word_embeddings                        [30522, 1024] → [30522, 256]",
+    ):
+        assert line in told
+    assert re.search(r"  parameters +355,967,212 +339 MiB  exact", told)
+    two, _ = step_bytes("--devices=8", "--config.mesh.data=2", "--config.mesh.fsdp=4")
+    assert two == pytest.approx(2 * one, rel=0.01)  # half the devices: gradients stay as they are
+
+
+def test_for_the_devices_that_are_here_xla_is_asked(capsys):
+    config, _ = load_config([*OVERRIDES])
+    told = dry_run(config)
+    assert "× cpu" in told and "XLA's account of the compiled step" in told
+
+
+def test_what_does_not_fit_together_is_refused(capsys):
+    for arguments, message in (
+        (["--devices=8", "--workdir=x"], "go with --dry_run"),
+        ([], "--workdir=DIR says where"),
+        (["--dry_run", "--devices=12", "--config.mesh.fsdp=8"], "needs 8 devices, 12 are here"),
+        (["--dry_run", "--devices=12"], "not divisible"),
+    ):
+        assert main(["pretrain", *LARGE, *arguments]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_slice_needs_libtpu():
+    if importlib.util.find_spec("libtpu") is not None:
+        pytest.skip("libtpu is installed")
+    with pytest.raises(UserError, match=r"--topology=v4:2x2x4: .* install libtpu, or give"):
+        memory.tpu_devices("v4:2x2x4")
+
+
+def test_too_little_memory_is_told_with_what_to_do():
+    told = memory.out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: 3 GiB\nlong trace"))
+    for word in ("3 GiB", "train.accumulate", "model.remat", "mesh.fsdp"):
+        assert word in told
+    assert "long trace" not in told
+
+
+def test_bytes_are_written_with_three_digits():
+    numbers = (0, 999, 1000, 1536, 355_967_212, 12_375_568_076, 5 * 1024**4)
+    assert [memory.human_bytes(n) for n in numbers] == [
+        "0 B", "999 B", "0.977 KiB", "1.5 KiB", "339 MiB", "11.5 GiB", "5120 GiB"
+    ]  # fmt: skip
