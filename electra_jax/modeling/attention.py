@@ -3,11 +3,14 @@ h hidden width."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from electra_jax.config import ElectraConfig
+from electra_jax.errors import UserError
 from electra_jax.modeling.dropout import Noise, dropout
 from electra_jax.modeling.layers import Dense, truncated_normal
 
@@ -24,14 +27,12 @@ def attend(
     """softmax(query · keyᵀ / √d) · value over heads: [batch, n, length, d] each, result [batch,
     length, n · d].
 
-    `mask` is bool, broadcastable to [batch, 1, query, key]; True may be attended to. Softmax in
-    float32.
+    `mask` is bool, broadcastable to [batch, 1, query, key]; True may be attended to. In its place
+    cuDNN also takes how many keys of each row may be, int32 [batch]. Softmax in float32.
     """
     batch, heads, length, depth = query.shape
     if config.attention == "cudnn":
-        query, key, value = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
-        mixed = jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="cudnn")
-        return mixed.reshape(batch, length, heads * depth)
+        return _cudnn(query, key, value, mask).reshape(batch, length, heads * depth)
     # The layout bnqd keeps both products as plain batched matrix products, without a transpose
     # inside.
     scores = jnp.einsum("bnqd,bnkd->bnqk", query * depth**-0.5, key)
@@ -40,6 +41,19 @@ def attend(
     weights = dropout(weights.astype(value.dtype), config.attention_probs_dropout_prob, noise, site)
     mixed = jnp.einsum("bnqk,bnkd->bnqd", weights, value)
     return jnp.swapaxes(mixed, 1, 2).reshape(batch, length, heads * depth)
+
+
+def _cudnn(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array) -> jax.Array:
+    """cuDNN's fused attention: the arguments of `attend` → [batch, length, n, d]."""
+    if query.dtype != jnp.bfloat16:
+        raise UserError(
+            "model.attention='cudnn' computes in bfloat16 alone: set train.dtype=bfloat16, or "
+            "model.attention='xla'"
+        )
+    # A mask becomes a bias of [batch, 1, query, key] there; lengths cost nothing.
+    seen: Any = {"mask": mask} if mask.dtype == jnp.bool_ else {"key_value_seq_lengths": mask}
+    query, key, value = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
+    return jax.nn.dot_product_attention(query, key, value, implementation="cudnn", **seen)
 
 
 def _split_heads(x: jax.Array, heads: int) -> jax.Array:

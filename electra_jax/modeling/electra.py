@@ -32,6 +32,8 @@ class Inputs:
     `input_ids` int32 [B, L]; `mask` bool broadcastable to [B, 1, L, L] (True: the key may be seen);
     `token_type_ids` int32 [B, L] or None (all 0); `positions` int32 [B, L] or None (0, 1, 2, …).
     `offset` float32 [B, L, E] is added to the word embeddings (adversarial noise).
+    `lengths` int32 [B] says the same as `mask` where every row is one piece, padded on its right:
+    what cuDNN reads in place of the mask; None where rows are not so.
     """
 
     input_ids: jax.Array
@@ -39,6 +41,7 @@ class Inputs:
     token_type_ids: jax.Array | None = None
     positions: jax.Array | None = None
     offset: jax.Array | None = None
+    lengths: jax.Array | None = None
 
 
 def padding_mask(attention_mask: jax.Array) -> jax.Array:
@@ -108,7 +111,10 @@ class Backbone(nn.Module):
         if c.embedding_size != c.hidden_size:
             hidden = self.embeddings_project(hidden)
         self.sow("intermediates", "embedded", hidden)
-        return self.encoder(hidden, inputs.mask, inputs.positions, noise)
+        mask = inputs.mask
+        if c.attention == "cudnn" and inputs.lengths is not None:
+            mask = inputs.lengths
+        return self.encoder(hidden, mask, inputs.positions, noise)
 
 
 class GeneratorHead(nn.Module):

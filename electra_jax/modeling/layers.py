@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -13,9 +14,32 @@ from electra_jax.config import ElectraConfig
 
 def activation(name: str, x: jax.Array) -> jax.Array:
     """gelu (exact, by erf: the reference's), gelu_new (tanh approximation) or relu."""
-    if name == "relu":
-        return jax.nn.relu(x)
-    return jax.nn.gelu(x, approximate=name == "gelu_new")
+    if name == "gelu":
+        return gelu(x)
+    return jax.nn.relu(x) if name == "relu" else jax.nn.gelu(x, approximate=True)
+
+
+@jax.custom_jvp
+def gelu(x: jax.Array) -> jax.Array:
+    """x · Φ(x), Φ by erf, computed in float32.
+
+    The derivative is computed in the forward pass, where Φ(x) is at hand, and is all that a
+    gradient keeps of it.
+    """
+    return _gelu_and_derivative(x)[0]
+
+
+@gelu.defjvp
+def _gelu_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> Any:
+    y, derivative = _gelu_and_derivative(*primals)
+    return y, derivative * tangents[0]
+
+
+def _gelu_and_derivative(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    z = x.astype(jnp.float32)
+    below = 0.5 + 0.5 * jax.lax.erf(z * 0.5**0.5)
+    density = jnp.exp(-0.5 * jnp.square(z)) * (2 * jnp.pi) ** -0.5
+    return (z * below).astype(x.dtype), (below + z * density).astype(x.dtype)
 
 
 def truncated_normal(stddev: float) -> nn.initializers.Initializer:
@@ -40,11 +64,28 @@ class LayerNorm(nn.Module):
 
 def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array | None, epsilon: float) -> jax.Array:
     """(x − mean) / sqrt(variance + epsilon) · scale (+ bias) over the last axis, in float32."""
-    x = x.astype(jnp.float32)
-    centred = x - jnp.mean(x, -1, keepdims=True)
-    variance = jnp.mean(jnp.square(centred), -1, keepdims=True)
-    y = centred * jax.lax.rsqrt(variance + epsilon) * _last(scale, x)
+    y = _normalised(x.astype(jnp.float32), epsilon) * _last(scale, x)
     return y if bias is None else y + _last(bias, x)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _normalised(x: jax.Array, epsilon: float) -> jax.Array:
+    """(x − mean) / sqrt(variance + epsilon). A gradient keeps the result and the root, no more."""
+    return _normalised_and_inverse(x, epsilon)[0]
+
+
+@_normalised.defjvp
+def _normalised_jvp(epsilon: float, primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> Any:
+    y, inverse = _normalised_and_inverse(*primals, epsilon)
+    t = tangents[0]
+    along = jnp.mean(y * t, -1, keepdims=True)
+    return y, inverse * (t - jnp.mean(t, -1, keepdims=True) - y * along)
+
+
+def _normalised_and_inverse(x: jax.Array, epsilon: float) -> tuple[jax.Array, jax.Array]:
+    centred = x - jnp.mean(x, -1, keepdims=True)
+    inverse = jax.lax.rsqrt(jnp.mean(jnp.square(centred), -1, keepdims=True) + epsilon)
+    return centred * inverse, inverse
 
 
 def _last(vector: jax.Array, x: jax.Array) -> jax.Array:
@@ -64,7 +105,11 @@ class Dense(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         init = self.kernel_init or truncated_normal(self.config.initializer_range)
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
-        y = jnp.matmul(x.astype(self.config.dtype), kernel.astype(self.config.dtype))
+        # Two dimensions: with more, XLA's CPU compiler transposes the gradient once more for the
+        # kernel's.
+        flat = x.reshape(-1, x.shape[-1]).astype(self.config.dtype)
+        y = jnp.matmul(flat, kernel.astype(self.config.dtype))
+        y = y.reshape(*x.shape[:-1], self.features)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             y = y + _last(bias, y).astype(y.dtype)

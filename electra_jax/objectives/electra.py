@@ -139,7 +139,8 @@ class Masking:
         structure = row_structure(batch["input_ids"], self.special, self.max_segments > 1)
         if "attention_mask" in batch:
             valid = batch["attention_mask"] > 0
-            inputs = structure.inputs.replace(mask=padding_mask(valid))  # type: ignore[attr-defined]
+            mask = padding_mask(valid)
+            inputs = structure.inputs.replace(mask=mask, lengths=None)  # type: ignore[attr-defined]
             structure = structure.replace(segment_ids=valid.astype(jnp.int32), inputs=inputs)  # type: ignore[attr-defined]
         if "token_type_ids" in batch:
             inputs = structure.inputs.replace(token_type_ids=batch["token_type_ids"])  # type: ignore[attr-defined]

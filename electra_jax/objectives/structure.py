@@ -54,7 +54,10 @@ def row_structure(input_ids: jax.Array, special: SpecialIds, packed: bool) -> St
     if not packed:
         segment_ids = valid.astype(jnp.int32)
         types = jnp.where(valid, jnp.minimum(before, 1), 0)
-        return Structure(segment_ids, Inputs(input_ids, valid[:, None, None, :], types))
+        # A row of padding alone (held-out batches are filled up with them) sees one key.
+        lengths = jnp.maximum(jnp.sum(segment_ids, axis=1), 1)
+        inputs = Inputs(input_ids, valid[:, None, None, :], types, lengths=lengths)
+        return Structure(segment_ids, inputs)
     segment_ids = jnp.where(valid, jnp.cumsum(starts.astype(jnp.int32), axis=1), 0)
     index = jnp.arange(input_ids.shape[1], dtype=jnp.int32)[None, :]
     start = jax.lax.cummax(jnp.where(starts, index, 0), axis=1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from objectives.tiny import draws_of, quick_jit, tiny_config
 
+from electra_jax.errors import UserError
 from electra_jax.modeling.attention import attend, rotary
 from electra_jax.modeling.electra import Backbone, Inputs, padding_mask
 from electra_jax.modeling.layers import activation, layer_norm
@@ -133,3 +134,59 @@ def test_bfloat16_computes_near_float32():
     assert out.dtype == jnp.bfloat16
     error = float(jnp.linalg.norm(out - full) / jnp.linalg.norm(full))
     assert 1e-4 < error < 0.03
+
+
+def _fused(monkeypatch):
+    """cuDNN's attention computed by XLA's implementation of the same function; what it was told."""
+    told = []
+    original = jax.nn.dot_product_attention
+
+    def stand_in(*args, implementation, **kwargs):
+        assert implementation == "cudnn"
+        told.append(sorted(kwargs))
+        return original(*args, implementation="xla", **kwargs)
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
+    return told
+
+
+@pytest.mark.parametrize("block", ("bert", "modern"))
+def test_fused_attention_reads_lengths_and_gives_the_same_hidden_states(monkeypatch, block):
+    told = _fused(monkeypatch)
+    config = tiny_config(
+        block=block,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        dtype="bfloat16",
+        scan_layers=False,
+    )
+    ids = jnp.asarray(np.random.default_rng(0).integers(5, config.vocab_size, (3, 12)))
+    lengths = jnp.array([12, 7, 1])
+    seen = jnp.arange(12)[None, :] < lengths[:, None]
+    plain = Inputs(ids, padding_mask(seen))
+    params = Backbone(config).init(jax.random.key(0), plain)
+    # Large weights, so that attention to padding would show.
+    params = jax.tree.map(lambda p: p * 10 if p.ndim == 3 else p, params)
+    expected = Backbone(config).apply(params, plain)
+    fused = Backbone(config.replace(attention="cudnn"))
+    by_mask = fused.apply(params, plain)
+    assert told[-1] == ["mask"]
+    by_lengths = fused.apply(params, plain.replace(lengths=lengths))
+    assert told[-1] == ["key_value_seq_lengths"]
+    wrong = fused.apply(params, plain.replace(lengths=jnp.full(3, 12)))
+
+    def difference(hidden):
+        return np.abs(np.asarray(hidden - expected, np.float32)[seen]).mean()
+
+    # bfloat16 rounds the weights of attention elsewhere; what padding adds is far more.
+    assert max(difference(by_mask), difference(by_lengths)) < 0.02
+    assert difference(wrong) > 0.1
+
+
+def test_fused_attention_is_refused_with_dropout_inside_or_in_float32():
+    with pytest.raises(UserError, match="attention_probs_dropout_prob=0"):
+        tiny_config(attention="cudnn", attention_probs_dropout_prob=0.1)
+    config = tiny_config(attention="cudnn", attention_probs_dropout_prob=0.0, dtype="float32")
+    ids = jnp.ones((1, 4), jnp.int32)
+    with pytest.raises(UserError, match=r"train\.dtype=bfloat16"):
+        Backbone(config).init(jax.random.key(0), Inputs(ids, padding_mask(ids)))

@@ -20,6 +20,7 @@ def test_one_piece_a_row():
     assert structure.inputs.positions is None
     assert structure.inputs.mask.shape == (1, 1, 1, 12)
     assert structure.inputs.mask[0, 0, 0].tolist() == [True] * 7 + [False] * 5
+    assert structure.inputs.lengths.tolist() == [7]
 
 
 def test_packed_pieces():
@@ -57,6 +58,10 @@ def test_a_row_without_padding_and_a_row_of_nothing_else():
     structure = row_structure(rows, SPECIAL, packed=True)
     assert structure.segment_ids.tolist() == [[1, 1, 2, 2], [0] * 4]
     assert structure.inputs.positions.tolist() == [[0, 1, 0, 1], [0] * 4]
+    assert structure.inputs.lengths is None
+    # Nothing to see would be 0 / 0 in a softmax.
+    single = row_structure(rows, SPECIAL, packed=False)
+    assert single.inputs.lengths.tolist() == [4, 1]
 
 
 @pytest.mark.parametrize("packed", [True, False])
