@@ -35,7 +35,7 @@ def same(a, b):
 def test_every_kind_of_task_learns_and_ships(task, tiny_model, tmp_path):
     kind, make, least = KINDS[task]
     data = write_task(tmp_path / "data", make, train=240)
-    config = configuration(task, tiny_model, data, "--config.train.steps=90")
+    config = configuration(task, tiny_model, data, "--config.train.steps=300")
     if kind == "question_answering":
         config["data"]["max_query_length"] = 8
     (result,) = finetune(config, tmp_path / "run", quiet=True)
@@ -99,7 +99,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(tiny_model, tiny_data, tmp_path):
 
 
 def test_a_finished_run_is_not_trained_again(tiny_model, tiny_data, tmp_path):
-    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=4")
+    config = configuration("classification", tiny_model, tiny_data)
     (first,) = finetune(config, tmp_path / "run", quiet=True)
     before = (tmp_path / "run/model/model.safetensors").stat().st_mtime_ns
     (again,) = finetune(config, tmp_path / "run", quiet=True)
@@ -137,7 +137,7 @@ def test_the_best_evaluation_is_kept_and_patience_ends_the_run(tiny_model, tiny_
 
 
 def test_seeds_are_summed_up(tiny_model, tiny_data, tmp_path, capsys):
-    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=6")
+    config = configuration("classification", tiny_model, tiny_data)
     config["seeds"] = 3
     results = finetune(config, tmp_path / "runs")
     stored = json.loads((tmp_path / "runs/results.json").read_text())
@@ -159,7 +159,7 @@ def test_a_run_that_does_not_learn_is_named_and_begun_again(
     tiny_model, tiny_data, tmp_path, caplog
 ):
     """A learning rate of 0 cannot learn; each attempt has a seed and a folder of its own."""
-    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=4")
+    config = configuration("classification", tiny_model, tiny_data)
     config["optimizer"]["learning_rate"], config["train"]["restarts"] = 0.0, 1
     with caplog.at_level(logging.WARNING):
         (result,) = finetune(config, tmp_path / "run", quiet=True)
@@ -198,7 +198,7 @@ def test_a_small_tree_is_saved_and_loads_onto_its_base(method, tiny_model, tiny_
 
 def test_an_adapter_refuses_another_base(tiny_model, tiny_data, tmp_path):
     base = tiny_task.save_encoder(tmp_path / "base", tiny_model)
-    config = configuration("classification", base, tiny_data, "--config.train.steps=2")
+    config = configuration("classification", base, tiny_data)
     config["tune"]["method"] = "bitfit"
     finetune(config, tmp_path / "run", quiet=True)
     load_model_folder(tmp_path / "run/model")
@@ -227,7 +227,7 @@ def _init_key(seed):
 
 
 def test_freezing_holds_what_it_names(tiny_model, tiny_data, tmp_path):
-    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=3")
+    config = configuration("classification", tiny_model, tiny_data)
     config["optimizer"]["freeze_layers"] = 1
     finetune(config, tmp_path / "run", quiet=True)
     before = flatten(load_model_folder(tiny_model).params)
@@ -240,7 +240,7 @@ def test_freezing_holds_what_it_names(tiny_model, tiny_data, tmp_path):
 
 
 def test_a_head_of_the_same_labels_is_kept_and_another_is_not(tiny_model, tiny_data, tmp_path):
-    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=3")
+    config = configuration("classification", tiny_model, tiny_data)
     finetune(config, tmp_path / "first", quiet=True)
     trained = tmp_path / "first/model"
     again = FineTuning.build(
@@ -321,7 +321,7 @@ def test_the_log_says_what_is_trained_and_how_it_is_batched(tiny_model, tiny_dat
 def test_texts_to_evaluate_may_be_longer_than_any_trained_on(tiny_model, tiny_data, tmp_path):
     rows = [{"text": "the a film day " * 7 + word, "label": label} for word, label in
             (("bright", "good"), ("dull", "bad"))]  # fmt: skip
-    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=2")
+    config = configuration("classification", tiny_model, tiny_data)
     config["data"]["eval_path"] = str(write_jsonl(tmp_path / "dev.jsonl", rows))
     (result,) = finetune(config, tmp_path / "run", quiet=True)
     assert "accuracy" in result.scores

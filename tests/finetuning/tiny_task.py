@@ -91,11 +91,12 @@ def classification(draw, count):
 
 
 def multilabel(draw, count):
-    """Which of two words occur."""
+    """Whether there is a good word, and whether there is a bad one."""
     rows = []
     for _ in range(count):
-        labels = [w for w in ("bright", "cold") if draw.random() < 0.5]
-        rows.append({"text": " ".join(sentence(draw, labels)), "labels": labels})
+        labels = [name for name in ("good", "bad") if draw.random() < 0.5]
+        words = [draw.choice(GOOD if name == "good" else BAD) for name in labels]
+        rows.append({"text": " ".join(sentence(draw, words)), "labels": labels})
     return rows
 
 
