@@ -134,6 +134,8 @@ class PackedStep:
     """(state, batch) → (state, float32 vector [n] of all sums), to be compiled; `sums` are their
     shapes, known once the step has been traced."""
 
+    __name__ = "train_step"  # in profiles and in the log of compilations
+
     def __init__(
         self,
         objective: Objective,

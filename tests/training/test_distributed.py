@@ -52,7 +52,9 @@ def check_same(workdir, alone):
             )
 
 
-def test_sigterm_to_one_of_two_stops_both_at_a_step_that_one_process_resumes(rows, alone, tmp_path):
+def test_sigterm_to_one_of_two_stops_both_at_a_step_that_one_process_resumes(
+    rows, alone, tmp_path, monkeypatch
+):
     workdir = tmp_path / "run"
     seldom = "--config.train.checkpoint_every=1000"
     with Pair(rows, workdir, seldom) as pair:
@@ -64,8 +66,10 @@ def test_sigterm_to_one_of_two_stops_both_at_a_step_that_one_process_resumes(row
         assert pair.told(1).count("SIGTERM") == 0  # one of them talks
     (step,) = saved(workdir)
     assert 8 < step < STEPS
+    monkeypatch.setenv("JAX_LOG_COMPILES", "1")
     done = run(rows, workdir, seldom)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Compiling jit(train_step)") == 1  # resumed, too
     check_same(workdir, alone)
 
 
