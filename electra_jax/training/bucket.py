@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,13 @@ def folder_of(path: str | os.PathLike[str]) -> Any:
 
 
 class Bucket:
-    """The folder `url` and its local stand-in, `local` (an empty folder, when none is given)."""
+    """The folder `url` and its local stand-in, `local`: a temporary folder, when none is given."""
 
     def __init__(self, url: str | os.PathLike[str], local: Path | None = None) -> None:
         self.url = epath.Path(url)
         self.local = local or Path(tempfile.mkdtemp(prefix="electra_jax-"))
+        if local is None:  # the finished model may be large
+            weakref.finalize(self, shutil.rmtree, self.local, ignore_errors=True)
         self._stored: dict[Path, tuple[int, int]] = {}
 
     def fetch(self) -> None:

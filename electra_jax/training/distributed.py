@@ -87,12 +87,15 @@ def _initialize(**arguments: Any) -> None:
 
 
 def _on_cloud_tpu() -> bool:
-    """A Cloud TPU host says so in its environment or has the chips' device files."""
+    """Is this a Cloud TPU host that may have others beside it? The environment says so, or the
+    chips' device files are here and JAX has to ask the machine's metadata."""
     if os.environ.get("JAX_PLATFORMS", "tpu").split(",")[0] != "tpu":
         return False
+    hosts = os.environ.get("TPU_PROCESS_ADDRESSES") or os.environ.get("TPU_WORKER_HOSTNAMES")
+    if hosts:
+        return "," in hosts
     chips = os.path.exists("/dev/accel0") or os.path.exists("/dev/vfio/0")
-    names = "TPU_WORKER_HOSTNAMES" in os.environ or "TPU_PROCESS_ADDRESSES" in os.environ
-    return names or (chips and not os.path.exists("/dev/nvidiactl"))
+    return chips and not os.path.exists("/dev/nvidiactl")
 
 
 def _tell(error: BaseException) -> int:

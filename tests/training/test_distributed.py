@@ -141,6 +141,7 @@ def joining(monkeypatch):
 def test_a_process_stays_alone_where_nothing_says_otherwise(joining, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "tpu")
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "localhost")
     with distributed.joined():
         assert distributed.on_first(lambda: [1]) == [1] and distributed.all_agree(True)
     assert joining == []
