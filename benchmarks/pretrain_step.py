@@ -38,7 +38,7 @@ from workload import (
 from electra_jax.data.batches import train_batches
 from electra_jax.data.rows import Rows
 from electra_jax.flops import reference_train_flops_per_token, train_flops_per_token
-from electra_jax.objectives.structure import row_structure
+from electra_jax.objectives.structure import SpecialIds, row_structure
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:
@@ -117,8 +117,6 @@ def measure_rows(a: argparse.Namespace, pair: Any, rows: Rows) -> dict[str, Any]
 def row_fill(rows: Rows, sample: int = 1024) -> tuple[float, float]:
     """(share of positions that are tokens, mean number of tokens that a token may attend to), from
     the first rows."""
-    from workload import SpecialIds
-
     ids = rows.take(np.arange(min(rows.count, sample)))
     structure = row_structure(ids, SpecialIds(**rows.special_ids), rows.max_segments > 1)
     segments = np.asarray(structure.segment_ids)

@@ -6,7 +6,8 @@
 Each contestant is a process of its own; they take turns, A B C A B C, while the others wait. The
 peer is the best of PyTorch eager and `torch.compile` (on a GPU also with CUDA graphs), by their
 medians over the run. Prints the median ratio peer ÷ ours (above 1: the library is faster) and its
-spread; the last line is one JSON object.
+spread; the last line is one JSON object. Peers are given the library's settings of malloc, without
+which they clear their memory again at every step; `eager:stock` is PyTorch as installed.
 
 `pretrain`: one training step; shapes, dropout and dtype alike (`benchmarks/peers.py` says what the
 peer does). `inference`: one forward pass of a sequence classifier, from token ids to logits on the
@@ -37,8 +38,12 @@ def contestant(a: argparse.Namespace, name: str) -> Work:
     """Builds one, in the process that will run it."""
     from workload import mask_prob_of, pair_of, prepare_host, synthetic_ids
 
-    prepare_host()  # PyTorch too gains from memory that malloc keeps
+    name, _, allocator = name.partition(":")
+    if not allocator:
+        prepare_host()
     pair = pair_of(a)
+    if pair.discriminator.block != "bert":
+        raise SystemExit(f"--size={a.size}: transformers' ELECTRA classes have no such blocks")
     ids = synthetic_ids(4 * a.batch_size, a.seq_len, pair.discriminator.vocab_size)
     batches = itertools.cycle(np.split(ids, 4))
     if name == OURS and a.task == "pretrain":
@@ -72,14 +77,16 @@ def _forward(config: Any, batches: Any) -> Work:
 
     from electra_jax.interop.heads import SEQUENCE, FineTuned
     from electra_jax.modeling.electra import Inputs, padding_mask
+    from electra_jax.modeling.encoder import join_layers, split_layers
 
-    network = FineTuned(config, SEQUENCE)
+    network = FineTuned(config.replace(scan_layers=False), SEQUENCE)
     ids = next(batches)
 
     def forward(params: Any, ids: Any) -> Any:
-        return network.apply(params, Inputs(ids, padding_mask(ids)))
+        return network.apply(join_layers(params), Inputs(ids, padding_mask(ids)))
 
     params = jax.jit(lambda: network.init(jax.random.key(0), Inputs(ids, padding_mask(ids))))()
+    params = split_layers(params)
     compiled = jax.jit(forward).lower(params, ids).compile()
     return lambda count: [np.asarray(compiled(params, next(batches))) for _ in range(count)]
 
@@ -93,7 +100,7 @@ def serve(connection: Connection, a: argparse.Namespace, name: str) -> None:
             begin = time.perf_counter()
             work(count)
             connection.send(time.perf_counter() - begin)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         connection.send(f"{name}: {type(error).__name__}: {error}")
 
 
@@ -140,19 +147,22 @@ def compare(a: argparse.Namespace) -> dict[str, Any]:
     for c in contestants:
         c.stop()
     medians = {name: statistics.median(times) for name, times in rounds.items()}
+    ratios = {}
+    for name in a.peers:
+        each = sorted(p / o for p, o in zip(rounds[name], rounds[OURS], strict=True))
+        ratios[name] = [statistics.median(each), each[0], each[-1]]
+        print("{} takes {:.2f} × our time ({:.2f} to {:.2f})".format(name, *ratios[name]))
     best = min(a.peers, key=medians.__getitem__)
-    ratios = sorted(p / o for p, o in zip(rounds[best], rounds[OURS], strict=True))
-    ratio = statistics.median(ratios)
-    print(f"{best} takes {ratio:.2f} × our time ({ratios[0]:.2f} to {ratios[-1]:.2f})")
     return {
         "task": a.task,
-        "ratio": ratio,
-        "ratio_range": [ratios[0], ratios[-1]],
+        "ratio": ratios[best][0],
+        "ratio_range": ratios[best][1:],
         "peer": best,
+        "ratios": ratios,
         "pairs": a.pairs,
         "seconds": medians,
         **{name: getattr(a, name) for name in ("size", "batch_size", "seq_len", "dtype")},
-        **{name: getattr(a, name) for name in ("hidden_dropout", "attention_dropout")},
+        **{name: getattr(a, name) for name in ("hidden_dropout", "attention_dropout", "unroll")},
     }
 
 
@@ -171,7 +181,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--peers",
         nargs="+",
-        choices=("eager", "compile", "cudagraphs"),
+        choices=[v + m for v in ("eager", "compile", "cudagraphs") for m in ("", ":stock")],
         default=["eager", "compile"],
     )
     return result

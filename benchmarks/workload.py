@@ -94,12 +94,20 @@ def synthetic_ids(rows: int, seq_len: int, vocab_size: int, seed: int = 0) -> np
     return ids.astype(np.int32)
 
 
-def write_rows(folder: Path, ids: np.ndarray, vocab_size: int) -> Path:
-    """A rows folder of one split from ids [rows, seq_len], as `prepare` would leave it."""
+def write_rows(
+    folder: Path,
+    ids: np.ndarray,
+    vocab_size: int,
+    special: SpecialIds = SPECIAL,
+    max_segments: int = 1,
+) -> Path:
+    """A rows folder of one split from ids [rows, seq_len], as `prepare` would leave it (but for
+    the tokenizer, which training does not read)."""
     folder.mkdir(parents=True, exist_ok=True)
     dtype = "uint16" if vocab_size <= 2**16 else "uint32"
-    with RowsWriter(folder, ids.shape[1], dtype, {"synthetic": True}) as writer:
-        count = Split(rows=len(ids), tokens=ids.size, max_segments=1, documents=len(ids))
+    with RowsWriter(folder, ids.shape[1], dtype, {"benchmark": True}) as writer:
+        tokens = int((ids != special.pad).sum())
+        count = Split(rows=len(ids), tokens=tokens, max_segments=max_segments, documents=len(ids))
         writer.append(Progress(1, {"train": count, "eval": Split()}), {"train": ids})
         writer.finish(
             {
@@ -109,8 +117,8 @@ def write_rows(folder: Path, ids: np.ndarray, vocab_size: int) -> Path:
                 "vocab_size": vocab_size,
                 "packing": "full",
                 "seed": 0,
-                "special_ids": dataclasses.asdict(SPECIAL),
-                "tokenizer_hash": "synthetic",
+                "special_ids": dataclasses.asdict(special),
+                "tokenizer_hash": "benchmark",
                 "statistics": {},
             }
         )

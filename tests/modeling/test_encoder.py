@@ -9,6 +9,7 @@ from objectives.tiny import draws_of, quick_jit, tiny_config
 from electra_jax.errors import UserError
 from electra_jax.modeling.attention import attend, rotary
 from electra_jax.modeling.electra import Backbone, Inputs, padding_mask
+from electra_jax.modeling.encoder import join_layers, split_layers
 from electra_jax.modeling.layers import activation, layer_norm
 
 
@@ -190,3 +191,22 @@ def test_fused_attention_is_refused_with_dropout_inside_or_in_float32():
     ids = jnp.ones((1, 4), jnp.int32)
     with pytest.raises(UserError, match=r"train\.dtype=bfloat16"):
         Backbone(config).init(jax.random.key(0), Inputs(ids, padding_mask(ids)))
+
+
+@pytest.mark.parametrize("block", ("bert", "modern"))
+def test_split_layers_join_to_the_same_network_and_leave_no_copy_of_a_stack(block):
+    config = tiny_config(block=block, num_hidden_layers=3, scan_layers=False)
+    ids = jnp.ones((1, 8), jnp.int32)
+    inputs = Inputs(ids, padding_mask(ids))
+    network = Backbone(config)
+    params = network.init(jax.random.key(0), inputs)
+    split = split_layers(params)
+    assert sum(x.size for x in jax.tree.leaves(split)) == sum(
+        x.size for x in jax.tree.leaves(params)
+    )
+    jax.tree.map(np.testing.assert_array_equal, join_layers(split), params)
+
+    compiled = jax.jit(lambda p: network.apply(join_layers(p), inputs)).lower(split).compile()
+    np.testing.assert_allclose(compiled(split), network.apply(params, inputs), atol=1e-5)
+    wide = config.intermediate_size * (2 if block == "modern" else 1)
+    assert f"f32[3,{config.hidden_size},{wide}]" not in compiled.as_text()
