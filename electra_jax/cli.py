@@ -200,9 +200,12 @@ def _processes(parser: argparse.ArgumentParser) -> None:
 
 
 def _finetune(argv: Sequence[str]) -> int:
+    from electra_jax.finetuning.tasks import TASKS
+
     parser = _parser(
         "finetune",
-        "A task on any model: one run, or several seeds; the same command again resumes.",
+        "A task on any model: one run, or several seeds; the same command again resumes. Tasks: "
+        f"{' '.join(TASKS)}.",
         "electra-jax finetune --config=configs/finetune.py:sst2 --workdir=runs/sst2 "
         "--config.init=runs/small/model --config.data.path=SST-2/",
         usage="%(prog)s --config=FILE[:TASK] --workdir=DIR [--config.a.b=value …]",

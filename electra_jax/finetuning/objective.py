@@ -20,7 +20,7 @@ from electra_jax.finetuning.networks import Network, Outputs
 from electra_jax.interop.names import flatten, unflatten
 from electra_jax.objectives.base import Batch, Sums, Tree, total_loss
 from electra_jax.objectives.draws import Draws
-from electra_jax.objectives.metrics import ratios
+from electra_jax.objectives.metrics import ratio
 
 _SECOND_PASS = 7  # folded into the noise of R-Drop's second pass
 SINGLE_LABEL = ("classification", "relation", "multiple_choice", "ranking")
@@ -187,6 +187,8 @@ class FineTuneObjective:
         return jax.lax.stop_gradient(self.settings.fgm * gradient / (norm + 1e-12))
 
     def summarize(self, sums: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
-        """loss (and accuracy)."""
+        """loss (and accuracy in percent, as the scores of evaluation)."""
         row = {"loss": total_loss(self.coefficients, sums)}
-        return {**row, **ratios(sums, [n for n in ("accuracy",) if n in sums])}
+        if "accuracy" in sums:
+            row["accuracy"] = 100.0 * ratio(sums["accuracy"])
+        return row

@@ -479,7 +479,7 @@ class FineTuning:
             gold = [str(getattr(example, "label", None)) for example in self.data.eval]
             counts = confusion_matrix(gold, [p["label"] for p in predictions], labels)
             matrix = {"labels": list(labels), "counts": counts.tolist()}
-            blocks.append({"title": "confusion matrix (rows: gold)", "matrix": matrix})
+            blocks.append({"title": "confusion matrix", "matrix": matrix})
         return blocks
 
 

@@ -135,10 +135,10 @@ class GeneratorHead(nn.Module):
             shape = (c.vocab_size, c.embedding_size)
             word_embeddings = self.param("output_embeddings", init, shape)
         bias = self.param("output_bias", nn.initializers.zeros, (c.vocab_size,))
-        logits = jnp.matmul(
-            x, word_embeddings.T.astype(x.dtype), preferred_element_type=jnp.float32
-        )
-        return logits + bias.reshape((1,) * (logits.ndim - 1) + bias.shape)
+        # Two dimensions, as in `Dense`.
+        flat, table = x.reshape(-1, x.shape[-1]), word_embeddings.T.astype(x.dtype)
+        logits = jnp.matmul(flat, table, preferred_element_type=jnp.float32)
+        return (logits + bias[None, :]).reshape(*x.shape[:-1], -1)
 
 
 class DiscriminatorHead(nn.Module):

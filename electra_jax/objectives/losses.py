@@ -11,7 +11,10 @@ def masked_lm_loss(logits: jax.Array, targets: jax.Array) -> jax.Array:
     """Cross-entropy in nats, float32 [B, N], of logits [B, N, V] against ids [B, N]."""
     logits = logits.astype(jnp.float32)
     picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    return jax.nn.logsumexp(logits, axis=-1) - picked
+    # Written out, so that the sampler's exponentials are the same expression, computed once.
+    largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    total = jnp.sum(jnp.exp(logits - largest), axis=-1)
+    return jnp.log(total) + largest[..., 0] - picked
 
 
 def replaced_token_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:

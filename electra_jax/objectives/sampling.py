@@ -37,13 +37,16 @@ def inverse_cdf_sample(logits: jax.Array, first: jax.Array, second: jax.Array) -
     """
     vocab = logits.shape[-1]
     block = math.ceil(math.sqrt(vocab))
-    blocks = math.ceil(vocab / block)
-    logits = logits - jnp.max(logits, axis=-1, keepdims=True)
-    mass = jnp.exp(logits)
-    mass = jnp.pad(mass, ((0, 0), (0, 0), (0, blocks * block - vocab)))
-    mass = mass.reshape(*mass.shape[:-1], blocks, block)
-    chosen = _invert(jnp.sum(mass, axis=-1), first)
-    inside = jnp.take_along_axis(mass, chosen[..., None, None], axis=-2)[..., 0, :]
+    even = vocab - vocab % block
+    mass = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
+    sums = jnp.sum(mass[..., :even].reshape(*mass.shape[:-1], -1, block), axis=-1)
+    if even < vocab:
+        rest = jnp.sum(mass[..., even:], axis=-1, keepdims=True)
+        sums = jnp.concatenate([sums, rest], axis=-1)
+    chosen = _invert(sums, first)
+    tokens = chosen[..., None] * block + jnp.arange(block)[None, None, :]
+    inside = jnp.take_along_axis(mass, jnp.minimum(tokens, vocab - 1), axis=-1)
+    inside = jnp.where(tokens < vocab, inside, 0.0)
     return (chosen * block + _invert(inside, second)).astype(jnp.int32)
 
 
