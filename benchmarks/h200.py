@@ -103,7 +103,7 @@ class Budget:
             print(f"{name}: {found['ratio']:.2f} × {found['peer']}", flush=True)
         else:
             print(
-                f"{name}: {found['tokens_per_second'] / 1e6:.3f} M tokens/s, "
+                f"{name}: {found['tokens_per_second']:,.0f} tokens/s, "
                 f"MFU {found['mfu']:.1%}, {found['step_seconds'] * 1e3:.2f} ms a step",
                 flush=True,
             )
