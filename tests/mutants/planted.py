@@ -25,6 +25,7 @@ SAMPLING = "objectives/test_sampling.py"
 STRUCTURE = "objectives/test_structure.py"
 DRAWS = "objectives/test_draws.py"
 ENCODER = "modeling/test_encoder.py"
+LAYERS = "modeling/test_layers.py"
 BLOCKS = "modeling/test_blocks.py"
 DROPOUT = "modeling/test_dropout.py"
 COUNTS = "modeling/test_parameter_counts.py"
@@ -211,8 +212,8 @@ MUTANTS = (
     Mutant(
         "padding is attended to",
         "objectives/structure.py",
-        "Inputs(input_ids, valid[:, None, None, :], types)",
-        "Inputs(input_ids, jnp.ones_like(valid)[:, None, None, :], types)",
+        "Inputs(input_ids, valid[:, None, None, :], types, ",
+        "Inputs(input_ids, jnp.ones_like(valid)[:, None, None, :], types, ",
         (INVISIBLE,),
     ),
     Mutant(
@@ -254,9 +255,23 @@ MUTANTS = (
     Mutant(
         "approximate gelu",
         "modeling/layers.py",
-        'approximate=name == "gelu_new"',
-        "approximate=True",
+        "return gelu(x)",
+        "return jax.nn.gelu(x, approximate=True)",
         (ENCODER,),
+    ),
+    Mutant(
+        "gelu's derivative lacks a term",
+        "modeling/layers.py",
+        "(below + z * density)",
+        "below",
+        (LAYERS,),
+    ),
+    Mutant(
+        "LayerNorm's gradient forgets the mean",
+        "modeling/layers.py",
+        "t - jnp.mean(t, -1, keepdims=True) - y * along",
+        "t - y * along",
+        (LAYERS,),
     ),
     Mutant(
         "dropout does not scale what it keeps",
