@@ -108,13 +108,12 @@ def _tell(error: BaseException) -> int:
         print(f"{who}: interrupted", file=sys.stderr)
         return 130
     sys.excepthook(type(error), error, error.__traceback__)
-    if isinstance(error, jax.errors.JaxRuntimeError):
-        print(
-            f"{who}: the computation over all processes failed, most often because another one "
-            "ended (see its messages); the checkpoints are kept: start all of them again with the "
-            "same command",
-            file=sys.stderr,
-        )
+    print(
+        f"{who}: ended by the error above. Where it speaks of a connection or a collective, another "
+        "process ended first (see its messages). The checkpoints are kept: start all of them again "
+        "with the same command",
+        file=sys.stderr,
+    )
     return 1
 
 
