@@ -78,8 +78,10 @@ def ours(a: argparse.Namespace) -> Work:
     return epochs
 
 
-def peer(a: argparse.Namespace) -> Work:
-    """Epochs of the peer."""
+def peer(a: argparse.Namespace, variant: str) -> Work:
+    """Epochs of the peer, "eager" or "compile"."""
+    import os
+
     import torch
     from torch.utils.data import DataLoader
     from transformers import (
@@ -105,10 +107,13 @@ def peer(a: argparse.Namespace) -> Work:
         }
         for e in examples
     ]
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = AutoModelForSequenceClassification.from_pretrained(a.init, num_labels=len(labels))
     network.to(device).train()
+    if variant != "eager":
+        network = torch.compile(network, dynamic=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-5, fused=True)
     loader = DataLoader(
         encoded,

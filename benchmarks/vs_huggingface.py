@@ -2,6 +2,7 @@
 
     python benchmarks/vs_huggingface.py --task=pretrain --size=small --batch_size=32 --pairs=5
     python benchmarks/vs_huggingface.py --task=inference --size=small --batch_size=1 --seq_len=32
+    python benchmarks/vs_huggingface.py --task=finetune --init=MODEL --data=SST-2/ --peers eager
 
 Each contestant is a process of its own; they take turns, A B C A B C, while the others wait. The
 peer is the best of PyTorch eager and `torch.compile` (on a GPU also with CUDA graphs), by their
@@ -11,7 +12,8 @@ which they clear their memory again at every step; `eager:stock` is PyTorch as i
 
 `pretrain`: one training step; shapes, dropout and dtype alike (`benchmarks/peers.py` says what the
 peer does). `inference`: one forward pass of a sequence classifier, from token ids to logits on the
-host, without padding.
+host, without padding. `finetune`: one epoch over a task's texts (`benchmarks/finetune_steps.py`);
+the model of `--init` in place of `--size`.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+import finetune_steps
 import numpy as np
 
 OURS = "electra_jax"
@@ -41,6 +44,8 @@ def contestant(a: argparse.Namespace, name: str) -> Work:
     name, _, allocator = name.partition(":")
     if not allocator:
         prepare_host()
+    if a.task == "finetune":
+        return finetune_steps.ours(a) if name == OURS else finetune_steps.peer(a, name)
     pair = pair_of(a)
     if pair.discriminator.block != "bert":
         raise SystemExit(f"--size={a.size}: transformers' ELECTRA classes have no such blocks")
@@ -173,8 +178,9 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    result.add_argument("--task", choices=("pretrain", "inference"), default="pretrain")
+    result.add_argument("--task", choices=("pretrain", "inference", "finetune"), default="pretrain")
     add_model_arguments(result)
+    finetune_steps.add_arguments(result)
     result.add_argument("--pairs", type=int, default=5, help="rounds")
     result.add_argument("--units", type=int, default=1, help="steps or calls in each round")
     result.add_argument("--warmup", type=int, default=2)

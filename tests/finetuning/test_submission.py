@@ -4,6 +4,7 @@ import zipfile
 
 import pytest
 
+from electra_jax.cli import main
 from electra_jax.errors import UserError
 from electra_jax.finetuning.submission import TEST_ROWS, submission_files, write_submission
 from electra_jax.finetuning.tasks import TASKS
@@ -67,3 +68,16 @@ def test_what_the_server_would_refuse_is_refused(tmp_path, predictions, partial,
 def test_a_test_set_cut_short_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"wnli has 145 predictions, its official test set 146"):
         write_submission(tmp_path / "x.zip", {**everything(), "wnli": [{"label": "0"}] * 145})
+
+
+def test_the_command_line_reads_files_of_predictions(tmp_path, capsys):
+    answers = tmp_path / "rte.jsonl"
+    answers.write_text("".join('{"label": "entailment"}\n' for _ in range(3000)))
+    output = tmp_path / "glue.zip"
+    assert main(["submission", f"rte={answers}", f"--output={output}", "--partial"]) == 0
+    assert "RTE.tsv" in capsys.readouterr().out
+    assert zipfile.ZipFile(output).read("RTE.tsv").startswith(b"index\tprediction\n0\tentailment")
+    assert main(["submission", f"rte={answers}", f"--output={tmp_path / 'b.zip'}"]) == 2
+    assert "cola" in capsys.readouterr().err.lower()
+    assert main(["submission", "rte", f"--output={output}"]) == 2
+    assert "TASK=FILE" in capsys.readouterr().err

@@ -44,6 +44,7 @@ def test_finetune(tmp_path, monkeypatch):
         "ELECTRA_JAX_NOTEBOOK_TASK": "classification",
         "ELECTRA_JAX_NOTEBOOK_DATA": str(data),
         "ELECTRA_JAX_NOTEBOOK_EXAMPLES": "96",
+        "ELECTRA_JAX_NOTEBOOK_STEPS": "12",
         "MPLBACKEND": "agg",
     }.items():
         monkeypatch.setenv(name, value)
