@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 # The first of these that runs (a name on PATH may be a version manager's empty shim).
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+# Test processes; a file's tests stay together, as they share fixtures.
+WORKERS ?= 2
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One stamp for each set of extras, so that an install happens only when setup.py changed.
 STAMP   = $(VENV)/.installed-$(subst $(comma),+,$(1))
@@ -20,7 +22,7 @@ demo: $(call STAMP,base)
 install: $(call STAMP,$(EXTRAS))
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile
 
 lint: $(call STAMP,$(EXTRAS))
 	$(BIN)/ruff check --quiet .

