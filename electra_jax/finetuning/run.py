@@ -58,7 +58,7 @@ from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.pretrain import versions
 from electra_jax.training.report import write_report
 from electra_jax.training.schedules import learning_rate_schedule
-from electra_jax.training.sharding import make_mesh
+from electra_jax.training.sharding import data_parallelism, make_mesh
 from electra_jax.training.step import TrainState
 from electra_jax.training.workdir import RunLock, load_or_check_config, write_json_atomic
 
@@ -234,6 +234,13 @@ class FineTuning:
             keep_every=train["keep_every"],
         )
         settings.check(mesh)
+        if train["eval_batch_size"] % data_parallelism(mesh):
+            raise UserError(
+                f"train.eval_batch_size={train['eval_batch_size']} is not divisible by "
+                f"mesh.data·mesh.fsdp={data_parallelism(mesh)}: use a multiple of it"
+            )
+        if train["select"] not in ("best", "last"):
+            raise UserError(f"train.select={train['select']!r}: choose one of best, last")
 
         def optimize(params: Any) -> Any:
             decay = optimizer["layerwise_decay"]
@@ -337,8 +344,9 @@ class FineTuning:
         scores = self.scores(self.predict(self.data.eval, state))
         found = scores[self.data.metric]
         best = self._best()
-        better = best is None or not best["score"] >= found
-        if step > 0 and (better or best is None or best["step"] == step):
+        # A score may be undefined (a correlation of constant answers): any other is better.
+        better = best is None or found > best["score"] or math.isnan(best["score"])
+        if step > 0 and (better or (best is not None and best["step"] == step)):
             self._keep(state, step, found)
         return {f"eval_{name}": value for name, value in scores.items()}
 
@@ -349,8 +357,6 @@ class FineTuning:
 
     def _best(self) -> dict[str, Any] | None:
         file = self.workdir / _BEST
-        if self.config["train"]["select"] != "best" and file.is_file():
-            return None
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
     def _keep(self, state: TrainState, step: int, score: float) -> None:
@@ -372,8 +378,8 @@ class FineTuning:
         if best is None or self.config["train"]["select"] != "best":
             return state, last
         flat = read_safetensors(self.workdir / best["file"])
-        nested = not isinstance(self.objective.adaptation, Full)
-        params = flat if nested else unflatten(flat)
+        whole = isinstance(self.objective.adaptation, Full)
+        params = unflatten(flat) if whole else flat
         return TrainState(state.step, params, state.opt_state, state.frozen), best["step"]
 
     def predict(self, examples: Sequence[Example], state: TrainState) -> list[dict[str, Any]]:

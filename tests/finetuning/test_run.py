@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 
 import numpy as np
 import pytest
@@ -114,7 +115,7 @@ def test_the_best_evaluation_is_kept_and_patience_ends_the_run(tiny_model, tiny_
     overrides = ("--config.train.eval_every=5", "--config.train.patience=2")
     config = configuration("classification", tiny_model, tiny_data, *overrides)
     run = FineTuning.build(config, tmp_path / "run", quiet=True)
-    given = iter([50.0, 60.0, 80.0, 70.0, 80.0, 99.0, 99.0, 99.0, 99.0])
+    given = iter([50.0, math.nan, 80.0, 70.0, 80.0, 99.0, 99.0, 99.0, 99.0])
     scored = []
 
     def scores(predictions):
@@ -124,7 +125,7 @@ def test_the_best_evaluation_is_kept_and_patience_ends_the_run(tiny_model, tiny_
 
     run.scores = scores
     result = run.train()
-    # step 0: 50, 5: 60, 10: 80, 15: 70, 20: 80 → two evaluations without a better one.
+    # step 0: 50, 5: undefined, 10: 80, 15: 70, 20: 80 → two evaluations without a better one.
     assert [r["step"] for r in read_rows(tmp_path / "run") if "eval_accuracy" in r] == [
         0,
         5,
@@ -275,6 +276,7 @@ WRONG = {
     "train.steps or train.epochs": {"train.steps": None, "train.epochs": None},
     "both set": {"train.epochs": 1.0},
     "seeds=0": {"seeds": 0},
+    "train.select": {"train.select": "worst"},
     "freeze_layers": {"optimizer.freeze_layers": 9},
 }
 
