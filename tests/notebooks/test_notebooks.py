@@ -45,7 +45,7 @@ def test_finetune(tmp_path, monkeypatch):
         "ELECTRA_JAX_NOTEBOOK_DATA": str(data),
         "ELECTRA_JAX_NOTEBOOK_EXAMPLES": "96",
         "ELECTRA_JAX_NOTEBOOK_STEPS": "12",
-        "MPLBACKEND": "agg",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # pictures among the outputs
     }.items():
         monkeypatch.setenv(name, value)
     notebook = nbformat.read(NOTEBOOKS / "finetune.ipynb", as_version=4)
