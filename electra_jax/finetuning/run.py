@@ -345,7 +345,7 @@ class FineTuning:
         found = scores[self.data.metric]
         best = self._best()
         # A score may be undefined (a correlation of constant answers): any other is better.
-        better = best is None or found > best["score"] or math.isnan(best["score"])
+        better = best is None or best["score"] is None or found > best["score"]
         if step > 0 and (better or (best is not None and best["step"] == step)):
             self._keep(state, step, found)
         return {f"eval_{name}": value for name, value in scores.items()}
@@ -366,7 +366,7 @@ class FineTuning:
         flat = {n: np.asarray(x) for n, x in flatten(state.params).items()}
         write_safetensors(self.workdir / f"{name}.tmp", flat)
         (self.workdir / f"{name}.tmp").replace(self.workdir / name)
-        write_json_atomic(self.workdir / _BEST, {"step": step, "score": score, "file": name})
+        write_json_atomic(self.workdir / _BEST, _json({"step": step, "score": score, "file": name}))
         for file in previous:
             if file.name != name:
                 file.unlink(missing_ok=True)
@@ -435,7 +435,7 @@ class FineTuning:
         if data.eval:
             lines = (json.dumps(p, ensure_ascii=False) + "\n" for p in predictions)
             (self.workdir / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
-        write_json_atomic(self.workdir / "report.json", self._blocks(predictions, result))
+        write_json_atomic(self.workdir / "report.json", _json(self._blocks(predictions, result)))
         write_report([self.workdir], self.workdir / "report.html")
         write_result(self.workdir, result)
         for file in self.workdir.glob("best-*.safetensors"):
@@ -577,13 +577,27 @@ def _digest(file: str) -> str:
 
 def write_result(workdir: Path, result: Result) -> None:
     """result.json: its presence says that the run is finished."""
-    write_json_atomic(workdir / RESULT, dataclasses.asdict(result))
+    write_json_atomic(workdir / RESULT, _json(dataclasses.asdict(result)))
 
 
 def read_result(workdir: Path) -> Result | None:
     """The result of a finished run, None of another."""
     file = workdir / RESULT
-    return Result(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+    if not file.is_file():
+        return None
+    fields = json.loads(file.read_text(encoding="utf-8"))
+    for name in ("scores", "test_scores"):
+        fields[name] = {k: math.nan if v is None else v for k, v in fields[name].items()}
+    return Result(**fields)
+
+
+def _json(value: Any) -> Any:
+    """Undefined numbers as null, which JSON has."""
+    if isinstance(value, dict):
+        return {k: _json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def train_with_restarts(
@@ -642,7 +656,7 @@ def finetune(config: Mapping[str, Any], workdir: str | Path, quiet: bool = False
     if seeds > 1:
         write_json_atomic(
             workdir / "results.json",
-            {"summary": summarize(results), "seeds": [dataclasses.asdict(r) for r in results]},
+            _json({"summary": summarize(results), "seeds": list(map(dataclasses.asdict, results))}),
         )
         folders = [workdir / f"seed-{r.seed if r.restarts == 0 else _first(r)}" for r in results]
         write_report(folders, workdir / "report.html")
@@ -656,7 +670,7 @@ def _first(result: Result) -> int:
 def summarize(results: Sequence[Result]) -> dict[str, Any]:
     """Mean, sample standard deviation, median, least and greatest of the task's metric over
     seeds."""
-    scores = [r.score for r in results if r.score is not None]
+    scores = [r.score for r in results if r.score is not None and math.isfinite(r.score)]
     if not scores:
         return {"runs": len(results)}
     values = np.asarray(scores, float)

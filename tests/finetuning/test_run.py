@@ -10,7 +10,14 @@ from finetuning import tiny_task
 from finetuning.tiny_task import configuration, write_jsonl, write_task
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.run import FineTuning, finetune, read_result, summarize
+from electra_jax.finetuning.run import (
+    FineTuning,
+    Result,
+    finetune,
+    read_result,
+    summarize,
+    write_result,
+)
 from electra_jax.inference.predictor import Predictor
 from electra_jax.interop.folder import load_model_folder
 from electra_jax.interop.names import flatten
@@ -133,7 +140,7 @@ def test_the_best_evaluation_is_kept_and_patience_ends_the_run(tiny_model, tiny_
         15,
         20,
     ]
-    assert result.step == 10
+    assert result.step == 10 and read_result(tmp_path / "run") == result
     assert not list((tmp_path / "run").glob("best-*"))
 
 
@@ -260,6 +267,16 @@ def test_a_head_of_the_same_labels_is_kept_and_another_is_not(tiny_model, tiny_d
     params, _ = fresh.run.initial(*fresh.objective.init(_init_key(0)))
     assert np.shape(params["classifier"]["out_proj"]["bias"]) == (3,)
     assert same(params["electra"], load_model_folder(trained).params["electra"])
+
+
+def test_an_undefined_score_is_null_on_disk(tmp_path):
+    scores = {"pearson": math.nan, "spearman": 3.0}
+    result = Result(0, 1, "pearson", math.nan, scores, {}, "constant", 0, 1, 1, 1, 1.0)
+    write_result(tmp_path, result)
+    assert "NaN" not in (tmp_path / "result.json").read_text()
+    again = read_result(tmp_path)
+    assert again.score is None and math.isnan(again.scores["pearson"])
+    assert summarize([result]) == {"runs": 1}
 
 
 WRONG = {
