@@ -132,6 +132,6 @@ def peer(a: argparse.Namespace, variant: str) -> Work:
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0, foreach=True)
                 optimizer.step()
                 optimizer.zero_grad()
-        assert np.isfinite(float(loss))
+        assert np.isfinite(loss.item())
 
     return epochs
