@@ -57,6 +57,9 @@ _FILES = "files.json"  # {path: [bytes, CRC-32]} of a finished checkpoint
 _TEMPORARY = ".orbax-checkpoint-tmp"  # part of the name of a folder that Orbax is still writing
 _MAX_LISTED = 20  # differences that an error message lists
 
+# Orbax's deadline for a save is by the wall clock: one that jumps ahead must not end a run.
+_PATIENT = ocp.options.AsyncOptions(timeout_secs=10 * 365 * 86400)
+
 _DISK_ERRORS = {
     errno.EACCES,
     errno.EDQUOT,
@@ -130,11 +133,12 @@ class Checkpoints:
         )
         on_first(functools.partial(self._make_room, path))
         try:
-            response = ocp.save_async(
-                path,
-                {name: array for name, array in arrays.items() if array.size},
-                custom_metadata={"document": document, "sha256": _sha256(document)},
-            )
+            with ocp.Context(async_options=_PATIENT):
+                response = ocp.save_async(
+                    path,
+                    {name: array for name, array in arrays.items() if array.size},
+                    custom_metadata={"document": document, "sha256": _sha256(document)},
+                )
         except Exception as error:
             self._remove_unfinished()
             raise self._explain(error, path) from error
