@@ -57,9 +57,6 @@ _FILES = "files.json"  # {path: [bytes, CRC-32]} of a finished checkpoint
 _TEMPORARY = ".orbax-checkpoint-tmp"  # part of the name of a folder that Orbax is still writing
 _MAX_LISTED = 20  # differences that an error message lists
 
-# Orbax's deadline for a save is by the wall clock: one that jumps ahead must not end a run.
-_PATIENT = ocp.options.AsyncOptions(timeout_secs=10 * 365 * 86400)
-
 _DISK_ERRORS = {
     errno.EACCES,
     errno.EDQUOT,
@@ -133,12 +130,11 @@ class Checkpoints:
         )
         on_first(functools.partial(self._make_room, path))
         try:
-            with ocp.Context(async_options=_PATIENT):
-                response = ocp.save_async(
-                    path,
-                    {name: array for name, array in arrays.items() if array.size},
-                    custom_metadata={"document": document, "sha256": _sha256(document)},
-                )
+            response = ocp.save_async(
+                path,
+                {name: array for name, array in arrays.items() if array.size},
+                custom_metadata={"document": document, "sha256": _sha256(document)},
+            )
         except Exception as error:
             self._remove_unfinished()
             raise self._explain(error, path) from error
@@ -277,7 +273,7 @@ class Checkpoints:
         shutil.rmtree(condemned)
 
     def _explain(self, error: Exception, path: Path) -> Exception:
-        """The UserError for a full or unwritable disk; where it is neither, the error itself."""
+        """The UserError for a full, unwritable or slow disk; where it is none, the error itself."""
         reason = _disk_reason(error)
         if reason is None:
             return error
@@ -534,6 +530,8 @@ def _disk_reason(error: BaseException) -> str | None:
     """
     seen: BaseException | None = error
     while seen is not None:
+        if isinstance(seen, TimeoutError):  # Orbax measures its deadlines with the wall clock
+            return "it took too long: the storage is slow, or the clock jumped ahead"
         if isinstance(seen, OSError) and seen.errno in _DISK_ERRORS:
             return os.strerror(seen.errno)
         for number in _DISK_ERRORS:
