@@ -541,14 +541,14 @@ def _overview() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a verb; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        print(_overview())
-        return 0 if argv else 2
     # TensorFlow only feeds data here, and has nothing to tell about it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     try:
+        if not argv or argv[0] in ("-h", "--help", "help"):
+            print(_overview(), flush=True)
+            return 0 if argv else 2
         if argv[0] not in VERBS:
             near = difflib.get_close_matches(argv[0], VERBS, n=1)
             raise UserError(
