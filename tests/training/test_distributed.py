@@ -14,7 +14,9 @@ from electra_jax.errors import UserError
 from electra_jax.training import distributed
 from electra_jax.training.workdir import RunLock
 
-STEPS = 24
+# Long enough that a signal, of which JAX tells the others within a second or two, meets a run.
+STEPS = 120
+LONGER = f"--config.train.steps={STEPS}"
 NOT_COMPARED = ("step", "tokens_per_second", "seconds")
 
 
@@ -27,7 +29,7 @@ def rows(tmp_path_factory):
 def alone(rows, tmp_path_factory):
     """The rows of metrics of a run in one process, never stopped."""
     workdir = tmp_path_factory.mktemp("alone") / "run"
-    done = run(rows, workdir)
+    done = run(rows, workdir, LONGER)
     assert done.returncode == 0, done.stderr
     return metric_rows(workdir)
 
@@ -57,7 +59,7 @@ def test_sigterm_to_one_of_two_stops_both_at_a_step_that_one_process_resumes(
 ):
     workdir = tmp_path / "run"
     seldom = "--config.train.checkpoint_every=1000"
-    with Pair(rows, workdir, seldom) as pair:
+    with Pair(rows, workdir, LONGER, seldom) as pair:
         pair.wait_until(lambda: len(metric_rows(workdir)) >= 3)  # step 0's evaluation is one
         pair.processes[1].send_signal(signal.SIGTERM)
         codes = pair.codes()
@@ -67,7 +69,7 @@ def test_sigterm_to_one_of_two_stops_both_at_a_step_that_one_process_resumes(
     (step,) = saved(workdir)
     assert 8 < step < STEPS
     monkeypatch.setenv("JAX_LOG_COMPILES", "1")
-    done = run(rows, workdir, seldom)
+    done = run(rows, workdir, LONGER, seldom)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Compiling jit(train_step)") == 1  # resumed, too
     check_same(workdir, alone)
@@ -76,7 +78,7 @@ def test_sigterm_to_one_of_two_stops_both_at_a_step_that_one_process_resumes(
 @pytest.mark.faults
 def test_two_processes_give_the_numbers_of_one(rows, alone, tmp_path):
     workdir = tmp_path / "run"
-    with Pair(rows, workdir) as pair:
+    with Pair(rows, workdir, LONGER) as pair:
         assert pair.codes() == [0, 0], pair.told(0) + pair.told(1)
         assert "memory of one device" in pair.told(0) and pair.told(1) == ""
     check_same(workdir, alone)
@@ -87,13 +89,13 @@ def test_two_processes_give_the_numbers_of_one(rows, alone, tmp_path):
 def test_one_process_killed_is_resumed_by_two(rows, alone, tmp_path):
     workdir = tmp_path / "run"
     with subprocess.Popen(
-        command(rows, workdir), env=environment(), stderr=subprocess.PIPE, text=True
+        command(rows, workdir, LONGER), env=environment(), stderr=subprocess.PIPE, text=True
     ) as process:
         while not saved(workdir):
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.005)
         process.kill()
-    with Pair(rows, workdir) as pair:
+    with Pair(rows, workdir, LONGER) as pair:
         assert pair.codes() == [0, 0], pair.told(0) + pair.told(1)
     check_same(workdir, alone)
 
@@ -102,13 +104,13 @@ def test_one_process_killed_is_resumed_by_two(rows, alone, tmp_path):
 @pytest.mark.parametrize("victim", [0, 1])
 def test_when_one_of_two_is_killed_the_other_ends_and_says_why(rows, alone, tmp_path, victim):
     workdir = tmp_path / "run"
-    with Pair(rows, workdir) as pair:
+    with Pair(rows, workdir, LONGER) as pair:
         pair.wait_until(lambda: saved(workdir))
         pair.processes[victim].kill()
         codes = pair.codes()
         assert codes[victim] == -signal.SIGKILL and codes[1 - victim] not in (0, 2, 143)
         assert re.search("another (process|task)", pair.told(1 - victim).replace("\n", " "))
-    done = run(rows, workdir)  # the other way round: two killed, one resumes
+    done = run(rows, workdir, LONGER)  # the other way round: two killed, one resumes
     assert done.returncode == 0, done.stderr
     check_same(workdir, alone)
 
@@ -117,7 +119,7 @@ def test_when_one_of_two_is_killed_the_other_ends_and_says_why(rows, alone, tmp_
 def test_an_error_in_one_process_ends_both(rows, tmp_path):
     """The workdir is in use: the first process notices, both say so."""
     workdir = tmp_path / "run"
-    with RunLock(workdir), Pair(rows, workdir) as pair:
+    with RunLock(workdir), Pair(rows, workdir, LONGER) as pair:
         assert pair.codes() == [2, 2]
         for number in range(2):
             assert f"pid {os.getpid()}" in pair.told(number)
