@@ -56,6 +56,18 @@ def _vocab(argv: Sequence[str]) -> int:
         default="auto",
         help="auto: stripped where lower-casing (WordPiece)",
     )
+    parser.add_argument(
+        "--limit_bytes", type=int, metavar="N", help="train on about so many bytes of the text"
+    )
+    parser.add_argument(
+        "--character_coverage",
+        type=float,
+        metavar="SHARE",
+        help="of the text's characters, that get a piece of their own (default: by kind)",
+    )
+    parser.add_argument(
+        "--byte_fallback", action="store_true", help="unigram, bpe: unknown characters as bytes"
+    )
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args(argv)
     from electra_jax.text.vocabulary import train_vocabulary
@@ -67,6 +79,9 @@ def _vocab(argv: Sequence[str]) -> int:
         a.output,
         lower_case=not a.cased,
         strip_accents={"auto": None, "yes": True, "no": False}[a.strip_accents],
+        limit_bytes=a.limit_bytes,
+        character_coverage=a.character_coverage,
+        byte_fallback=a.byte_fallback,
         seed=a.seed,
     )
     print(f"{a.output}: {tokenizer.kind} tokenizer of {tokenizer.vocab_size:,} tokens")
@@ -91,6 +106,17 @@ def _prepare(argv: Sequence[str]) -> int:
         help="full: no token is thrown away; reference: the original's rules",
     )
     parser.add_argument(
+        "--max_segments",
+        type=int,
+        metavar="N",
+        help="most documents that share a row (full); 1: a document has its rows to itself",
+    )
+    parser.add_argument(
+        "--split_sentences",
+        action="store_true",
+        help="pieces of several lines become two segments A and B (full)",
+    )
+    parser.add_argument(
         "--reference_tfrecords",
         action="store_true",
         help="the input is the original code's pretraining TFRecords (their length is kept)",
@@ -107,7 +133,13 @@ def _prepare(argv: Sequence[str]) -> int:
     else:
         from electra_jax.text.prepare import prepare
 
-        settings = {"seq_len": a.seq_len, "packing": a.packing, "workers": a.workers}
+        settings = {
+            "seq_len": a.seq_len,
+            "packing": a.packing,
+            "workers": a.workers,
+            "max_segments": a.max_segments,
+            "split_sentences": a.split_sentences,
+        }
         header = prepare(a.input, a.tokenizer, a.output, **settings, **held_out)
     for split, entry in header["splits"].items():
         print(f"{a.output} {split}: {entry['rows']:,} rows, {entry['tokens']:,} tokens")

@@ -9,6 +9,7 @@ import pytest
 from tiny_run import OVERRIDES, make_rows, write_text
 
 from electra_jax.cli import load_config, main
+from electra_jax.text.tokenizer import load_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,27 @@ def test_rows_of_another_tokenizer_than_the_model_to_start_from(capsys, rows, tm
     model = tmp_path / "first" / "model"
     errors = _pretrain(capsys, tmp_path / "rows", tmp_path / "w", f"--config.init={model}")
     assert "tokenizer" in errors
+
+
+def test_text_options_reach_the_vocabulary_and_the_rows(capsys, tmp_path):
+    text = write_text(tmp_path / "text.txt", documents=80)
+    vocab = ["vocab", f"--input={text}", "--type=bpe", "--size=330", "--byte_fallback",
+             "--character_coverage=1.0", f"--limit_bytes={text.stat().st_size // 2}"]  # fmt: skip
+    assert main([*vocab, f"--output={tmp_path / 'tok'}"]) == 0
+    assert load_tokenizer(tmp_path / "tok").id_of("<0x41>") is not None
+    prepare = ["prepare", f"--input={text}", f"--tokenizer={tmp_path / 'tok'}", "--workers=1",
+               "--seq_len=64"]  # fmt: skip
+    assert main([*prepare, f"--output={tmp_path / 'a'}", "--max_segments=1"]) == 0
+    assert main([*prepare, f"--output={tmp_path / 'b'}", "--split_sentences"]) == 0
+    one, split = (json.loads((tmp_path / x / "rows.json").read_text()) for x in "ab")
+    assert one["statistics"]["max_segments"] == 1 < split["statistics"]["max_segments"]
+    assert one["settings"]["split_sentences"] is False and split["settings"]["split_sentences"]
+    for flags in ("--character_coverage=2",), ("--limit_bytes=0",):
+        errors = _fails(capsys, *vocab, *flags, f"--output={tmp_path / 'v'}")
+        assert flags[0].split("=")[0].lstrip("-") in errors
+    assert "--type=unigram or bpe" in _fails(
+        capsys, "vocab", f"--input={text}", "--byte_fallback", f"--output={tmp_path / 'v'}"
+    )
 
 
 @pytest.mark.parametrize(

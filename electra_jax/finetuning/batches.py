@@ -53,11 +53,12 @@ def choose_lengths(lengths: Sequence[int], shapes: int) -> tuple[int, ...]:
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """How features become batches: `batch_size` of them at one of `lengths`, padded with
-    `pad_id`."""
+    `pad_id`. A batch of fewer has the least of `few` rows that is enough, if one is."""
 
     lengths: tuple[int, ...]
     batch_size: int
     pad_id: int
+    few: tuple[int, ...] = ()
 
     def bucket(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """The index of the batch length that each feature needs, int64 like `lengths`."""
@@ -66,7 +67,7 @@ class Plan:
     def stack(
         self, features: Sequence[Feature], length: int | None = None
     ) -> dict[str, np.ndarray]:
-        """One batch: every entry but `host`, padded to one length and to `batch_size` rows.
+        """One batch: every entry but `host`, padded to one length and one number of rows.
 
         "weight" float32 [B] is 1 for a feature and 0 for a row that only fills up; "lengths" int32
         [B] (choices: [B, C]) counts tokens.
@@ -74,7 +75,7 @@ class Plan:
         if length is None:
             longest = max(feature_length(f) for f in features)
             length = self.lengths[int(self.bucket(np.asarray([longest]))[0])]
-        rows = self.batch_size
+        rows = next((n for n in self.few if n >= len(features)), self.batch_size)
         batch: dict[str, np.ndarray] = {"weight": np.zeros(rows, np.float32)}
         batch["weight"][: len(features)] = 1.0
         for name in features[0]:

@@ -5,6 +5,7 @@ Files are read, answered and written a block at a time, so memory does not grow 
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import itertools
 import json
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -29,8 +31,10 @@ from electra_jax.finetuning.examples import (
 from electra_jax.finetuning.export import TrainedTask, trained_task
 from electra_jax.finetuning.forward import Forward
 from electra_jax.interop.folder import load_model_folder
+from electra_jax.modeling.encoder import join_layers, split_layers
 
 BLOCK = 2048  # examples read, answered and written at a time
+FEW = (1, 4, 16)  # rows of a batch of few inputs: one text costs one row
 
 
 class Predictor:
@@ -48,9 +52,12 @@ class Predictor:
         self.trained: TrainedTask = trained_task(load_model_folder(model), task)
         longest = self.trained.settings.max_length
         shorter = [n for n in LENGTHS if n < longest]
-        network = self.trained.network
-        plan = Plan((*shorter, longest), batch_size, network.config.pad_token_id)
-        self._forward = Forward(network, plan)
+        config = self.trained.network.config.replace(scan_layers=False)
+        network = dataclasses.replace(self.trained.network, config=config)
+        few = tuple(n for n in FEW if n < batch_size)
+        plan = Plan((*shorter, longest), batch_size, config.pad_token_id, few)
+        self._params = jax.device_put(split_layers(self.trained.params))
+        self._forward = Forward(network, plan, merge=lambda params, _: join_layers(params))
 
     def answers(self, examples: Iterable[Example]) -> Iterator[dict[str, Any]]:
         """The decoded answer to each example, in order; reads `BLOCK` of them ahead."""
@@ -59,7 +66,7 @@ class Predictor:
         while block := list(itertools.islice(iterator, BLOCK)):
             encoded = [codec.encode(e, False) for e in block]
             features = [f for each in encoded for f in each]
-            outputs = iter(self._forward(self.trained.params, features))
+            outputs = iter(self._forward(self._params, features))
             for example, mine in zip(block, encoded, strict=True):
                 yield codec.decode(example, mine, [next(outputs) for _ in mine])
 

@@ -89,6 +89,8 @@ def train_vocabulary(
         raise UserError(
             f"character_coverage is {character_coverage}; sentencepiece wants at least 0.98"
         )
+    if byte_fallback and kind == "wordpiece":
+        raise UserError("byte_fallback goes with --type=unigram or bpe: WordPiece has no bytes")
     if limit_bytes is not None and limit_bytes <= 0:
         raise UserError(f"limit_bytes is {limit_bytes}; it must be positive")
     folder = Path(output).expanduser()

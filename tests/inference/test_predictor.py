@@ -37,6 +37,20 @@ def test_a_few_inputs(predictor):
     assert all(sum(a["probabilities"].values()) == pytest.approx(1.0) for a in answers)
 
 
+def test_one_text_costs_one_row_and_has_the_answer_it_has_among_others(predictor, monkeypatch):
+    texts = ["a bright film", "the dull day", "a lovely story", "a dull film", "the bright day"]
+    rows = []
+    stack = module.Plan.stack
+    monkeypatch.setattr(
+        module.Plan, "stack", lambda *a: rows.append(len((b := stack(*a))["weight"])) or b
+    )
+    together = predictor.predict(texts)
+    alone = [predictor.predict([text])[0] for text in texts]
+    assert rows == [16, 1, 1, 1, 1, 1]
+    for one, same in zip(alone, together, strict=True):
+        assert one["probabilities"] == pytest.approx(same["probabilities"], abs=1e-6)
+
+
 @pytest.mark.parametrize("wrong", [[""], ["  "], [("a", "b", "c")], [3], [None]])
 def test_inputs_that_are_none(predictor, wrong):
     with pytest.raises(UserError, match="input 0"):
