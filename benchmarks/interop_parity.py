@@ -94,6 +94,9 @@ def draw_settings(seed: int) -> dict[str, Any]:
             "classifier_activation": act,
             "layer_types": ["full_attention"] * settings["num_hidden_layers"],
             "rope_parameters": {"full_attention": rope, "sliding_attention": dict(rope)},
+            "global_attn_every_n_layers": 1,  # what transformers 4 calls the three above
+            "global_rope_theta": theta,
+            "local_rope_theta": theta,
             "bos_token_id": 1,
             "cls_token_id": 1,
             "eos_token_id": 2,
