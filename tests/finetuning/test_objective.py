@@ -20,6 +20,14 @@ from electra_jax.finetuning.objective import (
 from electra_jax.objectives.draws import Draws
 
 RNG = np.random.default_rng(4)
+KINDS = (
+    "classification",
+    "multilabel",
+    "regression",
+    "tagging",
+    "multiple_choice",
+    "question_answering",
+)
 
 
 def network(kind):
@@ -76,16 +84,13 @@ def loss_of(objective, params, batch, train=False):
     return total / weight, metrics
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=KINDS)
 def case(request):
     kind = request.param
     objective = FineTuneObjective(network(kind))
     return kind, objective, jax.jit(objective.network.init)(jax.random.key(0))
 
 
-@pytest.mark.parametrize(
-    "case", ["classification", "tagging", "multiple_choice", "question_answering"], indirect=True
-)
 def test_padding_changes_no_loss_and_no_gradient(case):
     """More positions and rows of padding, with dropout on."""
     kind, objective, params = case
@@ -99,7 +104,7 @@ def test_padding_changes_no_loss_and_no_gradient(case):
     assert max(float(d) for d in jax.tree.leaves(difference)) < 1e-4 * size
 
 
-@pytest.mark.parametrize("case", ["tagging"], indirect=True)
+@pytest.mark.parametrize("case", ["classification", "tagging"], indirect=True)
 def test_splitting_a_batch_changes_no_gradient(case):
     """The sum of the parts' gradients over the whole batch's weight, as the loop accumulates."""
     kind, objective, params = case
@@ -186,7 +191,7 @@ def test_r_drop_adds_the_divergence_of_two_passes():
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("case", ["classification"], indirect=True)
+@pytest.mark.parametrize("case", ["classification", "multiple_choice"], indirect=True)
 def test_adversarial_noise_raises_the_training_loss_alone(case):
     kind, objective, params = case
     batch = make_batch(kind)

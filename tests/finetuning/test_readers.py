@@ -31,7 +31,7 @@ def read(task, path, columns=None, **options):
     return list(read_examples(TASKS[task], path, columns, **options))
 
 
-def fails(match, task, path, columns=None, **options):
+def assert_fails(match, task, path, columns=None, **options):
     with pytest.raises(UserError, match=match) as caught:
         read(task, path, columns, **options)
     assert "\n" not in str(caught.value)
@@ -178,7 +178,7 @@ def test_chunks_are_learnt_in_the_reference_s_scheme(write):
     path = write("a.conll", "a B-NP", "b I-NP", "c B-VP", "d O")
     assert read("chunking", path)[0].tags == ("B-NP", "E-NP", "S-VP", "O")
     assert read("ner", path)[0].tags == ("B-NP", "I-NP", "B-VP", "O")
-    fails(r"a.conll:1: tag 'NN' marks no span", "chunking", write("a.conll", "a NN"))
+    assert_fails(r"a.conll:1: tag 'NN' marks no span", "chunking", write("a.conll", "a NN"))
 
 
 @pytest.mark.parametrize(
@@ -331,15 +331,15 @@ def test_equal_files_are_noticed_whatever_they_are_called(write):
     ],
 )
 def test_bad_records_are_named_by_file_and_line(write, task, record, message):
-    fails(rf"bad\.jsonl:2\b.*{message}", task, write("bad.jsonl", "", record))
+    assert_fails(rf"bad\.jsonl:2\b.*{message}", task, write("bad.jsonl", "", record))
 
 
 def test_an_unknown_label_of_evaluation_data_is_named(write):
     path = write("dev.jsonl", {"text": "a", "label": "yes"}, {"text": "b", "label": "maybe"})
     message = r'dev\.jsonl:2: unknown label "maybe"; the known labels are: no, yes'
-    fails(message, "classification", path, labels=("yes", "no"))
+    assert_fails(message, "classification", path, labels=("yes", "no"))
     tags = write("dev.conll", "a O", "", "b B-X")
-    fails(r'dev\.conll:3: unknown label "B-X"', "ner", tags, labels=("O", "B-Y"))
+    assert_fails(r'dev\.conll:3: unknown label "B-X"', "ner", tags, labels=("O", "B-Y"))
 
 
 @pytest.mark.parametrize(
@@ -356,35 +356,41 @@ def test_an_unknown_label_of_evaluation_data_is_named(write):
     ],
 )
 def test_bad_files_are_named(write, name, lines, message):
-    fails(rf"{name}{message}", "classification", write(name, *lines))
+    assert_fails(rf"{name}{message}", "classification", write(name, *lines))
 
 
 def test_bad_conll_files_are_named(write):
-    fails(r"a\.conll:2 has 1 columns .*data\.columns\.words", "ner", write("a.conll", "a O", "b"))
-    fails(r"a\.conll:1 has 2 columns", "ner", write("a.conll", "a O"), {"tags": "3"})
-    fails(
+    assert_fails(
+        r"a\.conll:2 has 1 columns .*data\.columns\.words", "ner", write("a.conll", "a O", "b")
+    )
+    assert_fails(r"a\.conll:1 has 2 columns", "ner", write("a.conll", "a O"), {"tags": "3"})
+    assert_fails(
         "columns of a CoNLL file are named by number", "ner", write("a.bio", "a O"), {"tags": "x"}
     )
 
 
 def test_unreadable_files_are_named(write, tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "a", "label": 0}\n{"text": "\xe9", "label": 0}\n')
-    fails(r"a\.jsonl:2 is not UTF-8 text: byte 11 .*0xe9", "classification", tmp_path / "a.jsonl")
-    fails(r"none\.jsonl cannot be read: No such file", "classification", tmp_path / "none.jsonl")
+    assert_fails(
+        r"a\.jsonl:2 is not UTF-8 text: byte 11 .*0xe9", "classification", tmp_path / "a.jsonl"
+    )
+    assert_fails(
+        r"none\.jsonl cannot be read: No such file", "classification", tmp_path / "none.jsonl"
+    )
     packed = gzip.compress(b'{"text": "a", "label": 0}\n' * 100)
     (tmp_path / "b.jsonl.gz").write_bytes(packed[:-12])
-    fails(r"b\.jsonl\.gz is a damaged \.gz file", "classification", tmp_path / "b.jsonl.gz")
+    assert_fails(r"b\.jsonl\.gz is a damaged \.gz file", "classification", tmp_path / "b.jsonl.gz")
 
 
 def test_columns_that_a_task_does_not_have_are_refused(write):
     path = write("a.jsonl", {"text": "a", "label": 0})
-    fails(
+    assert_fails(
         r"data\.columns\.words: the task classification has no such",
         "classification",
         path,
         {"words": "x"},
     )
-    fails(
+    assert_fails(
         r"a\.jsonl:1 has no column for the label \(looked for y\)",
         "classification",
         path,

@@ -18,7 +18,7 @@ def documents(*inputs):
     return list(open_corpus([str(i) for i in inputs]).documents())
 
 
-def fails(match, *inputs):
+def assert_fails(match, *inputs):
     with pytest.raises(UserError, match=match):
         documents(*inputs)
 
@@ -100,59 +100,61 @@ def test_nothing_given():
 
 
 def test_a_missing_file_is_named(tmp_path):
-    fails(r"none\.txt does not exist", tmp_path / "none.txt")
+    assert_fails(r"none\.txt does not exist", tmp_path / "none.txt")
 
 
 def test_a_glob_without_match_is_named(tmp_path):
-    fails(r"no file matches '.*\*\.txt'", tmp_path / "*.txt")
+    assert_fails(r"no file matches '.*\*\.txt'", tmp_path / "*.txt")
 
 
 def test_a_folder_is_refused_with_the_remedy(tmp_path):
-    fails(r"is a folder; name its files, e\.g\. '.*\*\.txt'", tmp_path)
+    assert_fails(r"is a folder; name its files, e\.g\. '.*\*\.txt'", tmp_path)
 
 
 def test_an_unknown_ending_is_refused(tmp_path):
     (tmp_path / "a.pdf").write_text("x")
-    fails(r"a\.pdf: unknown kind of file", tmp_path / "a.pdf")
+    assert_fails(r"a\.pdf: unknown kind of file", tmp_path / "a.pdf")
 
 
 def test_empty_files_are_named(tmp_path):
     (tmp_path / "a.txt").write_text("")
-    fails(r"a\.txt: empty", tmp_path / "a.txt")
+    assert_fails(r"a\.txt: empty", tmp_path / "a.txt")
 
 
 def test_text_that_is_not_utf8_is_named_with_its_byte(tmp_path):
     (tmp_path / "a.txt").write_bytes("one\n\ntwö".encode("latin-1"))
-    fails(r"a\.txt is not UTF-8 text: byte 7 is 0xf6 \(line 3\)", tmp_path / "a.txt")
+    assert_fails(r"a\.txt is not UTF-8 text: byte 7 is 0xf6 \(line 3\)", tmp_path / "a.txt")
 
 
 def test_a_binary_file_is_named_with_its_byte(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"one\n\nt\x00wo")
-    fails(r"a\.txt is a binary file: byte 6 is 0x00 \(line 3\)", tmp_path / "a.txt")
+    assert_fails(r"a\.txt is a binary file: byte 6 is 0x00 \(line 3\)", tmp_path / "a.txt")
 
 
 def test_a_compressed_file_under_a_plain_name_is_not_text(tmp_path):
     (tmp_path / "a.txt").write_bytes(gzip.compress(b"one"))
-    fails(r"a\.txt is (a binary file|not UTF-8 text): byte [0-9]+ ", tmp_path / "a.txt")
+    assert_fails(r"a\.txt is (a binary file|not UTF-8 text): byte [0-9]+ ", tmp_path / "a.txt")
 
 
 def test_a_damaged_gz_file_is_named(tmp_path):
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"one two three" * 99)[:-9])
     (tmp_path / "b.txt.gz").write_bytes(b"one two three")
-    fails(r"a\.txt\.gz is a damaged \.gz file", tmp_path / "a.txt.gz")
-    fails(r"b\.txt\.gz is a damaged \.gz file", tmp_path / "b.txt.gz")
+    assert_fails(r"a\.txt\.gz is a damaged \.gz file", tmp_path / "a.txt.gz")
+    assert_fails(r"b\.txt\.gz is a damaged \.gz file", tmp_path / "b.txt.gz")
 
 
 @pytest.mark.parametrize("line", ['{"text": "a"', "[1", "text", '{"text": "\x00"}', "[" * 9999])
 def test_a_line_that_is_no_json_is_named(tmp_path, line):
     (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n\n' + line + "\n")
-    fails(r"a\.jsonl:3 is not JSON|a\.jsonl is a binary file: byte .*line 3", tmp_path / "a.jsonl")
+    assert_fails(
+        r"a\.jsonl:3 is not JSON|a\.jsonl is a binary file: byte .*line 3", tmp_path / "a.jsonl"
+    )
 
 
 @pytest.mark.parametrize("line", ['{"body": "a", "id": 1}', '{"text": 3}', '["text"]', "{}"])
 def test_a_line_without_text_is_named_with_what_it_has(tmp_path, line):
     (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n' + line + "\n")
-    fails(r'a\.jsonl:2 has no string field "text" \(found: .+\)', tmp_path / "a.jsonl")
+    assert_fails(r'a\.jsonl:2 has no string field "text" \(found: .+\)', tmp_path / "a.jsonl")
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.txt.gz"])
@@ -160,7 +162,7 @@ def test_one_endless_line_is_one_clear_error(tmp_path, name):
     content = b"fine\n\n" if "txt" in name else b'{"text": "fine"}\n\n'
     content += b"x" * 50_000_000
     (tmp_path / name).write_bytes(gzip.compress(content, 1) if name.endswith("gz") else content)
-    fails(rf"{name}:3: one line is longer than 10 MiB", tmp_path / name)
+    assert_fails(rf"{name}:3: one line is longer than 10 MiB", tmp_path / name)
 
 
 def test_an_unreadable_file_is_named(tmp_path, monkeypatch):

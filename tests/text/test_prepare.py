@@ -315,19 +315,19 @@ def test_a_finished_folder_made_with_other_settings_is_refused(tmp_path, vocabul
     make(source, vocabulary, tmp_path / "rows")
     before = contents(tmp_path / "rows")
 
-    def fails(match, path=source, tokenizer=vocabulary, **options):
+    def assert_fails(match, path=source, tokenizer=vocabulary, **options):
         with pytest.raises(UserError, match=match):
             make(path, tokenizer, tmp_path / "rows", **options)
 
-    fails(r"made with other settings \(seq_len was 32, is now 64\)", seq_len=64)
-    fails(r"seed was 0, is now 7", seed=7)
-    fails(r"name was full, is now reference", packing="reference")
+    assert_fails(r"made with other settings \(seq_len was 32, is now 64\)", seq_len=64)
+    assert_fails(r"seed was 0, is now 7", seed=7)
+    assert_fails(r"name was full, is now reference", packing="reference")
     other = write_corpus(tmp_path / "b.jsonl", documents=9)
-    fails(r"inputs was 1 files of \d+ bytes \(.*\), is now 1 files of \d+ bytes", other)
+    assert_fails(r"inputs was 1 files of \d+ bytes \(.*\), is now 1 files of \d+ bytes", other)
     (tmp_path / "vocab.txt").write_text("\n".join([*WORDS, "more"]))
-    fails(r"tokenizer_hash was", tokenizer=tmp_path / "vocab.txt")
+    assert_fails(r"tokenizer_hash was", tokenizer=tmp_path / "vocab.txt")
     os.utime(source, (time.time() + 9, time.time() + 9))
-    fails("an input has been changed since")
+    assert_fails("an input has been changed since")
     assert contents(tmp_path / "rows") == before
 
 
@@ -383,17 +383,17 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_space(
 def test_bad_settings_are_refused(tmp_path, vocabulary):
     source = write_corpus(tmp_path / "a.jsonl")
 
-    def fails(match, **options):
+    def assert_fails(match, **options):
         with pytest.raises(UserError, match=match):
             make(source, vocabulary, tmp_path / "rows", **options)
         assert not (tmp_path / "rows").exists()
 
-    fails("seq_len is 7; the shortest possible is 8", seq_len=7)
-    fails("unknown packing 'tight'; choose one of full, reference", packing="tight")
-    fails(r"eval_fraction is 1; it must be in \[0, 1\)", eval_fraction=1)
-    fails("workers is 0", workers=0)
-    fails("max_segments is 0", max_segments=0)
-    fails("belong to packing=full", packing="reference", split_sentences=True)
+    assert_fails("seq_len is 7; the shortest possible is 8", seq_len=7)
+    assert_fails("unknown packing 'tight'; choose one of full, reference", packing="tight")
+    assert_fails(r"eval_fraction is 1; it must be in \[0, 1\)", eval_fraction=1)
+    assert_fails("workers is 0", workers=0)
+    assert_fails("max_segments is 0", max_segments=0)
+    assert_fails("belong to packing=full", packing="reference", split_sentences=True)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

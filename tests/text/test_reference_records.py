@@ -80,7 +80,7 @@ def test_runs_of_rows_are_held_out_together(tmp_path, vocabulary):
 
 
 def test_bad_records_are_named(tmp_path, vocabulary):
-    def fails(match, rows=None, data=None, **options):
+    def assert_fails(match, rows=None, data=None, **options):
         path = tmp_path / "x.tfrecord"
         write_records(path, rows or [], **options) if data is None else path.write_bytes(data)
         with pytest.raises(UserError, match=match):
@@ -88,14 +88,16 @@ def test_bad_records_are_named(tmp_path, vocabulary):
         assert not (tmp_path / "rows" / "rows.json").exists()
 
     good = [2, 7, 8, 3, 9, 3]
-    fails("x.tfrecord: no records", [])
-    fails("record 1 does not begin with the", [good, [7, 8, 3]])
-    fails("record 2 holds an id beyond the vocabulary", [good, good, [2, 100, 3]])
-    fails("not whole TFRecord files of equally long", [good, good], lengths=[12, 13])
-    fails("not whole TFRecord files", data=b"no records at all, but long enough to be read as one")
+    assert_fails("x.tfrecord: no records", [])
+    assert_fails("record 1 does not begin with the", [good, [7, 8, 3]])
+    assert_fails("record 2 holds an id beyond the vocabulary", [good, good, [2, 100, 3]])
+    assert_fails("not whole TFRecord files of equally long", [good, good], lengths=[12, 13])
+    assert_fails(
+        "not whole TFRecord files", data=b"no records at all, but long enough to be read as one"
+    )
     write_records(tmp_path / "whole.tfrecord", [good] * 9)
     whole = (tmp_path / "whole.tfrecord").read_bytes()
-    fails("not whole TFRecord files", data=whole[:-7])
+    assert_fails("not whole TFRecord files", data=whole[:-7])
     write_records(tmp_path / "other.tfrecord", [good])
     with pytest.raises(UserError, match="no file matches"):
         prepare([str(tmp_path / "none.tfrecord*")], vocabulary, tmp_path / "rows")

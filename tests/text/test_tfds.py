@@ -61,10 +61,10 @@ def test_the_only_text_feature_is_read_where_none_is_called_text(tfds_folder):
 
 
 def test_bad_names_are_refused(tfds_folder):
-    def fails(name, match):
+    def assert_fails(name, match):
         with pytest.raises(UserError, match=match):
             documents(name)
 
-    fails("tfds:tiny_numbers", r'has no feature "text" .*it has: x')
-    fails("tfds:tiny_texts:half", "tfds:tiny_texts:half did not load")
-    fails("tfds:no_such_data_set_anywhere", "tfds:no_such_data_set_anywhere did not load")
+    assert_fails("tfds:tiny_numbers", r'has no feature "text" .*it has: x')
+    assert_fails("tfds:tiny_texts:half", "tfds:tiny_texts:half did not load")
+    assert_fails("tfds:no_such_data_set_anywhere", "tfds:no_such_data_set_anywhere did not load")

@@ -234,33 +234,35 @@ def test_byte_level_bpe_loads_and_text_makes_no_special_id(tmp_path):
 
 
 def test_bad_tokenizers_are_named(tmp_path, vocab_file):
-    def fails(path, match):
+    def assert_fails(path, match):
         with pytest.raises(UserError, match=match):
             load_tokenizer(path)
 
-    fails(tmp_path / "none", "no tokenizer at .*none")
+    assert_fails(tmp_path / "none", "no tokenizer at .*none")
     (tmp_path / "empty").mkdir()
-    fails(tmp_path / "empty", r"empty holds no tokenizer \(none of tokenizer.json, vocab.txt")
+    assert_fails(
+        tmp_path / "empty", r"empty holds no tokenizer \(none of tokenizer.json, vocab.txt"
+    )
     (tmp_path / "a.bin").write_text("x")
-    fails(tmp_path / "a.bin", "is not a tokenizer; give a folder")
+    assert_fails(tmp_path / "a.bin", "is not a tokenizer; give a folder")
     (tmp_path / "a.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\n")
-    fails(tmp_path / "a.txt", r"a\.txt has no mask token \(looked for \[MASK\] and <mask>\)")
+    assert_fails(tmp_path / "a.txt", r"a\.txt has no mask token \(looked for \[MASK\] and <mask>\)")
     (tmp_path / "b.txt").write_text("the\n")
-    fails(tmp_path / "b.txt", r"b\.txt has no \[UNK\] token")
+    assert_fails(tmp_path / "b.txt", r"b\.txt has no \[UNK\] token")
     (tmp_path / "c.txt").write_text("")
-    fails(tmp_path / "c.txt", r"c\.txt is empty")
+    assert_fails(tmp_path / "c.txt", r"c\.txt is empty")
     (tmp_path / "d.txt").write_bytes(b"[PAD]\n\xff\n")
-    fails(tmp_path / "d.txt", r"d\.txt is not UTF-8 text: byte 6")
+    assert_fails(tmp_path / "d.txt", r"d\.txt is not UTF-8 text: byte 6")
     (tmp_path / "m.model").write_bytes(b"not a model")
-    fails(tmp_path / "m.model", r"m\.model is not a SentencePiece model")
+    assert_fails(tmp_path / "m.model", r"m\.model is not a SentencePiece model")
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "tokenizer.json").write_text("{")
-    fails(broken, r"tokenizer\.json is not JSON")
+    assert_fails(broken, r"tokenizer\.json is not JSON")
     (broken / "tokenizer.json").write_text('{"model": {"type": "WordLevel"}}')
-    fails(broken, "of kind WordLevel are not supported")
+    assert_fails(broken, "of kind WordLevel are not supported")
     load_tokenizer(vocab_file).save(broken)
     definition = json.loads((broken / "tokenizer.json").read_text("utf-8"))
     definition["pre_tokenizer"] = {"type": "Unheard"}
     (broken / "tokenizer.json").write_text(json.dumps(definition))
-    fails(broken, r"tokenizer\.json is not a tokenizer that `tokenizers` reads")
+    assert_fails(broken, r"tokenizer\.json is not a tokenizer that `tokenizers` reads")

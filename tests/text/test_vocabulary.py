@@ -141,15 +141,15 @@ def test_only_whitespace_is_refused(kind, tmp_path):
 
 
 def test_bad_arguments_are_refused(corpus, tmp_path):
-    def fails(match, kind="wordpiece", size=300, **options):
+    def assert_fails(match, kind="wordpiece", size=300, **options):
         with pytest.raises(UserError, match=match):
             train(corpus, kind, size, tmp_path / "out", **options)
 
-    fails("unknown kind of vocabulary 'words'; choose one of wordpiece", kind="words")
-    fails("holds nothing but special tokens", size=5)
-    fails("limit_bytes is 0", limit_bytes=0)
-    fails(r"must be in \(0, 1\]", character_coverage=1.5)
-    fails("at least 0.98", kind="unigram", character_coverage=0.5)
+    assert_fails("unknown kind of vocabulary 'words'; choose one of wordpiece", kind="words")
+    assert_fails("holds nothing but special tokens", size=5)
+    assert_fails("limit_bytes is 0", limit_bytes=0)
+    assert_fails(r"must be in \(0, 1\]", character_coverage=1.5)
+    assert_fails("at least 0.98", kind="unigram", character_coverage=0.5)
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match=r"cannot write .*file"):
         train(corpus, "wordpiece", 300, tmp_path / "file")

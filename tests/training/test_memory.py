@@ -64,7 +64,7 @@ def test_bytes_of_large_s_state_are_exact(devices, mesh, parts):
 
 @pytest.mark.parametrize(
     ("remat", "accumulate", "block"),
-    [("full", 4, "modern"), pytest.param("none", 1, "bert", marks=pytest.mark.slow)],
+    [("none", 1, "bert"), ("full", 4, "modern")],
 )
 def test_the_estimate_is_near_xla_s_account(remat, accumulate, block):
     width = 64
@@ -110,7 +110,6 @@ def test_the_batch_s_part_of_the_estimate_is_divided(capsys):
     assert two == pytest.approx(2 * one, rel=0.01)  # half the devices: gradients stay as they are
 
 
-@pytest.mark.slow
 def test_for_the_devices_that_are_here_xla_is_asked(capsys):
     config, _ = load_config([*OVERRIDES])
     told = dry_run(config)

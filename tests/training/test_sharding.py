@@ -124,7 +124,7 @@ one, result = None, {}
 for name, shape, accumulate in (
     ("one", (1, 1, 1), 1), ("accumulated", (1, 1, 1), 4), ("data", (8, 1, 1), 1),
     ("fsdp", (1, 8, 1), 1), ("all", (2, 2, 2), 1), ("tensor", (4, 1, 2), 1),
-    ("a shard dropped", (1, 1, 1), 1),
+    ("a shard dropped", (8, 1, 1), 1),
 ):
     mesh = make_mesh(dict(zip(("data", "fsdp", "tensor"), shape)),
                      jax.devices()[: int(np.prod(shape))])
