@@ -247,7 +247,8 @@ def _finetune(argv: Sequence[str]) -> int:
     config, rest = load_config(argv)
     a = parser.parse_args(rest)
     _prepare_host()
-    from electra_jax.finetuning.run import describe_result, finetune, summarize
+    from electra_jax.finetuning.result import describe_result, summarize
+    from electra_jax.finetuning.seeds import finetune
 
     results = finetune(config, a.workdir, quiet=a.quiet)
     if len(results) == 1:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import math
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,6 +48,7 @@ from electra_jax.finetuning.recipe import (
     freeze_lowest,
     layerwise_multipliers,
 )
+from electra_jax.finetuning.result import Result, read_result, write_figures, write_result
 from electra_jax.interop.folder import LoadedModel, encoder_of, load_model_folder
 from electra_jax.interop.names import flatten, unflatten
 from electra_jax.interop.weights import read_safetensors, write_safetensors
@@ -60,11 +60,10 @@ from electra_jax.training.report import write_report
 from electra_jax.training.schedules import learning_rate_schedule
 from electra_jax.training.sharding import data_parallelism, make_mesh
 from electra_jax.training.step import TrainState
-from electra_jax.training.workdir import RunLock, load_or_check_config, write_json_atomic
+from electra_jax.training.workdir import RunLock, load_or_check_config
 
 log = logging.getLogger(__name__)
 
-RESULT = "result.json"
 _BEST = "best.json"
 _EVALUATIONS = 10  # in a run whose epochs are too short to evaluate after each
 
@@ -78,24 +77,6 @@ MAY_CHANGE = (
     r"seeds",
     r"versions\..*",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What one seed came to. `failure` says why it counts as a run that did not learn."""
-
-    seed: int
-    step: int
-    metric: str
-    score: float | None
-    scores: dict[str, float]
-    test_scores: dict[str, float]
-    failure: str | None
-    restarts: int
-    trained_parameters: int
-    trained_without_head: int
-    parameters: int
-    seconds: float
 
 
 def loss_settings(config: Mapping[str, Any], labels: Sequence[str], data: TaskData) -> LossSettings:
@@ -169,32 +150,15 @@ class FineTuning:
         start = start or _load_start(config)
         shape, encoder = encoder_of(start)
         encoder_config = _encoder_config(config, shape)
-        head = config["model"]["head"]
-        if head not in HEADS:
-            raise UserError(f"model.head={head!r}: choose one of {', '.join(HEADS)}")
+        head = _choice(config, "model.head", HEADS)
+        _choice(config, "train.select", ("best", "last"))
         data = data or TaskData.load(
             config, start.tokenizer, encoder_config.max_position_embeddings, head
         )
-        task, codec = data.task, data.codec
-        if head == "reference" and task.kind not in REFERENCE_KINDS:
-            raise UserError(
-                f"model.head=reference: the reference has no head for {task.kind} (it has "
-                f"{', '.join(REFERENCE_KINDS)})"
-            )
-        network = Network(
-            encoder_config,
-            task.kind,
-            max(1, len(codec.labels)),
-            head,
-            task.name,
-            encoder_config.hidden_dropout_prob
-            if config["model"]["classifier_dropout"] is None
-            else config["model"]["classifier_dropout"],
-            QuestionSettings(**config["model"]["question"]),
-        )
+        network = _network(config, encoder_config, data)
         adaptation = make_adaptation(config["tune"])
         objective = FineTuneObjective(
-            network, loss_settings(config, codec.labels, data), adaptation
+            network, loss_settings(config, data.codec.labels, data), adaptation
         )
         lengths = np.asarray([feature_length(f) for f in data.features])
         plan = Plan(
@@ -204,43 +168,9 @@ class FineTuning:
         )
         order = TrainingOrder(lengths, plan, seed)
         steps, eval_every = _durations(train, order)
-        warmup = duration(
-            optimizer,
-            "warmup",
-            batch_size=train["batch_size"],
-            seq_len=int(lengths.mean()),
-            examples=len(lengths),
-            total_steps=steps,
-        )
-        rate = optimizer["learning_rate"]
-        schedule = learning_rate_schedule(
-            default_learning_rate(encoder_config) if rate is None else rate,
-            steps,
-            warmup or 0,
-            decay=optimizer["schedule"],
-            power=optimizer["power"],
-            decay_fraction=optimizer["decay_fraction"],
-        )
+        schedule = _schedule(config, encoder_config, lengths, steps)
         mesh = make_mesh(config["mesh"])
-        settings = LoopSettings(
-            steps=steps,
-            batch_size=train["batch_size"],
-            seed=seed,
-            accumulate=train["accumulate"],
-            log_every=min(train["log_every"], max(1, steps // 4)),
-            eval_every=eval_every,
-            checkpoint_every=train["checkpoint_every"] or eval_every,
-            keep=train["keep"],
-            keep_every=train["keep_every"],
-        )
-        settings.check(mesh)
-        if train["eval_batch_size"] % data_parallelism(mesh):
-            raise UserError(
-                f"train.eval_batch_size={train['eval_batch_size']} is not divisible by "
-                f"mesh.data·mesh.fsdp={data_parallelism(mesh)}: use a multiple of it"
-            )
-        if train["select"] not in ("best", "last"):
-            raise UserError(f"train.select={train['select']!r}: choose one of best, last")
+        settings = _loop_settings(train, seed, steps, eval_every, mesh)
 
         def optimize(params: Any) -> Any:
             decay = optimizer["layerwise_decay"]
@@ -257,15 +187,9 @@ class FineTuning:
             assert data is not None
             return train_batches(data.features, order, first_example // settings.batch_size)
 
-        # Texts to evaluate may be longer than any that is trained on.
-        limit = data.settings.max_length
-        longer = [n for n in (*LENGTHS, limit) if plan.lengths[-1] < n <= limit]
-        eval_plan = dataclasses.replace(
-            plan,
-            lengths=(*plan.lengths, *sorted(set(longer))),
-            batch_size=train["eval_batch_size"],
+        forward = Forward(
+            network, _eval_plan(plan, train, data.settings.max_length), mesh, adaptation.merge
         )
-        forward = Forward(network, eval_plan, mesh, adaptation.merge)
         run = Run(
             objective=objective,
             optimizer=optimize,
@@ -366,7 +290,7 @@ class FineTuning:
         flat = {n: np.asarray(x) for n, x in flatten(state.params).items()}
         write_safetensors(self.workdir / f"{name}.tmp", flat)
         (self.workdir / f"{name}.tmp").replace(self.workdir / name)
-        write_json_atomic(self.workdir / _BEST, _json({"step": step, "score": score, "file": name}))
+        write_figures(self.workdir / _BEST, {"step": step, "score": score, "file": name})
         for file in previous:
             if file.name != name:
                 file.unlink(missing_ok=True)
@@ -435,7 +359,7 @@ class FineTuning:
         if data.eval:
             lines = (json.dumps(p, ensure_ascii=False) + "\n" for p in predictions)
             (self.workdir / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
-        write_json_atomic(self.workdir / "report.json", _json(self._blocks(predictions, result)))
+        write_figures(self.workdir / "report.json", self._blocks(predictions, result))
         write_report([self.workdir], self.workdir / "report.html")
         write_result(self.workdir, result)
         for file in self.workdir.glob("best-*.safetensors"):
@@ -516,6 +440,87 @@ def _encoder_config(config: Mapping[str, Any], shape: ElectraConfig) -> ElectraC
     return shape.replace(dtype=config["train"]["dtype"], **changes)
 
 
+def _choice(config: Mapping[str, Any], field: str, choices: Sequence[str]) -> str:
+    section, name = field.split(".")
+    value = config[section][name]
+    if value not in choices:
+        raise UserError(f"{field}={value!r}: choose one of {', '.join(choices)}")
+    return str(value)
+
+
+def _network(config: Mapping[str, Any], encoder: ElectraConfig, data: TaskData) -> Network:
+    model, task = config["model"], data.task
+    if model["head"] == "reference" and task.kind not in REFERENCE_KINDS:
+        raise UserError(
+            f"model.head=reference: the reference has no head for {task.kind} (it has "
+            f"{', '.join(REFERENCE_KINDS)})"
+        )
+    dropout = model["classifier_dropout"]
+    return Network(
+        encoder,
+        task.kind,
+        max(1, len(data.codec.labels)),
+        model["head"],
+        task.name,
+        encoder.hidden_dropout_prob if dropout is None else dropout,
+        QuestionSettings(**model["question"]),
+    )
+
+
+def _schedule(
+    config: Mapping[str, Any], encoder: ElectraConfig, lengths: np.ndarray, steps: int
+) -> Any:
+    """The learning rate by step; `lengths` are the training features'."""
+    optimizer = config["optimizer"]
+    warmup = duration(
+        optimizer,
+        "warmup",
+        batch_size=config["train"]["batch_size"],
+        seq_len=int(lengths.mean()),
+        examples=len(lengths),
+        total_steps=steps,
+    )
+    rate = optimizer["learning_rate"]
+    return learning_rate_schedule(
+        default_learning_rate(encoder) if rate is None else rate,
+        steps,
+        warmup or 0,
+        decay=optimizer["schedule"],
+        power=optimizer["power"],
+        decay_fraction=optimizer["decay_fraction"],
+    )
+
+
+def _loop_settings(
+    train: Mapping[str, Any], seed: int, steps: int, eval_every: int, mesh: jax.sharding.Mesh
+) -> LoopSettings:
+    settings = LoopSettings(
+        steps=steps,
+        batch_size=train["batch_size"],
+        seed=seed,
+        accumulate=train["accumulate"],
+        log_every=min(train["log_every"], max(1, steps // 4)),
+        eval_every=eval_every,
+        checkpoint_every=train["checkpoint_every"] or eval_every,
+        keep=train["keep"],
+        keep_every=train["keep_every"],
+    )
+    settings.check(mesh)
+    if train["eval_batch_size"] % data_parallelism(mesh):
+        raise UserError(
+            f"train.eval_batch_size={train['eval_batch_size']} is not divisible by "
+            f"mesh.data·mesh.fsdp={data_parallelism(mesh)}: use a multiple of it"
+        )
+    return settings
+
+
+def _eval_plan(plan: Plan, train: Mapping[str, Any], limit: int) -> Plan:
+    """Texts to evaluate may be longer (up to `limit`) than any that is trained on."""
+    longer = {n for n in (*LENGTHS, limit) if plan.lengths[-1] < n <= limit}
+    lengths = (*plan.lengths, *sorted(longer))
+    return dataclasses.replace(plan, lengths=lengths, batch_size=train["eval_batch_size"])
+
+
 def _durations(train: Mapping[str, Any], order: TrainingOrder) -> tuple[int, int]:
     """(steps of the run, steps between evaluations)."""
     per_epoch = order.steps_per_epoch
@@ -573,128 +578,3 @@ def _digest(file: str) -> str:
         return file
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def write_result(workdir: Path, result: Result) -> None:
-    """result.json: its presence says that the run is finished."""
-    write_json_atomic(workdir / RESULT, _json(dataclasses.asdict(result)))
-
-
-def read_result(workdir: Path) -> Result | None:
-    """The result of a finished run, None of another."""
-    file = workdir / RESULT
-    if not file.is_file():
-        return None
-    fields = json.loads(file.read_text(encoding="utf-8"))
-    for name in ("scores", "test_scores"):
-        fields[name] = {k: math.nan if v is None else v for k, v in fields[name].items()}
-    return Result(**fields)
-
-
-def _json(value: Any) -> Any:
-    """Undefined numbers as null, which JSON has."""
-    if isinstance(value, dict):
-        return {k: _json(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def train_with_restarts(
-    config: Mapping[str, Any], workdir: Path, seed: int, quiet: bool, shared: dict[str, Any]
-) -> Result:
-    """One seed, begun again with another seed where a run did not learn, `train.restarts` times at
-    most; what failed is kept as `failed-N/`."""
-    restarts = config["train"]["restarts"]
-    for attempt in range(restarts + 1):
-        attempt_seed = seed + 1_000_003 * attempt
-        aside = workdir / f"failed-{attempt + 1}"
-        if aside.is_dir():
-            continue
-        try:
-            run = FineTuning.build(config, workdir, quiet=quiet, seed=attempt_seed, **shared)
-            shared |= {"start": run.start, "data": run.data}
-            result = run.train()
-        except UserError as error:
-            if "is not finite" not in str(error) or attempt == restarts:
-                raise
-            why = str(error)
-        else:
-            result = dataclasses.replace(result, restarts=attempt)
-            write_result(workdir, result)
-            if result.failure is None or attempt == restarts:
-                return result
-            why = result.failure
-        log.warning("seed %d did not learn: %s; starting again", attempt_seed, why)
-        _put_aside(workdir, aside)
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _put_aside(workdir: Path, aside: Path) -> None:
-    scratch = aside.with_name(f"{aside.name}.partial")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    for entry in list(workdir.iterdir()):
-        if not entry.name.startswith(("failed-", ".lock")):
-            entry.rename(scratch / entry.name)
-    scratch.rename(aside)
-
-
-def finetune(config: Mapping[str, Any], workdir: str | Path, quiet: bool = False) -> list[Result]:
-    """Every seed of a configuration; with several, each in `seed-N/`, and results.json beside."""
-    workdir, seeds = Path(workdir), config["seeds"]
-    if seeds < 1:
-        raise UserError(f"seeds={seeds}: must be at least 1")
-    shared: dict[str, Any] = {}
-    results = []
-    for number in range(seeds):
-        seed = config["train"]["seed"] + number
-        folder = workdir if seeds == 1 else workdir / f"seed-{seed}"
-        results.append(train_with_restarts(config, folder, seed, quiet, shared))
-        if not quiet and seeds > 1:
-            print(f"seed {seed}: {describe_result(results[-1])}")
-    if seeds > 1:
-        write_json_atomic(
-            workdir / "results.json",
-            _json({"summary": summarize(results), "seeds": list(map(dataclasses.asdict, results))}),
-        )
-        folders = [workdir / f"seed-{r.seed if r.restarts == 0 else _first(r)}" for r in results]
-        write_report(folders, workdir / "report.html")
-    return results
-
-
-def _first(result: Result) -> int:
-    return result.seed - 1_000_003 * result.restarts
-
-
-def summarize(results: Sequence[Result]) -> dict[str, Any]:
-    """Mean, sample standard deviation, median, least and greatest of the task's metric over
-    seeds."""
-    scores = [r.score for r in results if r.score is not None and math.isfinite(r.score)]
-    if not scores:
-        return {"runs": len(results)}
-    values = np.asarray(scores, float)
-    return {
-        "runs": len(results),
-        "metric": results[0].metric,
-        "mean": float(values.mean()),
-        "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
-        "median": float(np.median(values)),
-        "min": float(values.min()),
-        "max": float(values.max()),
-        "each": scores,
-        "did_not_learn": [r.seed for r in results if r.failure],
-        "restarts": sum(r.restarts for r in results),
-    }
-
-
-def describe_result(result: Result) -> str:
-    """One line for the terminal."""
-    scores = ", ".join(f"{name} {value:.4g}" for name, value in result.scores.items())
-    line = scores or "no evaluation data"
-    if result.test_scores:
-        test = ", ".join(f"{name} {value:.4g}" for name, value in result.test_scores.items())
-        line += f"; test: {test}"
-    if result.restarts:
-        line += f" (after {result.restarts} restarts)"
-    return line + (f"; DID NOT LEARN: {result.failure}" if result.failure else "")

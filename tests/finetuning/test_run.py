@@ -10,14 +10,9 @@ from finetuning import tiny_task
 from finetuning.tiny_task import configuration, write_jsonl, write_task
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.run import (
-    FineTuning,
-    Result,
-    finetune,
-    read_result,
-    summarize,
-    write_result,
-)
+from electra_jax.finetuning.result import Result, read_result, summarize, write_result
+from electra_jax.finetuning.run import FineTuning
+from electra_jax.finetuning.seeds import finetune
 from electra_jax.inference.predictor import Predictor
 from electra_jax.interop.folder import load_model_folder
 from electra_jax.interop.names import flatten

@@ -1,0 +1,91 @@
+"""Several seeds of a fine-tuning run, and another start for a run that did not learn."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from electra_jax.errors import UserError
+from electra_jax.finetuning.result import (
+    Result,
+    describe_result,
+    summarize,
+    write_figures,
+    write_result,
+)
+from electra_jax.finetuning.run import FineTuning
+from electra_jax.training.report import write_report
+
+log = logging.getLogger(__name__)
+
+_ANOTHER = 1_000_003
+"""Between the seeds of a run's attempts."""
+
+
+def train_with_restarts(
+    config: Mapping[str, Any], workdir: Path, seed: int, quiet: bool, shared: dict[str, Any]
+) -> Result:
+    """One seed, begun again with another seed where a run did not learn, `train.restarts` times at
+    most; what failed is kept as `failed-N/`."""
+    restarts = config["train"]["restarts"]
+    for attempt in range(restarts + 1):
+        attempt_seed = seed + _ANOTHER * attempt
+        aside = workdir / f"failed-{attempt + 1}"
+        if aside.is_dir():
+            continue
+        try:
+            run = FineTuning.build(config, workdir, quiet=quiet, seed=attempt_seed, **shared)
+            shared |= {"start": run.start, "data": run.data}
+            result = run.train()
+        except UserError as error:
+            if "is not finite" not in str(error) or attempt == restarts:
+                raise
+            why = str(error)
+        else:
+            result = dataclasses.replace(result, restarts=attempt)
+            write_result(workdir, result)
+            if result.failure is None or attempt == restarts:
+                return result
+            why = result.failure
+        log.warning("seed %d did not learn: %s; starting again", attempt_seed, why)
+        _put_aside(workdir, aside)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _put_aside(workdir: Path, aside: Path) -> None:
+    scratch = aside.with_name(f"{aside.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    for entry in list(workdir.iterdir()):
+        if not entry.name.startswith(("failed-", ".lock")):
+            entry.rename(scratch / entry.name)
+    scratch.rename(aside)
+
+
+def finetune(config: Mapping[str, Any], workdir: str | Path, quiet: bool = False) -> list[Result]:
+    """Every seed of a configuration; with several, each in `seed-N/`, and results.json beside."""
+    workdir, seeds = Path(workdir), config["seeds"]
+    if seeds < 1:
+        raise UserError(f"seeds={seeds}: must be at least 1")
+    shared: dict[str, Any] = {}
+    results = []
+    for number in range(seeds):
+        seed = config["train"]["seed"] + number
+        folder = workdir if seeds == 1 else workdir / f"seed-{seed}"
+        results.append(train_with_restarts(config, folder, seed, quiet, shared))
+        if not quiet and seeds > 1:
+            print(f"seed {seed}: {describe_result(results[-1])}")
+    if seeds > 1:
+        every = [dataclasses.asdict(result) for result in results]
+        write_figures(workdir / "results.json", {"summary": summarize(results), "seeds": every})
+        folders = [workdir / f"seed-{r.seed if r.restarts == 0 else _first(r)}" for r in results]
+        write_report(folders, workdir / "report.html")
+    return results
+
+
+def _first(result: Result) -> int:
+    return result.seed - _ANOTHER * result.restarts
