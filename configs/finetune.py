@@ -38,7 +38,7 @@ def get_config(task: str = "classification") -> ConfigDict:
     )  # names in the files, where they are not the usual ones
     c.data.train_examples = config_dict.placeholder(int)  # only the first so many
     c.data.max_length = config_dict.placeholder(int)  # the task's, or the model's positions
-    c.data.shapes = 4  # batch lengths at most: fewer compile faster, more pad less
+    c.data.shapes = config_dict.placeholder(int)  # batch lengths at most (as many as pay)
     c.data.double_unordered = config_dict.placeholder(bool)  # train pairs both ways round
     c.data.threshold = 0.5  # of a label, where a text may have several
     c.data.tagging = "standard"  # standard | reference

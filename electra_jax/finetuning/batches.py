@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from electra_jax.data.order import rows_of
+from electra_jax.errors import UserError
 from electra_jax.finetuning.examples import Feature
 
 # Lengths that a batch may have, so that tasks share compiled programs.
 LENGTHS = (*range(8, 64, 8), *range(64, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
+MOST_SHAPES = 8  # batch lengths where their number is not given
+STEPS_PER_SHAPE = 20  # what compiling one takes, in steps
 HOST = "host"  # what only decoding needs
 IGNORED_TAG = -1
 _BATCH_ORDER = 0x5EED  # another keyed order than that of the examples
@@ -30,9 +33,13 @@ def feature_length(feature: Feature) -> int:
     return max(len(ids), len(feature.get("word_positions", ())))
 
 
-def choose_lengths(lengths: Sequence[int], shapes: int) -> tuple[int, ...]:
-    """At most `shapes` batch lengths that cover `lengths` with the least padding (exact, by dynamic
-    programming over `LENGTHS`)."""
+def choose_lengths(
+    lengths: Sequence[int], shapes: int | None = None, *, steps: int = 0
+) -> tuple[int, ...]:
+    """Batch lengths that cover `lengths` with the least padding (exact, by dynamic programming over
+    `LENGTHS`): at most `shapes`, or as many as pay for their compilation in a run of `steps`."""
+    if shapes is not None and shapes < 1:
+        raise UserError(f"data.shapes={shapes}: must be at least 1 (or None: as many as pay)")
     longest = max(lengths)
     candidates = [c for c in LENGTHS if c < longest]
     candidates.append(next((c for c in LENGTHS if c >= longest), longest))
@@ -40,14 +47,22 @@ def choose_lengths(lengths: Sequence[int], shapes: int) -> tuple[int, ...]:
     # cost[j] = tokens of batches where candidates[j] is the longest length in use.
     cost = [float(end * c) for end, c in zip(ends, candidates, strict=True)]
     chosen: list[tuple[int, ...]] = [(j,) for j in range(len(candidates))]
-    for _ in range(shapes - 1):
+    found = [(cost[-1], chosen[-1])]
+    for _ in range((shapes or MOST_SHAPES) - 1):
         previous, before = list(cost), list(chosen)
         for j, c in enumerate(candidates):
             for i in range(j):
                 tokens = previous[i] + float((ends[j] - ends[i]) * c)
                 if tokens < cost[j]:
                     cost[j], chosen[j] = tokens, (*before[i], j)
-    return tuple(candidates[j] for j in chosen[-1])
+        found.append((cost[-1], chosen[-1]))
+    if shapes is None:
+        # In steps without padding: what the batches' tokens take, and the compilations.
+        worth = [steps * tokens / sum(lengths) + STEPS_PER_SHAPE * len(k) for tokens, k in found]
+        best = found[int(np.argmin(worth))][1]
+    else:
+        best = found[-1][1]
+    return tuple(candidates[j] for j in best)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -161,13 +161,10 @@ class FineTuning:
             network, loss_settings(config, data.codec.labels, data), adaptation
         )
         lengths = np.asarray([feature_length(f) for f in data.features])
-        plan = Plan(
-            choose_lengths(lengths.tolist(), config["data"]["shapes"]),
-            train["batch_size"],
-            encoder_config.pad_token_id,
-        )
+        steps, eval_every = _durations(train, len(lengths))
+        chosen = choose_lengths(lengths.tolist(), config["data"]["shapes"], steps=steps)
+        plan = Plan(chosen, train["batch_size"], encoder_config.pad_token_id)
         order = TrainingOrder(lengths, plan, seed)
-        steps, eval_every = _durations(train, order)
         schedule = _schedule(config, encoder_config, lengths, steps)
         mesh = make_mesh(config["mesh"])
         settings = _loop_settings(train, seed, steps, eval_every, mesh)
@@ -521,9 +518,11 @@ def _eval_plan(plan: Plan, train: Mapping[str, Any], limit: int) -> Plan:
     return dataclasses.replace(plan, lengths=lengths, batch_size=train["eval_batch_size"])
 
 
-def _durations(train: Mapping[str, Any], order: TrainingOrder) -> tuple[int, int]:
+def _durations(train: Mapping[str, Any], features: int) -> tuple[int, int]:
     """(steps of the run, steps between evaluations)."""
-    per_epoch = order.steps_per_epoch
+    if train["batch_size"] < 1:
+        raise UserError(f"train.batch_size={train['batch_size']}: must be at least 1")
+    per_epoch = -(-features // train["batch_size"])
     steps = train["steps"]
     if steps is None:
         if train["epochs"] is None:

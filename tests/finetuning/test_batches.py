@@ -6,7 +6,9 @@ import itertools
 import numpy as np
 import pytest
 
+from electra_jax.errors import UserError
 from electra_jax.finetuning.batches import (
+    STEPS_PER_SHAPE,
     Plan,
     TrainingOrder,
     choose_lengths,
@@ -79,6 +81,23 @@ def test_chosen_lengths_are_the_best_of_all_choices(lengths):
     assert len(found) == 3 and tokens(found) == best
     assert choose_lengths([600], 2) == (600,)
     assert choose_lengths([5, 5], 4) == (8,)
+    with pytest.raises(UserError, match=r"data\.shapes=0: must be at least 1"):
+        choose_lengths([5], 0)
+
+
+def test_longer_runs_have_more_batch_lengths(lengths):
+    found = [choose_lengths(lengths.tolist(), steps=n) for n in (1, 300, 450, 10**6)]
+    counts = [len(chosen) for chosen in found]
+    assert counts[0] == 1 and counts[-1] == 8 and counts == sorted(counts)
+    for steps, chosen in zip((300, 450), found[1:3], strict=True):
+
+        def worth(count, steps=steps):
+            chosen = choose_lengths(lengths.tolist(), count)
+            tokens = sum(min(c for c in chosen if c >= n) for n in lengths)
+            return steps * tokens / lengths.sum() + STEPS_PER_SHAPE * count
+
+        assert len(chosen) == min(range(1, 9), key=worth)
+        assert chosen == choose_lengths(lengths.tolist(), len(chosen))
 
 
 def test_a_batch_is_padded_and_filled_up():

@@ -289,6 +289,8 @@ WRONG = {
     "both set": {"train.epochs": 1.0},
     "seeds=0": {"seeds": 0},
     "train.select": {"train.select": "worst"},
+    "train.batch_size=0": {"train.batch_size": 0},
+    "data.shapes=0": {"data.shapes": 0},
     "freeze_layers": {"optimizer.freeze_layers": 9},
 }
 
