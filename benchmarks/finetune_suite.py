@@ -123,8 +123,9 @@ def _from_scratch(model: str, folder: Path, seed: int) -> Path:
     """A model folder of the same shape and tokenizer with random weights."""
     import jax
 
-    from electra_jax.interop.folder import encoder_of, load_model_folder, save_model_folder
+    from electra_jax.interop.folder import encoder_of, load_model_folder
     from electra_jax.interop.names import ENCODER
+    from electra_jax.interop.save import save_model_folder
     from electra_jax.interop.shapes import module_of
     from electra_jax.modeling.electra import Inputs, padding_mask
 

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.config import ElectraConfig
-from electra_jax.interop.folder import load_model_folder, save_model_folder
+from electra_jax.interop.folder import load_model_folder
+from electra_jax.interop.save import save_model_folder
 from electra_jax.interop.weights import read_safetensors
 from electra_jax.modeling.electra import Inputs, padding_mask
 

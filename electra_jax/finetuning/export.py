@@ -20,8 +20,9 @@ from electra_jax.finetuning.examples import Codec, CodecSettings
 from electra_jax.finetuning.networks import HUGGINGFACE_KINDS, Network, QuestionSettings
 from electra_jax.finetuning.tasks import Task, get_task
 from electra_jax.interop.adapters import save_adapter
-from electra_jax.interop.folder import LoadedModel, encoder_of, save_model_folder
+from electra_jax.interop.folder import LoadedModel, encoder_of
 from electra_jax.interop.names import REFERENCE, flatten
+from electra_jax.interop.save import save_model_folder
 from electra_jax.interop.settings import label_settings
 
 KEY = "task_settings"

@@ -16,6 +16,7 @@ from electra_jax.errors import UserError
 from electra_jax.text.tokenizer import load_tokenizer
 
 CONFIG = "config.json"
+HEADS_FILE, ENCODER_FOLDER = "heads.safetensors", "encoder"  # of a network of our own
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",

@@ -1,9 +1,4 @@
-"""Model folders: Hugging Face layout (config.json, model.safetensors, tokenizer), written and read.
-
-A network that no class of `transformers` computes has `model_type: electra_jax`, its head in
-`heads.safetensors` and a plain ElectraModel in `encoder/`: loading it there fails instead of
-initialising a random head.
-"""
+"""Reading a network from any model folder, run or checkpoint; `save.py` writes folders."""
 
 from __future__ import annotations
 
@@ -23,12 +18,10 @@ from electra_jax.interop import names as table
 from electra_jax.interop.adapters import ADAPTER_CONFIG, apply_adapter
 from electra_jax.interop.files import (
     CONFIG,
-    copy_tokenizer,
-    new_folder,
+    ENCODER_FOLDER,
+    HEADS_FILE,
     read_json,
-    special_ids,
     tokenizer_in,
-    write_json,
 )
 from electra_jax.interop.hub import local_path
 from electra_jax.interop.names import (
@@ -36,21 +29,15 @@ from electra_jax.interop.names import (
     ENCODER,
     GENERATOR,
     PAIR,
-    REFERENCE,
-    SEQUENCE,
-    TOKEN,
     Tensors,
     Tree,
 )
-from electra_jax.interop.pair import join_pair, split_pair, tree_from_tf1
+from electra_jax.interop.pair import join_pair, tree_from_tf1
 from electra_jax.interop.settings import (
     OWN,
-    architecture_of,
     from_settings,
     guess_settings,
-    has_class,
     identify,
-    to_settings,
 )
 from electra_jax.interop.shapes import (
     check_inferred,
@@ -58,6 +45,7 @@ from electra_jax.interop.shapes import (
     heads,
     infer_bert,
     infer_modern,
+    labels_of,
     module_of,
 )
 from electra_jax.interop.tf1 import find_bundle, is_bundle, read_bundle
@@ -68,12 +56,10 @@ from electra_jax.interop.weights import (
     read_file,
     read_safetensors,
     read_weights,
-    write_safetensors,
 )
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 
 log = logging.getLogger(__name__)
-HEADS_FILE, ENCODER_FOLDER = "heads.safetensors", "encoder"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,110 +121,6 @@ def encoder_of(loaded: LoadedModel) -> tuple[ElectraConfig, Tree]:
     config = loaded.config
     shape = config.discriminator if isinstance(config, PairConfig) else config
     return shape, loaded.params["electra"]
-
-
-def save_model_folder(
-    folder: str | os.PathLike[str],
-    kind: str,
-    config: ElectraConfig,
-    params: Mapping[str, Any],
-    tokenizer_folder: str | os.PathLike[str] | None,
-    extra_config: Mapping[str, Any] | None = None,
-    *,
-    overwrite: bool = True,
-    do_lower_case: bool = True,
-) -> None:
-    """Writes one network as a model folder; it appears whole or not at all.
-
-    `kind` and `params` are `LoadedModel`'s ("discriminator": params of `Discriminator`,
-    "generator": of `MaskedLM`, "encoder": {"electra": …}, Hugging Face's fine-tuning kinds: of
-    `heads.FineTuned`, "reference": {"electra": …, "task_specific": …}). What `transformers`
-    computes becomes its class; anything else `model_type: electra_jax`. `extra_config` is merged
-    into config.json (id2label, problem_type, …). `overwrite` replaces an earlier model folder,
-    never one that holds anything else.
-    """
-    flat = {path: np.asarray(leaf) for path, leaf in table.flatten(params).items()}
-    params = table.unflatten({path: a.astype(np.float32, copy=False) for path, a in flat.items()})
-    ids = special_ids(tokenizer_folder)
-    extra = dict(extra_config or {})
-    with new_folder(folder, overwrite) as scratch:
-        if has_class(config, kind):
-            settings = to_settings(config, kind, ids, _labels_of(kind, params))
-            write_safetensors(
-                scratch / SAFETENSORS,
-                table.scatter(table.model_rows(config, kind), params, "huggingface"),
-            )
-        else:
-            settings = _save_own(scratch, kind, config, params, ids)
-        if tokenizer_folder is not None:
-            places = [scratch] + [scratch / ENCODER_FOLDER] * (scratch / ENCODER_FOLDER).is_dir()
-            for place in places:
-                copy_tokenizer(
-                    tokenizer_folder,
-                    place,
-                    token_types=config.block == "bert",
-                    max_length=config.max_position_embeddings,
-                    do_lower_case=do_lower_case,
-                )
-        write_json(scratch / CONFIG, settings | extra)
-
-
-def _save_own(
-    scratch: Path,
-    kind: str,
-    config: ElectraConfig,
-    params: Mapping[str, Any],
-    ids: Mapping[str, int],
-) -> dict[str, Any]:
-    """Writes encoder/ and the heads; returns the config.json of a network of our own."""
-    inner = scratch / ENCODER_FOLDER
-    inner.mkdir()
-    rows = table.model_rows(config, ENCODER)
-    encoder = {"electra": params["electra"]}
-    write_safetensors(inner / SAFETENSORS, table.scatter(rows, encoder, "huggingface"))
-    write_json(inner / CONFIG, to_settings(config, ENCODER, ids))
-    rest = {name: tree for name, tree in params.items() if name != "electra"}
-    write_safetensors(scratch / HEADS_FILE, table.flatten(rest))
-    return {
-        "model_type": OWN,
-        "kind": kind,
-        "masked_lm_act": config.masked_lm_act,
-        "tie_word_embeddings": config.tie_word_embeddings,
-    }
-
-
-def _labels_of(kind: str, params: Mapping[str, Any]) -> int | None:
-    """How many labels a classification head has; None for other kinds."""
-    if kind not in (SEQUENCE, TOKEN):
-        return None
-    head = params["classifier"]
-    return len(head["out_proj"]["bias"] if "out_proj" in head else head["bias"])
-
-
-def save_pair(
-    folder: str | os.PathLike[str],
-    pair: PairConfig,
-    params: Mapping[str, Any],
-    tokenizer_folder: str | os.PathLike[str] | None,
-    extra_config: Mapping[str, Any] | None = None,
-    *,
-    overwrite: bool = True,
-    do_lower_case: bool = True,
-) -> None:
-    """Writes `folder/discriminator` and, unless it is uniform, `folder/generator`, each by
-    `save_model_folder`. `params` is `Electra`'s tree.
-    """
-    for kind, part in split_pair(pair, params).items():
-        if part is not None:
-            save_model_folder(
-                Path(folder) / kind,
-                kind,
-                *part,
-                tokenizer_folder,
-                extra_config,
-                overwrite=overwrite,
-                do_lower_case=do_lower_case,
-            )
 
 
 def load_model_folder(
@@ -321,7 +203,7 @@ def _load_one(
     rows = table.model_rows(config, kind, scheme, prefix)
     tree, used = table.gather(rows, tensors, "huggingface", where)
     params = _as_float32(tree, notes)
-    num_labels = _labels_of(kind, params)
+    num_labels = labels_of(kind, params)
     table.check_shapes(params, expected_shapes(config, kind, num_labels), where)
     labels = {int(k): str(v) for k, v in (settings.get("id2label") or {}).items()} or None
     if num_labels is not None and labels and len(labels) != num_labels:
@@ -388,7 +270,7 @@ def _load_adapted(folder: Path, num_heads: int | None) -> LoadedModel:
         params,
         str(folder),
         tokenizer_folder=tokenizer_in(folder) or base.tokenizer_folder,
-        num_labels=_labels_of(content["kind"], params),
+        num_labels=labels_of(content["kind"], params),
         id2label=labels,
         problem_type=settings.get("problem_type"),
         task_heads=task_heads_of(params),
@@ -647,15 +529,3 @@ def _settings_beside(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Any
     )
     small = folder / "generator.json"
     return main, read_json(small) if small.is_file() else None
-
-
-__all__ = [
-    "REFERENCE",
-    "LoadedModel",
-    "architecture_of",
-    "encoder_of",
-    "load",
-    "load_model_folder",
-    "save_model_folder",
-    "save_pair",
-]

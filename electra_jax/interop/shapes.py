@@ -16,7 +16,15 @@ import numpy as np
 from electra_jax.config import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.heads import Encoder, FineTuned
-from electra_jax.interop.names import DISCRIMINATOR, ENCODER, GENERATOR, REFERENCE, flatten
+from electra_jax.interop.names import (
+    DISCRIMINATOR,
+    ENCODER,
+    GENERATOR,
+    REFERENCE,
+    SEQUENCE,
+    TOKEN,
+    flatten,
+)
 from electra_jax.modeling.electra import Discriminator, Electra, Inputs, MaskedLM
 
 HEAD_WIDTH = 64
@@ -183,3 +191,11 @@ def expected_shapes(
     module = module_of(config, kind, num_labels)
     variables = jax.eval_shape(module.init, jax.random.key(0), *arguments)
     return {path: leaf.shape for path, leaf in flatten(variables["params"]).items()}
+
+
+def labels_of(kind: str, params: Mapping[str, Any]) -> int | None:
+    """How many labels a classification head has; None for heads of other kinds."""
+    if kind not in (SEQUENCE, TOKEN):
+        return None
+    head = params["classifier"]
+    return len(head["out_proj"]["bias"] if "out_proj" in head else head["bias"])

@@ -397,7 +397,7 @@ class Pretraining:
         """Writes model/discriminator and model/generator, Hugging Face folders with the tokenizer,
         and tokenizer/, from whole NumPy arrays."""
         from electra_jax.interop.files import copy_tokenizer
-        from electra_jax.interop.folder import save_model_folder, save_pair
+        from electra_jax.interop.save import save_model_folder, save_pair
 
         tokenizer = self.rows.tokenizer_folder
         copy_tokenizer(tokenizer, self.workdir / "tokenizer")

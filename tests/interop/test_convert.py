@@ -9,8 +9,9 @@ from interop import networks
 from electra_jax.config import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.convert import convert, load_slots
-from electra_jax.interop.folder import load_model_folder, save_model_folder, save_pair
+from electra_jax.interop.folder import load_model_folder
 from electra_jax.interop.names import flatten
+from electra_jax.interop.save import save_model_folder, save_pair
 from electra_jax.interop.tf1 import read_bundle
 from electra_jax.interop.weights import read_safetensors, write_safetensors
 

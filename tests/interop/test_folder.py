@@ -9,8 +9,9 @@ from interop import networks
 import electra_jax
 from electra_jax.config import ElectraConfig
 from electra_jax.errors import UserError
-from electra_jax.interop.folder import load_model_folder, save_model_folder
+from electra_jax.interop.folder import load_model_folder
 from electra_jax.interop.names import flatten
+from electra_jax.interop.save import save_model_folder
 from electra_jax.interop.weights import read_safetensors
 
 BERT = ElectraConfig(

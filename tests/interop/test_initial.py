@@ -6,10 +6,10 @@ from interop import networks
 
 from electra_jax.config import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
-from electra_jax.interop.folder import save_model_folder, save_pair
 from electra_jax.interop.initial import initial_config, initial_parameters
 from electra_jax.interop.names import flatten
 from electra_jax.interop.pair import split_pair
+from electra_jax.interop.save import save_model_folder, save_pair
 from electra_jax.interop.vocabulary import change_vocabulary, token_map
 from electra_jax.text.tokenizer import load_tokenizer
 

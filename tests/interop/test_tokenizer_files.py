@@ -8,7 +8,8 @@ import pytest
 from interop import networks
 
 from electra_jax.config import ElectraConfig
-from electra_jax.interop.folder import load_model_folder, save_model_folder
+from electra_jax.interop.folder import load_model_folder
+from electra_jax.interop.save import save_model_folder
 from electra_jax.text.tokenizer import load_tokenizer
 
 VOCABULARIES = {

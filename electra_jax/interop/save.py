@@ -1,0 +1,128 @@
+"""Writing model folders: Hugging Face layout (config.json, model.safetensors, tokenizer).
+
+A network that no class of `transformers` computes has `model_type: electra_jax`, its head in
+`heads.safetensors` and a plain ElectraModel in `encoder/`: loading it there fails instead of
+initialising a random head.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from electra_jax.config import ElectraConfig, PairConfig
+from electra_jax.interop import names as table
+from electra_jax.interop.files import (
+    CONFIG,
+    ENCODER_FOLDER,
+    HEADS_FILE,
+    copy_tokenizer,
+    new_folder,
+    special_ids,
+    write_json,
+)
+from electra_jax.interop.names import ENCODER
+from electra_jax.interop.pair import split_pair
+from electra_jax.interop.settings import OWN, has_class, to_settings
+from electra_jax.interop.shapes import labels_of
+from electra_jax.interop.weights import SAFETENSORS, write_safetensors
+
+
+def save_model_folder(
+    folder: str | os.PathLike[str],
+    kind: str,
+    config: ElectraConfig,
+    params: Mapping[str, Any],
+    tokenizer_folder: str | os.PathLike[str] | None,
+    extra_config: Mapping[str, Any] | None = None,
+    *,
+    overwrite: bool = True,
+    do_lower_case: bool = True,
+) -> None:
+    """Writes one network as a model folder; it appears whole or not at all.
+
+    `kind` and `params` are `LoadedModel`'s ("discriminator": params of `Discriminator`,
+    "generator": of `MaskedLM`, "encoder": {"electra": …}, Hugging Face's fine-tuning kinds: of
+    `heads.FineTuned`, "reference": {"electra": …, "task_specific": …}). What `transformers`
+    computes becomes its class; anything else `model_type: electra_jax`. `extra_config` is merged
+    into config.json (id2label, problem_type, …). `overwrite` replaces an earlier model folder,
+    never one that holds anything else.
+    """
+    flat = {path: np.asarray(leaf) for path, leaf in table.flatten(params).items()}
+    params = table.unflatten({path: a.astype(np.float32, copy=False) for path, a in flat.items()})
+    ids = special_ids(tokenizer_folder)
+    extra = dict(extra_config or {})
+    with new_folder(folder, overwrite) as scratch:
+        if has_class(config, kind):
+            settings = to_settings(config, kind, ids, labels_of(kind, params))
+            write_safetensors(
+                scratch / SAFETENSORS,
+                table.scatter(table.model_rows(config, kind), params, "huggingface"),
+            )
+        else:
+            settings = _save_own(scratch, kind, config, params, ids)
+        if tokenizer_folder is not None:
+            places = [scratch] + [scratch / ENCODER_FOLDER] * (scratch / ENCODER_FOLDER).is_dir()
+            for place in places:
+                copy_tokenizer(
+                    tokenizer_folder,
+                    place,
+                    token_types=config.block == "bert",
+                    max_length=config.max_position_embeddings,
+                    do_lower_case=do_lower_case,
+                )
+        write_json(scratch / CONFIG, settings | extra)
+
+
+def _save_own(
+    scratch: Path,
+    kind: str,
+    config: ElectraConfig,
+    params: Mapping[str, Any],
+    ids: Mapping[str, int],
+) -> dict[str, Any]:
+    """Writes encoder/ and the heads; returns the config.json of a network of our own."""
+    inner = scratch / ENCODER_FOLDER
+    inner.mkdir()
+    rows = table.model_rows(config, ENCODER)
+    encoder = {"electra": params["electra"]}
+    write_safetensors(inner / SAFETENSORS, table.scatter(rows, encoder, "huggingface"))
+    write_json(inner / CONFIG, to_settings(config, ENCODER, ids))
+    rest = {name: tree for name, tree in params.items() if name != "electra"}
+    write_safetensors(scratch / HEADS_FILE, table.flatten(rest))
+    return {
+        "model_type": OWN,
+        "kind": kind,
+        "masked_lm_act": config.masked_lm_act,
+        "tie_word_embeddings": config.tie_word_embeddings,
+    }
+
+
+def save_pair(
+    folder: str | os.PathLike[str],
+    pair: PairConfig,
+    params: Mapping[str, Any],
+    tokenizer_folder: str | os.PathLike[str] | None,
+    extra_config: Mapping[str, Any] | None = None,
+    *,
+    overwrite: bool = True,
+    do_lower_case: bool = True,
+) -> None:
+    """Writes `folder/discriminator` and, unless it is uniform, `folder/generator`, each by
+    `save_model_folder`. `params` is `Electra`'s tree.
+    """
+    for kind, part in split_pair(pair, params).items():
+        if part is not None:
+            save_model_folder(
+                Path(folder) / kind,
+                kind,
+                *part,
+                tokenizer_folder,
+                extra_config,
+                overwrite=overwrite,
+                do_lower_case=do_lower_case,
+            )
