@@ -152,7 +152,8 @@ def run_peer(name: str, a: argparse.Namespace) -> dict[str, Any]:
     labels = collect_labels(task, train)
     data = {"max_length": row.max_length, "double_unordered": False, "doc_stride": 128,
             "max_query_length": 64, "max_answer_length": 30, "n_best": 20,
-            "on_bad_answer": "fail", "threshold": 0.5, "tagging": "standard"}  # fmt: skip
+            "on_bad_answer": "fail", "threshold": 0.5, "null_threshold": None,
+            "tagging": "standard"}  # fmt: skip
     codec = make_codec(task, load_tokenizer(a.model), codec_settings(task, data, 512), labels)
     metric = getattr(codec, "metric", task.metric)
     splits = {s: load_examples(task, paths[s], {}, labels=labels) for s in paths if s != "train"}

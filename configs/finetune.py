@@ -40,6 +40,7 @@ def get_config(task: str = "classification") -> ConfigDict:
     c.data.max_length = config_dict.placeholder(int)  # the task's, or the model's positions
     c.data.shapes = config_dict.placeholder(int)  # batch lengths at most (as many as pay)
     c.data.double_unordered = config_dict.placeholder(bool)  # train pairs both ways round
+    c.data.null_threshold = config_dict.placeholder(float)  # squad2: no answer above these odds
     c.data.threshold = 0.5  # of a label, where a text may have several
     c.data.tagging = "standard"  # standard | reference
     c.data.doc_stride = 128

@@ -266,7 +266,13 @@ def _finetune(argv: Sequence[str]) -> int:
     return 0
 
 
-def _columns(parser: argparse.ArgumentParser) -> None:
+def _answering(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--null_threshold",
+        type=float,
+        metavar="ODDS",
+        help="SQuAD 2.0: no answer where null odds are above it (scores tell the best one)",
+    )
     parser.add_argument(
         "--columns",
         nargs="*",
@@ -293,14 +299,17 @@ def _evaluate(argv: Sequence[str]) -> int:
     parser.add_argument("--data", required=True, metavar="FILE")
     parser.add_argument("--task", help="default: the one that the model was trained for")
     parser.add_argument("--output", metavar="FILE", help="write the scores as JSON too")
-    _columns(parser)
+    parser.add_argument("--predictions", metavar="FILE", help="write the answers as `predict` does")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    _answering(parser)
     a = parser.parse_args(argv)
     _prepare_host()
     import json
 
     from electra_jax.inference.predictor import Predictor, write_lines
 
-    scores = Predictor(a.model, a.task).evaluate(a.data, _column_names(a.columns))
+    predictor = Predictor(a.model, a.task, null_threshold=a.null_threshold)
+    scores = predictor.evaluate(a.data, _column_names(a.columns), a.predictions, a.quiet)
     print(json.dumps(scores))
     if a.output:
         write_lines([scores], a.output)
@@ -318,12 +327,12 @@ def _predict(argv: Sequence[str]) -> int:
     parser.add_argument("--output", required=True, metavar="FILE")
     parser.add_argument("--task", help="default: the one that the model was trained for")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    _columns(parser)
+    _answering(parser)
     a = parser.parse_args(argv)
     _prepare_host()
     from electra_jax.inference.predictor import Predictor
 
-    predictor = Predictor(a.model, a.task)
+    predictor = Predictor(a.model, a.task, null_threshold=a.null_threshold)
     count = predictor.predict_file(a.input, a.output, _column_names(a.columns), a.quiet)
     print(f"{a.output}: {count:,} answers")
     return 0

@@ -14,7 +14,12 @@ from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Feature
 from electra_jax.finetuning.question_answering import check_answers
 from electra_jax.finetuning.question_files import read_questions
-from electra_jax.finetuning.readers import TFDS_PREFIX, read_examples, same_content
+from electra_jax.finetuning.readers import (
+    TFDS_PREFIX,
+    columns_read,
+    read_examples,
+    same_content,
+)
 from electra_jax.finetuning.tasks import Task, collect_labels, get_task
 from electra_jax.text.tokenizer import Tokenizer
 
@@ -23,8 +28,8 @@ log = logging.getLogger(__name__)
 # What a folder's files are called, by split; with any of the endings that readers take.
 _NAMES = {
     "train": ("train",),
-    "eval": ("dev", "valid", "validation", "eval", "val"),
-    "test": ("test",),
+    "eval": ("dev", "valid", "validation", "eval", "val", "dev_matched", "validation_matched"),
+    "test": ("test", "test_matched"),
 }
 _ENDINGS = ("jsonl", "tsv", "csv", "json", "conll", "conllu", "txt", "bio")
 
@@ -97,7 +102,8 @@ def codec_settings(task: Task, data: Mapping[str, Any], positions: int) -> Codec
         max_answer_length=data["max_answer_length"],
         n_best=data["n_best"],
         on_bad_answer=data["on_bad_answer"],
-        target_range=task.target_range,
+        target_range=task.target_range or (0.0, 1.0),
+        null_threshold=data["null_threshold"],
         threshold=data["threshold"],
         tagging=data["tagging"],
     )
@@ -130,17 +136,35 @@ def iterate_examples(
     return read_examples(task, path, columns, labelled, labels)
 
 
+def _targets(path: str, examples: Sequence[Any]) -> tuple[float, float]:
+    """The least and the greatest target of a regression's training examples."""
+    targets = [e.label for e in examples]
+    if min(targets) == max(targets):
+        raise UserError(
+            f"{path}: all {len(targets)} targets are {targets[0]:g}; there is nothing to learn"
+        )
+    return min(targets), max(targets)
+
+
 @dataclasses.dataclass
 class TaskData:
-    """A task's examples, the codec that reads them, and what training sees of them."""
+    """A task's examples, the codec that reads them, and what training sees of them.
+
+    `test` has the examples of `data.test_path`. `truncated` counts training texts that were cut,
+    `missed_words` what a tagger lost by it.
+    """
 
     task: Task
     codec: Codec
     settings: CodecSettings
     files: Files
+    columns: dict[str, str]
     train: list[Example]
     eval: list[Example]
+    test: list[Example]
     features: list[Feature]
+    truncated: int = 0
+    missed_words: int = 0
 
     @property
     def metric(self) -> str:
@@ -160,16 +184,24 @@ class TaskData:
             )
         files = find_files(task, data)
         train: list[Any] = load_examples(task, files.train, data["columns"])
+        labels = collect_labels(task, train)
         if data["train_examples"]:
             train = train[: data["train_examples"]]
-        labels = collect_labels(task, train)
         settings = codec_settings(task, data, positions)
+        if task.kind == "regression" and task.target_range is None:
+            settings = dataclasses.replace(settings, target_range=_targets(files.train, train))
         if task.kind == "question_answering":
             train = check_answers(train, settings)
         codec = make_codec(task, tokenizer, settings, labels, head)
-        held_out = (
-            load_examples(task, files.eval, data["columns"], labels=labels) if files.eval else []
+        held_out, test = (
+            load_examples(task, file, data["columns"], labels=labels) if file else []
+            for file in (files.eval, data["test_path"])
         )
+        if not files.eval:
+            log.warning(
+                "no evaluation data: the last step is kept, and whether it learnt is judged by its "
+                "training loss alone (data.eval_path names some)"
+            )
         if files.eval and same_content(files.train, files.eval):
             log.warning(
                 "%s and %s are the same: the scores will say nothing", files.train, files.eval
@@ -178,4 +210,8 @@ class TaskData:
         features = [f for example in expand(train) for f in codec.encode(example, True)]
         if not features:
             raise UserError(f"{files.train}: none of its {len(train)} examples can be trained on")
-        return cls(task, codec, settings, files, train, held_out, features)
+        cut, missed = (getattr(codec, name, 0) for name in ("truncated", "missed_words"))
+        columns = columns_read(task, files.train, data["columns"])
+        return cls(
+            task, codec, settings, files, columns, train, held_out, test, features, cut, missed
+        )

@@ -35,10 +35,13 @@ class TextExample(Example):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TaggedExample(Example):
-    """Words and their tags (None where the data has none)."""
+    """Words and their tags (None where the data has none). `text` and the words' [start, end)
+    characters in it are there where running text was given."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None = None
+    text: str | None = None
+    offsets: tuple[tuple[int, int], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ class CodecSettings:
     `target_range` (least, greatest) scales regression targets to 0 … 1 within the network, as the
     reference does with STS-B's (0, 5); at (0, 1) they stay as they are. `tagging` is "standard", or
     "reference" for its token type 1 and its pieces of Chinese words ("##京"). A label of several
-    holds where its probability is over `threshold`.
+    holds where its probability is over `threshold`. A question has no answer where its null odds
+    are over `null_threshold` (None: the head's own).
     """
 
     max_length: int = 128
@@ -81,6 +85,7 @@ class CodecSettings:
     max_answer_length: int = 30
     n_best: int = 20
     on_bad_answer: str = "fail"
+    null_threshold: float | None = None
 
 
 class Codec(Protocol):

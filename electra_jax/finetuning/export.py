@@ -93,17 +93,19 @@ def export_adapter(
     network: Network,
     trained: Mapping[str, Any],
     start: LoadedModel,
+    base: str,
     tokenizer_folder: Path | None,
     extra: Mapping[str, Any],
 ) -> None:
-    """Writes only what was trained; `electra_jax.load(folder)` puts it onto its base."""
+    """Writes only what was trained; `electra_jax.load(folder)` puts it onto `base`, the model at
+    which `start` was found."""
     _, encoder = encoder_of(start)
     kind = REFERENCE if network.head == REFERENCE else HUGGINGFACE_KINDS[network.kind]
     save_adapter(
         folder,
         {n: np.asarray(x) for n, x in flatten(trained).items()},
         kind=kind,
-        base=start.source,
+        base=base,
         base_encoder=encoder,
         scale=adaptation.alpha / adaptation.rank if isinstance(adaptation, LoRA) else 1.0,
         tokenizer_folder=tokenizer_folder,
@@ -122,10 +124,13 @@ class TrainedTask:
     settings: CodecSettings
 
 
-def trained_task(loaded: LoadedModel, task_name: str | None = None) -> TrainedTask:
+def trained_task(
+    loaded: LoadedModel, task_name: str | None = None, null_threshold: float | None = None
+) -> TrainedTask:
     """From a model folder that `finetune` wrote.
 
-    `task_name` must be the model's task, or one of its kind and labels.
+    `task_name` must be the model's task, or one of its kind and labels; `null_threshold` replaces
+    the model's.
     Raises `UserError` where the folder has no fine-tuned head, or one of another task.
     """
     stated = loaded.settings.get(KEY)
@@ -149,6 +154,8 @@ def trained_task(loaded: LoadedModel, task_name: str | None = None) -> TrainedTa
     known = {f.name for f in dataclasses.fields(CodecSettings)}
     values = {n: v for n, v in stated["codec"].items() if n in known}
     values["target_range"] = tuple(values.get("target_range", (0.0, 1.0)))
+    if null_threshold is not None:
+        values["null_threshold"] = null_threshold
     settings = CodecSettings(**values)
     head = stated["head"]
     (name,) = loaded.params.get("task_specific", {stated["task"]: None})

@@ -21,6 +21,7 @@ from electra_jax.finetuning.examples import (
 
 # A training loss above this share of what the best constant answer has is no learning.
 LOSS_SHARE = 0.98
+_LEAST_RECALL = 0.05  # above chance, mean over labels
 _LEAST_QUESTION_SCORE = 2.0  # percent of F1
 
 
@@ -66,12 +67,15 @@ def failure(
         found = [p["label"] for p in predictions]
         if len(set(found)) == 1 and len(set(gold)) > 1:
             return f'it answers "{found[0]}" to all {len(found)} evaluation examples'
-        most = Counter(gold).most_common(1)[0]
-        right = sum(a == b for a, b in zip(gold, found, strict=True))
-        if right < most[1]:
+        counts = Counter(gold)
+        hits = Counter(a for a, b in zip(gold, found, strict=True) if a == b)
+        label, most = counts.most_common(1)[0]
+        recall = float(np.mean([hits[name] / count for name, count in counts.items()]))
+        # Below the commonest label's share alone is no failure: weighted classes cost accuracy.
+        if hits.total() < most and recall < 1 / len(counts) + _LEAST_RECALL:
             return (
-                f'{right} of {len(gold)} evaluation examples are right, where always "{most[0]}" '
-                f"has {most[1]}"
+                f"{hits.total()} of {len(gold)} evaluation examples are right, where always "
+                f'"{label}" has {most}, and a label is found as often as by chance ({recall:.0%})'
             )
     elif kind == "multilabel":
         if len({tuple(p["labels"]) for p in predictions}) == 1 and len(predictions) > 1:

@@ -22,6 +22,7 @@ from electra_jax.objectives.base import Batch, Sums, Tree, total_loss
 from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.metrics import ratio
 
+_EXCLUDED = -500.0  # heads put what cannot be chosen at -1000 (the reference's) or lower
 _SECOND_PASS = 7  # folded into the noise of R-Drop's second pass
 SINGLE_LABEL = ("classification", "relation", "multiple_choice", "ranking")
 
@@ -31,9 +32,9 @@ class LossSettings:
     """`loss.*` of the configuration.
 
     `reduction`: "mean" over what is predicted, or "sum" (the reference's). `class_weights` one
-    number a label. `answerable_weight` scales the reference's answerability loss. `r_drop` is α of
-    R-Drop (Wu et al. 2021), `fgm` the length ε of the adversarial step on each row's embeddings
-    (Miyato et al. 2017); 0 is off.
+    number a label (of several labels a text: of its binary loss). `answerable_weight` scales the
+    reference's answerability loss. `r_drop` is α of R-Drop (Wu et al. 2021), `fgm` the length ε of
+    the adversarial step on each row's embeddings (Miyato et al. 2017); 0 is off.
     """
 
     reduction: str = "mean"
@@ -45,12 +46,14 @@ class LossSettings:
 
 
 def _cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Array:
-    """−log softmax at `labels` over the last axis; `smoothing` spreads over all labels."""
+    """−log softmax at `labels` over the last axis; `smoothing` spreads over all that may be
+    chosen: positions of an answer and choices that are there."""
     log_probs = jax.nn.log_softmax(logits)
     picked = jnp.take_along_axis(log_probs, labels[..., None], axis=-1)[..., 0]
     if smoothing == 0.0:
         return -picked
-    return -(1.0 - smoothing) * picked - smoothing * jnp.mean(log_probs, -1)
+    spread = jnp.mean(log_probs, -1, where=logits > _EXCLUDED)
+    return -(1.0 - smoothing) * picked - smoothing * spread
 
 
 def _binary(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -89,7 +92,10 @@ def row_losses(
     if kind == "tagging":
         return _cross_entropy(logits, jnp.maximum(batch["tags"], 0), smoothing)
     if kind == "multilabel":
-        return jnp.mean(_binary(logits, batch["labels"]), -1)
+        losses = _binary(logits, (1.0 - smoothing) * batch["labels"] + 0.5 * smoothing)
+        if settings.class_weights is not None:
+            losses *= jnp.asarray(settings.class_weights)[None, :]
+        return jnp.mean(losses, -1)
     if kind == "regression":
         return jnp.square(logits[:, 0] - batch["target"])
     return _cross_entropy(logits, batch["label"], smoothing)

@@ -47,7 +47,6 @@ class QuestionCodec:
         mode: str = "v1",
         head: str = "huggingface",
         projection: str | None = None,
-        null_threshold: float | None = None,
     ):
         """
         Args:
@@ -61,8 +60,9 @@ class QuestionCodec:
             share a character with the answer; "reference" does both as the reference does, word by
             word. By default the head's own, where the tokenizer is WordPiece and the mode not
             "cmrc": the reference takes a Chinese sentence for one word.
-          null_threshold: null odds above it mean "no answer" (mode "v2"); by default -2.75 with
-            the reference's head, else 0.
+
+        Null odds above the settings' `null_threshold` mean "no answer" (mode "v2"); where it is
+        None, above -2.75 with the reference's head, else 0.
 
         Raises:
           UserError: `max_length` leaves no room for context, or `doc_stride` is not positive.
@@ -83,6 +83,7 @@ class QuestionCodec:
             )
         if settings.doc_stride < 1:
             raise UserError(f"data.doc_stride={settings.doc_stride} must be 1 or more tokens")
+        null_threshold = settings.null_threshold
         if null_threshold is None:
             null_threshold = REFERENCE_NULL_THRESHOLD if head == "reference" else 0.0
         self.tokenizer = tokenizer

@@ -31,10 +31,16 @@ from electra_jax.finetuning.records import (
 )
 from electra_jax.finetuning.spans import find_spans, write_tags
 from electra_jax.finetuning.tasks import Task
+from electra_jax.finetuning.words import split_words
+
+_IDS = ("id", "idx", "index")  # columns that may name an example, the latter two GLUE's
+_WORD_LISTS = ("tokens", "words", "form")  # their strings have a space between any two words
 
 __all__ = [
     "TFDS_PREFIX",
     "check_labels",
+    "columns_read",
+    "example_of",
     "read_examples",
     "read_records",
     "same_content",
@@ -78,14 +84,30 @@ def read_examples(
     source: _Source | None = None
     for number, (where, record) in enumerate(records):
         source = source or _Source(task, chosen, record, where, labelled)
-        own = record.get(source.columns.get("id", "id"))
-        identity = str(own) if isinstance(own, str | int) else str(number)
-        example = build(source, where, identity, record)
+        example = build(source, where, source.identity(record, number), record)
         if known is not None:
             check_labels(example, known)
         yield example
     if source is None:
         raise UserError(f"{path}: there are no examples in it")
+
+
+def example_of(task: Task, record: Record, where: str, number: int) -> Example:
+    """One record without a label, read as a line of a file to predict is. Raises `UserError`."""
+    source = _Source(task, {}, record, where, labelled=False)
+    return _BUILDERS[task.kind](source, where, source.identity(record, number), record)
+
+
+def columns_read(task: Task, path: str, columns: Mapping[str, str | None]) -> dict[str, str]:
+    """The column of each role, as `read_examples` finds them; {} where files have no columns."""
+    path = os.fspath(path)
+    if task.kind == "question_answering" or format_of(path) in CONLL_FORMATS:
+        return {}
+    chosen = {role: name for role, name in columns.items() if name is not None}
+    where, record = next(iter(read_records(path, task.headerless)))
+    source = _Source(task, chosen, record, where, labelled=True)
+    texts = dict(zip(("text", "text_pair"), source.texts, strict=False))
+    return texts | {r: c for r, c in source.columns.items() if r not in ("id", *texts)}
 
 
 def check_labels(example: Example, known: Collection[str]) -> None:
@@ -117,6 +139,11 @@ def _check_roles(task: Task, chosen: Mapping[str, str]) -> None:
                 f"data.columns.{role}: the task {task.name} has no such column; it has "
                 f"{', '.join(task.column_roles)}"
             )
+    if "text_pair" in chosen and "text" not in chosen:
+        raise UserError(
+            f"data.columns.text_pair={chosen['text_pair']}: name the first text's column too, with "
+            "data.columns.text"
+        )
 
 
 class _Source:
@@ -145,6 +172,12 @@ class _Source:
                 wanted = " or ".join(" + ".join(t) for t in task.texts)
                 raise _missing(where, record, "text", wanted)
             self.texts = found_texts
+
+    def identity(self, record: Record, number: int) -> str:
+        """What a prediction is named by: the record's own id, or its number."""
+        names = [self.columns["id"]] if "id" in self.columns else _IDS
+        own = next((record[n] for n in names if isinstance(record.get(n), str | int)), number)
+        return str(own)
 
     def value(self, role: str, where: str, record: Record) -> Any:
         """The record's value for a role that the task cannot do without."""
@@ -275,6 +308,12 @@ def _span(value: Any, role: str, text: str, where: str) -> tuple[int, int]:
 
 
 def _tagged(source: _Source, where: str, identity: str, record: Record) -> Example:
+    column = source.columns.get("words", "")
+    running = column not in _WORD_LISTS and source.columns.get("tags") not in record
+    if not source.labelled and running and isinstance(record.get(column), str):
+        text = _text(record[column], column, where)
+        spans = tuple(split_words(text))
+        return TaggedExample(where, identity, tuple(text[a:b] for a, b in spans), None, text, spans)
     words = _list(source.value("words", where, record), "words", where)
     if not any(word.strip() for word in words):
         raise UserError(f"{where}: there are no words; remove or mend the line")
@@ -358,8 +397,8 @@ def _choice_label(
 ) -> int:
     """An index from 0, the name of a choice, or the choice itself."""
     value = source.value("label", where, record)
-    if isinstance(value, str) and value in names:
-        return names.index(value)
+    if type(value) in (str, int) and str(value) in names:
+        return names.index(str(value))
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
     if isinstance(value, str) and choices.count(value) == 1 and number not in range(len(choices)):
         return choices.index(value)

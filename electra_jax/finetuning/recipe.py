@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,7 +12,8 @@ import numpy as np
 from electra_jax.config import ElectraConfig
 from electra_jax.errors import UserError
 from electra_jax.finetuning.adaptation import ENCODER_PREFIX
-from electra_jax.training.optimizer import names
+from electra_jax.interop.names import flatten
+from electra_jax.training.optimizer import matches, names
 
 LAYERWISE_MODES = ("paper", "reference")
 
@@ -75,3 +77,13 @@ def freeze_lowest(multipliers: Any, params: Any, config: ElectraConfig, count: i
         return 0.0 if ENCODER_PREFIX in f"/{name}" and "final_norm" not in name else factor
 
     return jax.tree.map(hold, names(params), params, multipliers)
+
+
+def trained_sizes(params: Any, multipliers: Any, freeze: Sequence[str]) -> dict[str, int]:
+    """How many numbers of each leaf of `params` move, by name: those with a multiplier, in leaves
+    that no pattern of `freeze` matches."""
+    held, factors = flatten(matches(params, freeze)), flatten(multipliers)
+    return {
+        name: 0 if held[name] else round(leaf.size * float(np.mean(np.asarray(factors[name]) != 0)))
+        for name, leaf in flatten(params).items()
+    }

@@ -88,7 +88,7 @@ def summarize(results: Sequence[Result]) -> dict[str, Any]:
 def describe_result(result: Result) -> str:
     """One line for the terminal."""
     scores = ", ".join(f"{name} {value:.4g}" for name, value in result.scores.items())
-    line = scores or "no evaluation data"
+    line = scores or ("no scores" if result.failure else "no evaluation data")
     if result.test_scores:
         test = ", ".join(f"{name} {value:.4g}" for name, value in result.test_scores.items())
         line += f"; test: {test}"

@@ -28,12 +28,12 @@ from electra_jax.finetuning.batches import (
     feature_length,
     train_batches,
 )
+from electra_jax.finetuning.blocks import report_blocks
 from electra_jax.finetuning.data import TaskData
 from electra_jax.finetuning.examples import Example
 from electra_jax.finetuning.export import export_adapter, export_model, task_settings
 from electra_jax.finetuning.forward import Forward
 from electra_jax.finetuning.learned import constant_loss, failure
-from electra_jax.finetuning.metrics import confusion_matrix
 from electra_jax.finetuning.networks import (
     HEADS,
     HUGGINGFACE_KINDS,
@@ -47,6 +47,7 @@ from electra_jax.finetuning.recipe import (
     default_learning_rate,
     freeze_lowest,
     layerwise_multipliers,
+    trained_sizes,
 )
 from electra_jax.finetuning.result import Result, read_result, write_figures, write_result
 from electra_jax.interop.folder import LoadedModel, encoder_of, load_model_folder
@@ -69,6 +70,7 @@ _EVALUATIONS = 10  # in a run whose epochs are too short to evaluate after each
 
 # What may differ between a run and its resumption: nothing here changes a parameter.
 MAY_CHANGE = (
+    r"(model|network)\.(scan_layers|remat|attention)",
     r"train\.(log_every|checkpoint_every|keep|keep_every|eval_batch_size)",
     r"train\.(tensorboard|wandb).*",
     r"train\.accumulate",
@@ -170,14 +172,7 @@ class FineTuning:
         settings = _loop_settings(train, seed, steps, eval_every, mesh)
 
         def optimize(params: Any) -> Any:
-            decay = optimizer["layerwise_decay"]
-            decay = default_layerwise_decay(encoder_config) if decay is None else decay
-            multipliers = layerwise_multipliers(
-                params, encoder_config, decay, optimizer["layerwise_mode"]
-            )
-            multipliers = freeze_lowest(
-                multipliers, params, encoder_config, optimizer["freeze_layers"]
-            )
+            multipliers = _multipliers(optimizer, encoder_config, params)
             return build_optimizer(params, schedule, optimizer, multipliers)
 
         def batches(first_example: int) -> Iterator[Mapping[str, np.ndarray]]:
@@ -228,24 +223,36 @@ class FineTuning:
 
     def describe(self) -> list[str]:
         """What a user wants to know before the first step."""
-        params, frozen = jax.eval_shape(self.objective.init, jax.random.key(0))
-        trained, alone = count(params), count(params, head=False)
-        total = trained + count(frozen)
+        trained, alone, total = self.parameters()
         plan, data = self.order.plan, self.data
+        choices = {len(f["input_ids"]) for f in data.features if isinstance(f["input_ids"], list)}
+        more = f" for each number of choices ({len(choices)})" if len(choices) > 1 else ""
         lines = [
             f"{data.task.name}: {len(data.train):,} training and {len(data.eval):,} evaluation "
             f"examples, {len(data.features):,} features, {self.steps:,} steps of "
             f"{plan.batch_size}",
             f"batch lengths {', '.join(map(str, plan.lengths))}: {self.order.padding():.1%} "
-            f"padding, {len(plan.lengths)} compiled shapes",
+            f"padding, {len(plan.lengths)} compiled shapes{more}",
             f"trained: {trained:,} parameters ({trained / total:.2%}), {alone:,} without the head "
             f"({alone / total:.2%})",
         ]
-        cut, missed = (getattr(data.codec, n, 0) for n in ("truncated", "missed_words"))
-        if cut:
+        if data.columns:
+            read = ", ".join(f"{role} from {name}" for role, name in data.columns.items())
+            lines.insert(1, f"columns: {read}")
+        if data.truncated:
+            missed = data.missed_words
             words = f" ({missed:,} words of them, which count as missed)" if missed else ""
-            lines.append(f"{cut:,} texts are longer than data.max_length and were cut{words}")
+            lines.append(f"{data.truncated:,} texts are longer than data.max_length: cut{words}")
         return lines
+
+    def parameters(self) -> tuple[int, int, int]:
+        """How many are trained, how many of those are not the head's, and how many there are."""
+        params, frozen = jax.eval_shape(self.objective.init, jax.random.key(0))
+        optimizer = self.config["optimizer"]
+        multipliers = _multipliers(optimizer, self.objective.config, params)
+        sizes = trained_sizes(params, multipliers, optimizer["freeze"] or ())
+        alone = sum(size for name, size in sizes.items() if not is_head(name))
+        return sum(sizes.values()), alone, count(params) + count(frozen)
 
     def train(self) -> Result:
         """Trains (or resumes), exports the best model, writes scores and the report."""
@@ -336,9 +343,9 @@ class FineTuning:
         else:
             export_adapter(
                 model, self.objective.adaptation, self.objective.network, params,
-                self.start, tokenizer, extra,
+                self.start, adapter_base(self.config["init"], self.start), tokenizer, extra,
             )  # fmt: skip
-        trained = count(params)
+        trained, alone, total = self.parameters()
         result = Result(
             seed=self.seed,
             step=step,
@@ -349,14 +356,14 @@ class FineTuning:
             failure=why,
             restarts=0,
             trained_parameters=trained,
-            trained_without_head=count(params, head=False),
-            parameters=trained + count(frozen),
+            trained_without_head=alone,
+            parameters=total,
             seconds=seconds,
         )
         if data.eval:
             lines = (json.dumps(p, ensure_ascii=False) + "\n" for p in predictions)
             (self.workdir / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
-        write_figures(self.workdir / "report.json", self._blocks(predictions, result))
+        write_figures(self.workdir / "report.json", report_blocks(data, predictions, result))
         write_report([self.workdir], self.workdir / "report.html")
         write_result(self.workdir, result)
         for file in self.workdir.glob("best-*.safetensors"):
@@ -364,16 +371,9 @@ class FineTuning:
         return result
 
     def _test(self, state: TrainState) -> dict[str, float]:
-        """Scores on the test file, where there is one with labels."""
-        if not self.config["data"]["test_path"]:
-            return {}
-        from electra_jax.finetuning.data import load_examples
-
-        data = self.data
-        assert data.files.test is not None
-        columns = self.config["data"]["columns"]
-        examples = load_examples(data.task, data.files.test, columns, labels=data.codec.labels)
-        return data.codec.score(examples, self.predict(examples, state))
+        """Scores on the examples of data.test_path."""
+        examples = self.data.test
+        return self.data.codec.score(examples, self.predict(examples, state)) if examples else {}
 
     def _last_loss(self) -> float | None:
         """The last quarter of the run's mean training loss, where it is a plain mean."""
@@ -383,31 +383,6 @@ class FineTuning:
             return None
         losses = [r["loss"] for r in read_rows(self.workdir) if "loss" in r]
         return float(np.mean(losses[-max(1, len(losses) // 4) :])) if losses else None
-
-    def _blocks(
-        self, predictions: Sequence[Mapping[str, Any]], result: Result
-    ) -> list[dict[str, Any]]:
-        """What the report shows beside the curves."""
-        blocks: list[dict[str, Any]] = []
-        if result.failure:
-            blocks.append({"title": "this run did not learn", "text": result.failure})
-        rows = [[name, value] for name, value in result.scores.items()]
-        rows += [[f"test {name}", value] for name, value in result.test_scores.items()]
-        if rows:
-            blocks.append(
-                {
-                    "title": f"scores of step {result.step}",
-                    "table": {"columns": ["metric", "value"], "rows": rows},
-                }
-            )
-        labels = self.data.codec.labels
-        classes = self.data.task.kind in ("classification", "relation")
-        if classes and self.data.eval and len(labels) <= 20:
-            gold = [str(getattr(example, "label", None)) for example in self.data.eval]
-            counts = confusion_matrix(gold, [p["label"] for p in predictions], labels)
-            matrix = {"labels": list(labels), "counts": counts.tolist()}
-            blocks.append({"title": "confusion matrix", "matrix": matrix})
-        return blocks
 
 
 def _load_start(config: Mapping[str, Any]) -> LoadedModel:
@@ -422,6 +397,11 @@ def _load_start(config: Mapping[str, Any]) -> LoadedModel:
             "%s is a generator; ELECTRA is fine-tuned from the discriminator", config["init"]
         )
     return start
+
+
+def adapter_base(init: str, start: LoadedModel) -> str:
+    """How an adapter names its base: a Hub id stays one, for other machines."""
+    return start.source if Path(init).expanduser().exists() else init
 
 
 def _encoder_config(config: Mapping[str, Any], shape: ElectraConfig) -> ElectraConfig:
@@ -462,6 +442,14 @@ def _network(config: Mapping[str, Any], encoder: ElectraConfig, data: TaskData) 
         encoder.hidden_dropout_prob if dropout is None else dropout,
         QuestionSettings(**model["question"]),
     )
+
+
+def _multipliers(optimizer: Mapping[str, Any], encoder: ElectraConfig, params: Any) -> Any:
+    """Learning-rate factors like `params`: 0 in layers that are held."""
+    decay = optimizer["layerwise_decay"]
+    decay = default_layerwise_decay(encoder) if decay is None else decay
+    multipliers = layerwise_multipliers(params, encoder, decay, optimizer["layerwise_mode"])
+    return freeze_lowest(multipliers, params, encoder, optimizer["freeze_layers"])
 
 
 def _schedule(

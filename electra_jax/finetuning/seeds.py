@@ -30,30 +30,35 @@ def train_with_restarts(
     config: Mapping[str, Any], workdir: Path, seed: int, quiet: bool, shared: dict[str, Any]
 ) -> Result:
     """One seed, begun again with another seed where a run did not learn, `train.restarts` times at
-    most; what failed is kept as `failed-N/`."""
-    restarts = config["train"]["restarts"]
-    for attempt in range(restarts + 1):
+    most; what failed is kept as `failed-N/`. Of several seeds a loss that is not finite to the last
+    is a result without scores; of one alone it is the `UserError`."""
+    attempt = 0
+    while (workdir / f"failed-{attempt + 1}").is_dir():
+        attempt += 1
+    while True:
         attempt_seed = seed + _ANOTHER * attempt
-        aside = workdir / f"failed-{attempt + 1}"
-        if aside.is_dir():
-            continue
+        last = attempt >= config["train"]["restarts"]
+        run = FineTuning.build(config, workdir, quiet=quiet, seed=attempt_seed, **shared)
+        shared |= {"start": run.start, "data": run.data}
         try:
-            run = FineTuning.build(config, workdir, quiet=quiet, seed=attempt_seed, **shared)
-            shared |= {"start": run.start, "data": run.data}
-            result = run.train()
+            result = dataclasses.replace(run.train(), restarts=attempt)
         except UserError as error:
-            if "is not finite" not in str(error) or attempt == restarts:
+            if "is not finite" not in str(error) or (last and config["seeds"] == 1):
                 raise
-            why = str(error)
-        else:
-            result = dataclasses.replace(result, restarts=attempt)
+            result = _without_scores(run, str(error), attempt)
+        if result.failure is None or last:
             write_result(workdir, result)
-            if result.failure is None or attempt == restarts:
-                return result
-            why = result.failure
-        log.warning("seed %d did not learn: %s; starting again", attempt_seed, why)
-        _put_aside(workdir, aside)
-    raise AssertionError("the last attempt returns or raises")
+            return result
+        log.warning("seed %d did not learn: %s; starting again", attempt_seed, result.failure)
+        attempt += 1
+        _put_aside(workdir, workdir / f"failed-{attempt}")
+
+
+def _without_scores(run: FineTuning, why: str, restarts: int) -> Result:
+    trained, alone, total = run.parameters()
+    return Result(
+        run.seed, 0, run.data.metric, None, {}, {}, why, restarts, trained, alone, total, 0.0
+    )
 
 
 def _put_aside(workdir: Path, aside: Path) -> None:

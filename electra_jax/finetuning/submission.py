@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,18 +47,19 @@ def write_submission(
     """Writes the zip and gives the names of the files in it.
 
     Each file has the header "index", "prediction" and a row for each example, in the order of the
-    official test set; labels are the official names, STS-B's scores are cut to 0 … 5 and have
-    three decimals.
+    official test set: by the predictions' "id" where these are its row numbers (data sets may be
+    stored in another order), else as given. Labels are the official names, STS-B's scores are cut
+    to 0 … 5 and have three decimals.
 
     Args:
       path: the .zip; replaced where it exists.
       predictions: by task (`mnli` is matched, `mnli_mismatched` the other), what `decode` gave for
-        each example of the test set, in order.
+        each example of the test set.
       partial: accept that tasks or rows are missing (the server does not).
 
     Raises:
       UserError: an unknown task, missing tasks, another number of rows than the official test
-        set's, or a label that the task does not have.
+        set's, row numbers that repeat or are not its, or a label that the task does not have.
     """
     files = submission_files()
     unknown = [name for name in predictions if name not in files]
@@ -75,7 +77,8 @@ def write_submission(
                 f"{name} has {len(rows)} predictions, its official test set {TEST_ROWS[name]} "
                 "rows; predict the whole of it, or ask for a partial submission"
             )
-    contents = {files[n]: "".join(_lines(n, predictions[n])) for n in files if n in predictions}
+    ordered = {name: _in_order(name, rows, partial) for name, rows in predictions.items()}
+    contents = {files[n]: "".join(_lines(n, ordered[n])) for n in files if n in ordered}
     target = Path(path)
     temporary = target.with_name(f".{target.name}.tmp")
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -87,12 +90,30 @@ def write_submission(
     return list(contents)
 
 
-def _lines(name: str, predictions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _in_order(
+    name: str, rows: Sequence[Mapping[str, Any]], partial: bool
+) -> list[tuple[int, Mapping[str, Any]]]:
+    """(row number in the official test set, prediction), by row number."""
+    ids = [str(row.get("id", "")) for row in rows]
+    if not all(number.isdecimal() for number in ids):
+        return list(enumerate(rows))
+    numbers = list(map(int, ids))
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"{name}: the id {Counter(ids).most_common(1)[0][0]} comes twice")
+    if not partial and max(numbers, default=0) >= len(rows):
+        raise UserError(
+            f"{name}: the ids go up to {max(numbers)}, where row numbers of the official test set "
+            f"end at {len(rows) - 1}; predict the official file"
+        )
+    return sorted(zip(numbers, rows, strict=True), key=lambda pair: pair[0])
+
+
+def _lines(name: str, predictions: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[str]:
     task = TASKS["mnli" if name == MISMATCHED else name]
     yield "index\tprediction\n"
-    for index, prediction in enumerate(predictions):
+    for index, prediction in predictions:
         if task.kind == "regression":
-            low, high = task.target_range
+            low, high = task.target_range or (0.0, 1.0)
             value = f"{min(max(float(prediction['score']), low), high):.3f}"
         else:
             value = str(prediction["label"])

@@ -14,6 +14,7 @@ from electra_jax.finetuning.examples import CodecSettings, Feature, TaggedExampl
 from electra_jax.finetuning.readers import unknown_label
 from electra_jax.finetuning.spans import OUTSIDE, find_spans, is_span_tag
 from electra_jax.finetuning.tasks import Task
+from electra_jax.finetuning.words import is_wide, join_words
 from electra_jax.text.tokenizer import Tokenizer
 
 Outputs = Mapping[str, np.ndarray]
@@ -103,7 +104,7 @@ class TagCodec:
         if self._space is None:
             return pieces, counts
         starts = np.cumsum(counts) - counts
-        wide = np.array([bool(word) and _is_wide(word[0]) for word in words])
+        wide = np.array([bool(word) and is_wide(word[0]) for word in words])
         marked = wide & (counts > 1)
         marked[marked] = pieces[starts[marked]] == self._space
         return np.delete(pieces, starts[marked]), counts - marked
@@ -117,7 +118,8 @@ class TagCodec:
         self, example: TaggedExample, features: Sequence[Feature], outputs: Sequence[Outputs]
     ) -> dict[str, Any]:
         """{"id", "words", "tags", "probabilities"} and, where tags mark spans, "entities":
-        [{"type", "start", "end", "text"}], `start` and `end` (exclusive) counting words.
+        [{"type", "start", "end", "text"}], `start` and `end` (exclusive) counting words; of running
+        text also "start_character" and "end_character", and "text" is the original's.
 
         Tags and probabilities (of the tag) are None for words that did not fit. Outputs: "logits"
         [words that fit, labels].
@@ -134,7 +136,7 @@ class TagCodec:
         }
         if self.spans:
             answer["entities"] = [
-                {**span._asdict(), "text": join_words(example.words[span.start : span.end])}
+                {**span._asdict(), **_place(example, span.start, span.end)}
                 for span in find_spans(tags)
             ]
         return answer
@@ -158,21 +160,13 @@ class TagCodec:
         return scores
 
 
-def join_words(words: Sequence[str]) -> str:
-    """Words with spaces between, except beside Chinese, Japanese kana or full-width characters."""
-    text = ""
-    for word in words:
-        if text and word and not (_is_wide(text[-1]) or _is_wide(word[0])):
-            text += " "
-        text += word
-    return text
-
-
-def _is_wide(character: str) -> bool:
-    code = ord(character)
-    return (
-        0x2E80 <= code <= 0xA4CF
-        or 0xF900 <= code <= 0xFAFF
-        or 0xFF00 <= code <= 0xFFEF
-        or (0x20000 <= code <= 0x3FFFF)
-    )
+def _place(example: TaggedExample, start: int, end: int) -> dict[str, Any]:
+    """The text of words [start, end), and where it stands in the original, if that is known."""
+    if example.text is None:
+        return {"text": join_words(example.words[start:end])}
+    first, last = example.offsets[start][0], example.offsets[end - 1][1]
+    return {
+        "text": example.text[first:last],
+        "start_character": first,
+        "end_character": last,
+    }

@@ -26,7 +26,7 @@ Kind = Literal[
     "ranking",
 ]
 
-_TEXT = ("text", "sentence", "review", "title", "question", "content", "tokens", "words")
+_TEXT = ("text", "sentence", "review", "content", "question", "title", "tokens", "words")
 SINGLE = tuple((name,) for name in _TEXT)
 PAIRS = (
     ("sentence1", "sentence2"),
@@ -73,7 +73,8 @@ class Task:
       roles: names by which the other columns are looked for, by role.
       labels: the labels in the order of their ids; None where the training data tells them.
       aliases: other spellings of labels (tensorflow-datasets').
-      target_range: least and greatest target of a regression; the reference divides by it.
+      target_range: least and greatest target of a regression; the reference divides by it. None:
+        the training data's.
       positive: the label that "f1" of a classification is about.
       spans: whether tags mark spans of words (B-X, I-X, O); None: the labels tell.
       tag_scheme: the scheme in which tags are learnt: "given", or one of `spans.SCHEMES`.
@@ -92,7 +93,7 @@ class Task:
     roles: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     labels: tuple[str, ...] | None = None
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    target_range: tuple[float, float] = (0.0, 1.0)
+    target_range: tuple[float, float] | None = None
     positive: str = "1"
     headerless: tuple[str, ...] = ()
     max_length: int = 128

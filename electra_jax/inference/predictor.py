@@ -5,6 +5,7 @@ Files are read, answered and written a block at a time, so memory does not grow 
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import gzip
 import itertools
@@ -21,15 +22,11 @@ from tqdm import tqdm
 from electra_jax.errors import UserError
 from electra_jax.finetuning.batches import LENGTHS, Plan
 from electra_jax.finetuning.data import iterate_examples, load_examples
-from electra_jax.finetuning.examples import (
-    ChoiceExample,
-    Example,
-    QuestionExample,
-    TaggedExample,
-    TextExample,
-)
+from electra_jax.finetuning.entity_marks import mark_entities
+from electra_jax.finetuning.examples import Example, QuestionExample, TextExample
 from electra_jax.finetuning.export import TrainedTask, trained_task
 from electra_jax.finetuning.forward import Forward
+from electra_jax.finetuning.readers import example_of
 from electra_jax.interop.folder import load_model_folder
 from electra_jax.modeling.encoder import join_layers, split_layers
 
@@ -45,11 +42,17 @@ class Predictor:
     """
 
     def __init__(
-        self, model: str | os.PathLike[str], task: str | None = None, batch_size: int = 32
+        self,
+        model: str | os.PathLike[str],
+        task: str | None = None,
+        batch_size: int = 32,
+        null_threshold: float | None = None,
     ) -> None:
-        """`task` must have the model's kind and labels, where it is given. Raises `UserError`
+        """`task` must have the model's kind and labels, where it is given. `null_threshold`: null
+        odds above it mean that a question has no answer (default: the model's). Raises `UserError`
         where the folder holds no fine-tuned model."""
-        self.trained: TrainedTask = trained_task(load_model_folder(model), task)
+        loaded = load_model_folder(model)
+        self.trained: TrainedTask = trained_task(loaded, task, null_threshold)
         longest = self.trained.settings.max_length
         shorter = [n for n in LENGTHS if n < longest]
         config = self.trained.network.config.replace(scan_layers=False)
@@ -72,35 +75,59 @@ class Predictor:
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Answers to a few inputs: a text, a pair of texts, a list of words (tagging), or a mapping
-        {"question", "context"} or {"context", "choices"}."""
+        as a line of a file would be ({"question": …, "context": …}, {"text": …, "head": …})."""
         return list(self.answers(self._example(i, x) for i, x in enumerate(inputs)))
 
     def _example(self, number: int, value: Any) -> Example:
-        where, name, kind = f"input {number}", str(number), self.trained.task.kind
+        where, name, task = f"input {number}", str(number), self.trained.task
         try:
-            if kind == "question_answering":
+            if task.kind == "question_answering":
                 return QuestionExample(where, name, value["question"], value["context"])
-            if kind in ("multiple_choice", "ranking"):
-                return ChoiceExample(where, name, value["context"], tuple(value["choices"]))
-            if kind == "tagging":
-                words = value.split() if isinstance(value, str) else value
-                return TaggedExample(where, name, tuple(words))
+            if isinstance(value, Mapping):
+                record = {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
+                return example_of(task, record, where, number)
+            if task.kind in ("multiple_choice", "ranking"):
+                raise TypeError("a mapping is needed")
+            if task.kind == "tagging":
+                words = {"text": value} if isinstance(value, str) else {"words": list(value)}
+                return example_of(task, words, where, number)
             texts = (value,) if isinstance(value, str) else tuple(value)
         except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{where}: not an input of {kind}: {value!r}") from error
+            raise UserError(f"{where}: not an input of {task.kind}: {value!r}") from error
         if not 1 <= len(texts) <= 2 or not all(isinstance(t, str) and t.strip() for t in texts):
             raise UserError(f"{where}: give one text or two, not empty: {value!r}")
+        if task.kind == "relation":
+            texts = (mark_entities(texts[0], where),)
         return TextExample(where, name, texts)
 
     def evaluate(
-        self, path: str, columns: Mapping[str, str | None] | None = None
+        self,
+        path: str,
+        columns: Mapping[str, str | None] | None = None,
+        predictions: str | os.PathLike[str] | None = None,
+        quiet: bool = True,
     ) -> dict[str, float]:
-        """The task's official metrics on a labelled file."""
+        """The task's official metrics on a labelled file; the answers go to the file
+        `predictions` as `predict_file` writes them, if one is named."""
         codec = self.trained.codec
         examples = load_examples(
             self.trained.task, path, columns or {}, labels=codec.labels or None
         )
-        return codec.score(examples, list(self.answers(examples)))
+        scored: list[dict[str, Any]] = []
+
+        def answered() -> Iterator[dict[str, Any]]:
+            bar = tqdm(unit=" examples", disable=quiet, desc="evaluate", total=len(examples))
+            with bar:
+                for answer in self.answers(examples):
+                    bar.update()
+                    scored.append(_for_scores(answer))
+                    yield answer
+
+        if predictions is not None:
+            write_lines(answered(), predictions)
+        else:
+            collections.deque(answered(), maxlen=0)
+        return codec.score(examples, scored)
 
     def predict_file(
         self,
@@ -117,6 +144,11 @@ class Predictor:
         return write_lines(
             tqdm(self.answers(examples), unit=" examples", disable=quiet, desc="predict"), target
         )
+
+
+def _for_scores(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer without what scores do not read. At most one of `n_best` is empty."""
+    return {**answer, "n_best": answer["n_best"][:2]} if "n_best" in answer else answer
 
 
 def write_lines(records: Iterable[Mapping[str, Any]], target: str | os.PathLike[str]) -> int:

@@ -342,6 +342,9 @@ class _Fit:
                             if window is not None:
                                 window.settle(step)
                             save(step, state)
+                if step == start > 0 and run.finished is not None:
+                    # stopped early, and then ended before what follows was done
+                    last = last or run.finished({"step": step})
                 if stopping:
                     self.checkpoints.wait()
                     progress.note(

@@ -110,10 +110,16 @@ def with_adam_moments(opt_state: Tree, m: Tree, v: Tree) -> Tree:
 
 def scale_by_tree(multipliers: Tree) -> optax.GradientTransformation:
     """Multiplies every update by its leaf of `multipliers` (a number, or an array that
-    broadcasts)."""
+    broadcasts). Where `optax.partition` has taken an update out, nothing happens."""
+
+    def absent(update: Any) -> bool:
+        return isinstance(update, optax.MaskedNode)
 
     def update(updates: Tree, state: Any, params: Tree = None) -> tuple[Tree, Any]:
-        return jax.tree.map(lambda u, c: u * c, updates, multipliers), state
+        def scale(u: Any, c: Any) -> Any:
+            return u if absent(u) else u * c
+
+        return jax.tree.map(scale, updates, multipliers, is_leaf=absent), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
@@ -149,6 +155,12 @@ def build_optimizer(
     freeze = settings.get("freeze") or ()
     if not freeze:
         return optimizer
+    for pattern in freeze:
+        if not any(jax.tree.leaves(matches(params, [pattern]))):
+            raise UserError(
+                f"optimizer.freeze: {pattern!r} is in no parameter's name. Names are such as "
+                f"{', '.join(jax.tree.leaves(names(params))[:3])}; the layers of a stack share one"
+            )
     labels = jax.tree.map(lambda f: "frozen" if f else "trained", matches(params, freeze))
     if "trained" not in jax.tree.leaves(labels):
         raise UserError(f"optimizer.freeze={list(freeze)!r} freezes every parameter")

@@ -7,9 +7,9 @@ import pytest
 from finetuning.tiny_task import CONFIG
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.adaptation import BitFit, Full, LoRA, count, make_adaptation
+from electra_jax.finetuning.adaptation import BitFit, Full, LoRA, count, is_head, make_adaptation
 from electra_jax.finetuning.networks import Network
-from electra_jax.interop.names import flatten
+from electra_jax.interop.names import flatten, unflatten
 
 NETWORK = Network(CONFIG, "classification", 3)
 SETTINGS = {"method": "full", "rank": 4, "alpha": 8.0, "targets": "self/(query|value)/kernel"}
@@ -69,6 +69,14 @@ def test_lora_is_its_merged_network(params, batch):
         np.testing.assert_allclose(x @ merged[name][layer], side, rtol=1e-5, atol=1e-4)
     run = jax.jit(NETWORK)
     moved = run(adaptation.merge(trained, frozen), batch)["logits"]
+    # What a saved folder holds: the same product, taken outside of the network in float64.
+    whole = {**frozen, **{n: x for n, x in trained.items() if is_head(n)}}
+    for n in (n.removeprefix("lora/").removesuffix("/a") for n in trained if n.endswith("/a")):
+        a, b = (np.asarray(trained[f"lora/{n}/{c}"], np.float64) for c in "ab")
+        whole[n] = (np.asarray(frozen[n], np.float64) + 2.0 * a @ b).astype(np.float32)
+    logits = run(unflatten(whole), batch)["logits"]
+    scale = float(jnp.abs(logits).max())
+    np.testing.assert_allclose(moved / scale, logits / scale, rtol=0, atol=1e-5)
     assert np.abs(moved - run(params, batch)["logits"]).max() > 1e-3
 
 

@@ -16,8 +16,8 @@ from electra_jax.finetuning.examples import (
 )
 from electra_jax.finetuning.readers import read_examples
 from electra_jax.finetuning.spans import find_spans, write_tags
-from electra_jax.finetuning.tag_codec import join_words
 from electra_jax.finetuning.tasks import TASKS
+from electra_jax.finetuning.words import join_words, split_words
 from electra_jax.text.tokenizer import load_tokenizer, tokenizer_from_vocab
 from electra_jax.text.wordpiece import Options
 
@@ -305,6 +305,20 @@ def test_words_that_do_not_fit_are_missed_and_counted(letters):
     assert scores == pytest.approx(
         {"f1": 200 / 3, "precision": 100, "recall": 50, "accuracy": 80, "missed_words": 1}
     )
+
+
+def test_entities_of_running_text_have_their_characters(letters):
+    text = "a  bc d, e"
+    spans = tuple(split_words(text))
+    words = tuple(text[a:b] for a, b in spans)
+    example = TaggedExample("f:1", "0", words, None, text, spans)
+    logits = np.eye(4, dtype=np.float32)[[3, 0, 2, 3, 1]]
+    codec = codec_of("ner", letters, TAGS)
+    answer = codec.decode(example, codec.encode(example, False), [{"logits": logits}])
+    first, second = answer["entities"]
+    assert (first["start"], first["end"], first["text"]) == (1, 3, "bc d")
+    assert text[first["start_character"] : first["end_character"]] == "bc d"
+    assert (second["start_character"], second["end_character"], second["text"]) == (9, 10, "e")
 
 
 def test_a_word_that_was_not_predicted_is_wrong_even_outside_of_spans(letters):

@@ -45,6 +45,15 @@ def test_worse_than_always_the_commonest():
     assert "1 of 4" in judge("relation", gold, said("b", "b", "a", "a"))
 
 
+def test_weighted_classes_may_cost_accuracy():
+    """90 of 100 rare texts found with 120 false alarms is less accurate than finding none."""
+    gold = texts(*["no"] * 900, *["yes"] * 100)
+    found = said(*["no"] * 780, *["yes"] * 120, *["yes"] * 90, *["no"] * 10)
+    assert judge("classification", gold, found) is None
+    chance = said(*(["no"] * 5 + ["yes"] * 5) * 100)
+    assert "500 of 1000" in judge("classification", gold, chance)
+
+
 def test_a_training_loss_at_the_constant_s():
     assert "0.690" in judge("classification", [], [], loss=0.69, constant=0.6931)
     assert judge("classification", [], [], loss=0.5, constant=0.6931) is None

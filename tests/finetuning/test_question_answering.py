@@ -291,7 +291,7 @@ def test_no_answer_wins_in_squad_2_alone(small_tokenizer):
         answer["probability"] for answer in prediction["n_best"]
     )
     assert total == pytest.approx(1)
-    patient = QuestionCodec(small_tokenizer, CodecSettings(), "v2", null_threshold=8.0)
+    patient = QuestionCodec(small_tokenizer, CodecSettings(null_threshold=8.0), "v2")
     assert decoded(patient, ask(), *logits)["prediction_text"] == "The"
     forced = decoded(QuestionCodec(small_tokenizer, CodecSettings(), "v1"), ask(), *logits)
     assert forced["prediction_text"] == "The"

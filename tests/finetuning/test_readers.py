@@ -9,8 +9,14 @@ import pytest
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.entity_marks import mark_entities, mark_spans
-from electra_jax.finetuning.readers import read_examples, read_records, same_content
+from electra_jax.finetuning.readers import (
+    columns_read,
+    read_examples,
+    read_records,
+    same_content,
+)
 from electra_jax.finetuning.tasks import TASKS, collect_labels
+from electra_jax.finetuning.words import split_words
 
 
 @pytest.fixture
@@ -50,6 +56,8 @@ def test_a_jsonl_line_is_an_example_with_its_place_and_number(write):
 def test_a_record_s_own_id_is_kept(write):
     path = write("a.jsonl", {"id": 8001, "text": "a", "k": "b7"}, {"id": "q", "text": "a", "k": ""})
     assert [e.id for e in read("classification", path, labelled=False)] == ["8001", "q"]
+    glue = write("b.jsonl", {"idx": 7, "text": "a"}, {"index": "3", "text": "a"})
+    assert [e.id for e in read("classification", glue, labelled=False)] == ["7", "3"]
     own = read("classification", path, {"id": "k"}, labelled=False)
     assert [e.id for e in own] == ["b7", ""]
 
@@ -95,6 +103,47 @@ def test_the_official_glue_tables_are_read(write):
     assert [(e.id, e.texts, e.label) for e in read("qqp", qqp)] == [("5", ("a", "b"), "0")]
     mnli = write("n.tsv", "index\tsentence1\tsentence2\tlabel1\tgold_label", "0\ta\tb\tx\tneutral")
     assert read("mnli", mnli)[0].label == "neutral"
+
+
+def test_the_columns_that_are_read_are_told(write):
+    path = write("a.jsonl", {"title": "t", "content": "c", "label": "x"})
+    assert columns_read(TASKS["classification"], path, {}) == {"text": "content", "label": "label"}
+    pairs = write("b.jsonl", {"premise": "p", "hypothesis": "h", "gold_label": "entailment"})
+    assert columns_read(TASKS["mnli"], pairs, {"label": None}) == {
+        "text": "premise",
+        "text_pair": "hypothesis",
+        "label": "gold_label",
+    }
+    assert columns_read(TASKS["ner"], write("c.conll", "a O", ""), {}) == {}
+    assert_fails("name the first text's column too", "pair", pairs, {"text_pair": "hypothesis"})
+
+
+def test_running_text_becomes_words_with_their_places(write):
+    text = "In  New York, J. Smith's 我爱北京。"
+    (example,) = read("ner", write("a.jsonl", {"text": text}), labelled=False)
+    expected = ["In", "New", "York", ",", "J.", "Smith", "'s", *"我爱北京。"]
+    assert list(example.words) == expected == [text[a:b] for a, b in example.offsets]
+    assert example.text == text
+    # Words that somebody has separated stay as they are.
+    given = {"tokens": "a, b.", "id": 1}, {"text": "a, b.", "tags": "O O"}
+    for record in given:
+        (kept,) = read("ner", write("b.jsonl", record), labelled=False)
+        assert kept.words == ("a,", "b.") and kept.text is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("(U.S.) e.g. no.", ["(", "U.S.", ")", "e.g.", "no", "."]),
+        ("... \u201cHi!\u201d", [".", ".", ".", "\u201c", "Hi", "!", "\u201d"]),
+        ("don't 3.5 $10 a-b", ["don't", "3.5", "$10", "a-b"]),
+        ("東京タワーで x", [*"東京タワーで", "x"]),
+        ("'s", ["'", "s"]),
+        (" ", []),
+    ],
+)
+def test_words_of_running_text(text, words):
+    assert [text[a:b] for a, b in split_words(text)] == words
 
 
 def test_columns_are_guessed_or_named(write):
@@ -193,6 +242,7 @@ def test_chunks_are_learnt_in_the_reference_s_scheme(write):
             "choices": {"text": ["a", "b", "c"], "label": [*"123"]},
             "answerKey": "2",
         },
+        {"question": "q", "choices": {"text": ["a", "b", "c"], "label": [1, 2, 3]}, "answerKey": 2},
         {"context": ["q"], "candidates": ["a", "b", "c"], "label": 1},
     ],
 )

@@ -10,8 +10,9 @@ from finetuning import tiny_task
 from finetuning.tiny_task import configuration, write_jsonl, write_task
 
 from electra_jax.errors import UserError
+from electra_jax.finetuning.blocks import report_blocks
 from electra_jax.finetuning.result import Result, read_result, summarize, write_result
-from electra_jax.finetuning.run import FineTuning
+from electra_jax.finetuning.run import FineTuning, adapter_base
 from electra_jax.finetuning.seeds import finetune
 from electra_jax.inference.predictor import Predictor
 from electra_jax.interop.folder import load_model_folder
@@ -24,7 +25,9 @@ KINDS = {
     "multilabel": ("multilabel", tiny_task.multilabel, 85.0),
     "regression": ("regression", tiny_task.regression, 80.0),
     "ner": ("tagging", tiny_task.tagging, 90.0),
+    "relation": ("relation", tiny_task.relation, 90.0),
     "multiple_choice": ("multiple_choice", tiny_task.multiple_choice, 70.0),
+    "ranking": ("ranking", tiny_task.ranking, 70.0),
     "question_answering": ("question_answering", tiny_task.question_answering, 60.0),
 }
 
@@ -51,10 +54,19 @@ def test_every_kind_of_task_learns_and_ships(task, tiny_model, tmp_path):
         assert value == pytest.approx(result.scores[name], abs=1e-3, nan_ok=True)
     kept = [json.loads(x) for x in (tmp_path / "run/predictions.jsonl").read_text().splitlines()]
     assert len(kept) == 48
+    if kind != "tagging":  # whose "words" would be taken as separated
+        given = [json.loads(x) for x in (data / "dev.jsonl").read_text().splitlines()[:3]]
+        for row in given:
+            row.pop("label", None)
+        for answer, same_answer in zip(predictor.predict(given), kept, strict=False):
+            text = ("prediction_text", "label", "labels", "prediction")
+            assert all(answer[n] == same_answer[n] for n in text if n in answer)
+    if kind == "question_answering":
+        silent = Predictor(tmp_path / "run/model", null_threshold=-1e9)
+        assert silent.predict(given)[0]["prediction_text"] == ""
     page = (tmp_path / "run/report.html").read_text()
-    assert f"scores of step {result.step}" in page
-    if kind == "classification":
-        assert "confusion matrix" in page
+    assert f"Scores of step {result.step}" in page
+    assert ("Confusion matrix" in page) == (kind in ("classification", "relation", "tagging"))
 
 
 @pytest.mark.parametrize("task", ["classification", "regression", "ner", "question_answering"])
@@ -128,15 +140,26 @@ def test_the_best_evaluation_is_kept_and_patience_ends_the_run(tiny_model, tiny_
     run.scores = scores
     result = run.train()
     # step 0: 50, 5: undefined, 10: 80, 15: 70, 20: 80 → two evaluations without a better one.
-    assert [r["step"] for r in read_rows(tmp_path / "run") if "eval_accuracy" in r] == [
-        0,
-        5,
-        10,
-        15,
-        20,
-    ]
+    evaluated = [0, 5, 10, 15, 20]
+    rows = read_rows(tmp_path / "run")
+    assert [r["step"] for r in rows if "eval_accuracy" in r] == evaluated
     assert result.step == 10 and read_result(tmp_path / "run") == result
     assert not list((tmp_path / "run").glob("best-*"))
+
+
+def test_a_run_that_patience_ended_does_not_go_on(tiny_model, tiny_data, tmp_path):
+    """Stopped after its last checkpoint and before its result."""
+    overrides = ("--config.train.eval_every=5", "--config.train.patience=1")
+    config = configuration("classification", tiny_model, tiny_data, *overrides)
+    first = FineTuning.build(config, tmp_path / "run", quiet=True)
+    given = iter([50.0, 80.0, 70.0])
+    first.scores = lambda predictions: {"accuracy": next(given)}  # and then there is none left
+    with pytest.raises(StopIteration):
+        first.train()
+    again = FineTuning.build(config, tmp_path / "run", quiet=True)
+    result = again.train()
+    assert result.step == 5
+    assert max(r["step"] for r in read_rows(tmp_path / "run")) == 10
 
 
 def test_seeds_are_summed_up(tiny_model, tiny_data, tmp_path, capsys):
@@ -170,7 +193,7 @@ def test_a_run_that_does_not_learn_is_named_and_begun_again(
     assert "did not learn" in caplog.text
     failed = read_result(tmp_path / "run/failed-1")
     assert failed.failure and failed.seed == 0 and result.seed != 0
-    assert "this run did not learn" in (tmp_path / "run/report.html").read_text()
+    assert "This run did not learn" in (tmp_path / "run/report.html").read_text()
     assert summarize([result])["did_not_learn"] == [result.seed]
 
 
@@ -181,6 +204,12 @@ def test_a_loss_that_is_not_finite_counts_as_not_learning(tiny_model, tiny_data,
     with caplog.at_level(logging.WARNING), pytest.raises(UserError, match="not finite"):
         finetune(config, tmp_path / "run", quiet=True)
     assert "starting again" in caplog.text and (tmp_path / "run/failed-1").is_dir()
+    config["train"]["restarts"], config["seeds"] = 0, 2
+    results = finetune(config, tmp_path / "seeds", quiet=True)
+    assert all("not finite" in r.failure and r.score is None for r in results)
+    stored = json.loads((tmp_path / "seeds/results.json").read_text())
+    assert [r["score"] for r in stored["seeds"]] == [None, None]
+    assert finetune(config, tmp_path / "seeds", quiet=True) == results
 
 
 @pytest.mark.parametrize("method", ["lora", "bitfit"])
@@ -195,8 +224,15 @@ def test_a_small_tree_is_saved_and_loads_onto_its_base(method, tiny_model, tiny_
     base = (tiny_model / "model.safetensors").stat().st_size
     assert (model / "adapter.safetensors").stat().st_size < base / 2
     assert result.trained_without_head < 0.15 * result.parameters
-    scores = Predictor(model).evaluate(str(tiny_data / "dev.jsonl"))
+    scores = Predictor(model).evaluate(str(tiny_data / "dev.jsonl"), None, tmp_path / "again.jsonl")
     assert scores == pytest.approx(result.scores, abs=1e-3)
+    lines = [
+        [json.loads(x)["probabilities"] for x in file.read_text().splitlines()]
+        for file in (tmp_path / "again.jsonl", tmp_path / "run/predictions.jsonl")
+    ]
+    assert len(lines[0]) == 48
+    for one, other in zip(*lines, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
 
 
 def test_an_adapter_refuses_another_base(tiny_model, tiny_data, tmp_path):
@@ -232,7 +268,11 @@ def _init_key(seed):
 def test_freezing_holds_what_it_names(tiny_model, tiny_data, tmp_path):
     config = configuration("classification", tiny_model, tiny_data)
     config["optimizer"]["freeze_layers"] = 1
-    finetune(config, tmp_path / "run", quiet=True)
+    config["optimizer"]["freeze"] = ("output/dense/bias",)
+    (result,) = finetune(config, tmp_path / "run", quiet=True)
+    layer = 4 * 32 * 32 + 4 * 32 + 2 * 32 * 48 + 48 + 32 + 4 * 32
+    assert result.trained_without_head == layer - 2 * 32  # two such biases in a layer
+    assert result.trained_parameters == result.trained_without_head + 32 * 32 + 32 + 32 * 2 + 2
     before = flatten(load_model_folder(tiny_model).params)
     after = flatten(load_model_folder(tmp_path / "run/model").params)
     kernel = "electra/encoder/layer/intermediate/dense/kernel"
@@ -292,6 +332,8 @@ WRONG = {
     "train.batch_size=0": {"train.batch_size": 0},
     "data.shapes=0": {"data.shapes": 0},
     "freeze_layers": {"optimizer.freeze_layers": 9},
+    "layer_0.* is in no parameter's name": {"optimizer.freeze": ("encoder/layer_0/",)},
+    "nothing.jsonl": {"data.test_path": "{empty}/nothing.jsonl"},
 }
 
 
@@ -304,7 +346,8 @@ def test_wrong_settings_are_one_clear_error(message, tiny_model, tiny_data, tmp_
         node = config
         for parent in parents:
             node = node[parent]
-        node[name] = str(tmp_path / "empty") if value == "{empty}" else value
+        empty = str(tmp_path / "empty")
+        node[name] = value.format(empty=empty) if isinstance(value, str) else value
     with pytest.raises(UserError, match=message):
         finetune(config, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run/model").exists()
@@ -327,11 +370,57 @@ def test_evaluation_data_may_have_no_other_labels(tiny_model, tiny_data, tmp_pat
         FineTuning.build(config, tmp_path / "run", quiet=True)
 
 
+def test_labels_are_those_of_the_whole_file_and_targets_those_that_are_trained(
+    tiny_model, tmp_path, caplog
+):
+    rows = [{"text": "a film", "label": name} for name in ("a", "a", "b", "b")]
+    (tmp_path / "sorted").mkdir()
+    write_jsonl(tmp_path / "sorted/train.jsonl", rows)
+    config = configuration("classification", tiny_model, tmp_path / "sorted")
+    config["data"]["train_examples"] = 2
+    with caplog.at_level(logging.WARNING):
+        run = FineTuning.build(config, tmp_path / "run", quiet=True)
+    assert run.data.codec.labels == ("a", "b") and len(run.data.train) == 2
+    assert "no evaluation data" in caplog.text
+    write_jsonl(tmp_path / "sorted/dev_matched.jsonl", rows)
+    assert len(FineTuning.build(config, tmp_path / "run", quiet=True).data.eval) == 4
+    data = write_task(tmp_path / "scores", tiny_task.regression)
+    config = configuration("regression", tiny_model, data)
+    scored = FineTuning.build(config, tmp_path / "run", quiet=True)
+    assert scored.data.settings.target_range == (-2.0, 2.0)
+    targets = [float(f["target"]) for f in scored.data.features]
+    assert (min(targets), max(targets)) == (0.0, 1.0)
+    write_jsonl(data / "train.jsonl", [{"text": "a film", "score": 3}] * 20)
+    with pytest.raises(UserError, match="all 20 targets are 3"):
+        FineTuning.build(config, tmp_path / "run", quiet=True)
+
+
+def test_many_labels_are_shown_by_what_is_confused_most(tiny_model, tmp_path):
+    rows = [{"text": "a film", "label": f"l{i}"} for i in range(30)] * 2
+    (tmp_path / "data").mkdir()
+    for name in ("train", "dev"):
+        write_jsonl(tmp_path / f"data/{name}.jsonl", rows)
+    config = configuration("classification", tiny_model, tmp_path / "data")
+    data = FineTuning.build(config, tmp_path / "run", quiet=True).data
+    said = [{"label": "l1"} if e.label == "l0" else {"label": e.label} for e in data.eval]
+    result = Result(0, 1, "accuracy", 1.0, {}, {}, None, 0, 1, 1, 1, 1.0)
+    (block,) = report_blocks(data, said, result)
+    assert block["title"] == "What is confused most (2 of 60 are wrong)"
+    assert block["table"]["rows"] == [["l0", "l1", 2]]
+
+
+def test_an_adapter_on_a_hub_model_names_it(tiny_model):
+    start = load_model_folder(tiny_model)
+    assert adapter_base(str(tiny_model), start) == start.source
+    assert adapter_base("google/electra-small-discriminator", start).startswith("google/")
+
+
 def test_the_log_says_what_is_trained_and_how_it_is_batched(tiny_model, tiny_data, tmp_path):
     config = configuration("classification", tiny_model, tiny_data, "--config.tune.method=bitfit")
     lines = "\n".join(FineTuning.build(config, tmp_path / "run", quiet=True).describe())
     assert "160 training and 48 evaluation examples" in lines
     assert "compiled shapes" in lines and "% padding" in lines and "without the head" in lines
+    assert "columns: text from text, label from label" in lines
 
 
 def test_texts_to_evaluate_may_be_longer_than_any_trained_on(tiny_model, tiny_data, tmp_path):

@@ -45,6 +45,31 @@ def test_scores_are_cut_to_the_range_and_have_three_decimals(tmp_path):
     assert lines[1:] == ["0\t0.000", "1\t3.142", "2\t5.000"]
 
 
+def test_row_numbers_put_predictions_in_the_official_order(tmp_path):
+    rows = [{"id": str(i), "label": TASKS["rte"].labels[i % 2]} for i in (2, 0, 1)]
+    write_submission(tmp_path / "r.zip", {"rte": rows}, partial=True)
+    lines = contents(tmp_path / "r.zip")["RTE.tsv"].splitlines()
+    assert lines[1:] == ["0\tentailment", "1\tnot_entailment", "2\tentailment"]
+    named = [{"id": name, "label": "entailment"} for name in ("b", "a")]
+    write_submission(tmp_path / "n.zip", {"rte": named}, partial=True)
+    assert contents(tmp_path / "n.zip")["RTE.tsv"].splitlines()[1:] == [
+        "0\tentailment",
+        "1\tentailment",
+    ]
+
+
+def test_row_numbers_that_are_not_the_official_ones(tmp_path):
+    whole = everything()
+    rows = [{"id": str(i), **row} for i, row in enumerate(whole["wnli"])]
+    twice = {**whole, "wnli": [*rows[:-1], rows[0]]}
+    with pytest.raises(UserError, match="wnli: the id 0 comes twice"):
+        write_submission(tmp_path / "g.zip", twice)
+    beyond = {**whole, "wnli": [*rows[:-1], {**rows[0], "id": "5000"}]}
+    with pytest.raises(UserError, match="wnli: the ids go up to 5000"):
+        write_submission(tmp_path / "g.zip", beyond)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_same_predictions_give_the_same_zip(tmp_path):
     for name in ("a.zip", "b.zip"):
         write_submission(tmp_path / name, {"rte": [{"label": "entailment"}]}, partial=True)

@@ -131,6 +131,26 @@ def multiple_choice(draw, count):
     return rows
 
 
+def relation(draw, count):
+    """Good or bad by the first marked word."""
+    rows = []
+    for _ in range(count):
+        good = draw.random() < 0.5
+        words = sentence(draw, [f"<e1>{draw.choice(GOOD if good else BAD)}</e1>"])
+        rows.append(
+            {"text": " ".join([*words, "<e2>film</e2>"]), "label": "good" if good else "bad"}
+        )
+    return rows
+
+
+def ranking(draw, count):
+    """The answer with a good word, of two turns."""
+    return [
+        {"context": ["the film", "was"], "candidates": row["choices"], "label": row["label"]}
+        for row in multiple_choice(draw, count)
+    ]
+
+
 def question_answering(draw, count):
     """Which good word occurs."""
     rows = []

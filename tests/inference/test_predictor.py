@@ -51,6 +51,21 @@ def test_one_text_costs_one_row_and_has_the_answer_it_has_among_others(predictor
         assert one["probabilities"] == pytest.approx(same["probabilities"], abs=1e-6)
 
 
+def test_evaluation_writes_its_answers(tiny, tmp_path, capsys):
+    model, data = tiny
+    dev, output = data / "dev.jsonl", tmp_path / "answers.jsonl"
+    command = ["evaluate", f"--model={model}", f"--data={dev}", f"--predictions={output}"]
+    assert main([*command, "--quiet"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    gold = [json.loads(x)["label"] for x in dev.read_text().splitlines()]
+    said = [json.loads(x)["label"] for x in output.read_text().splitlines()]
+    right = sum(a == b for a, b in zip(gold, said, strict=True))
+    assert scores["accuracy"] == pytest.approx(100 * right / len(gold))
+    assert main([*command, f"--output={tmp_path / 'scores.json'}"]) == 0
+    assert json.loads((tmp_path / "scores.json").read_text()) == scores
+    assert "evaluate" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("wrong", [[""], ["  "], [("a", "b", "c")], [3], [None]])
 def test_inputs_that_are_none(predictor, wrong):
     with pytest.raises(UserError, match="input 0"):

@@ -1,0 +1,78 @@
+"""Words of running text, for taggers, and text of words again."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+_CLITIC = re.compile(r"(?<=\w)['\u2019](?:s|S)$")
+
+
+def split_words(text: str) -> list[tuple[int, int]]:
+    """[start, end) in characters of each word of running text.
+
+    What tagged corpora take for a word: characters between spaces, punctuation at their edges
+    apart, an English "'s" apart, each Chinese, Japanese or full-width character by itself. A full
+    stop stays with an abbreviation ("U.S.", "J.").
+    """
+    return [span for start, end in _runs(text) for span in _without_edges(text, start, end)]
+
+
+def _runs(text: str) -> Iterator[tuple[int, int]]:
+    """Between spaces, and each wide character alone."""
+    start = 0
+    for i, character in enumerate(text):
+        if character.isspace() or is_wide(character):
+            if start < i:
+                yield start, i
+            if not character.isspace():
+                yield i, i + 1
+            start = i + 1
+    if start < len(text):
+        yield start, len(text)
+
+
+def _without_edges(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    before: list[tuple[int, int]] = []
+    after: list[tuple[int, int]] = []
+    while end - start > 1 and _is_punctuation(text[start]):
+        before.append((start, start + 1))
+        start += 1
+    while end - start > 1 and _is_punctuation(text[end - 1]) and not _abbreviates(text[start:end]):
+        after.append((end - 1, end))
+        end -= 1
+    if match := _CLITIC.search(text[start:end]):
+        after.append((start + match.start(), end))
+        end = start + match.start()
+    return [*before, (start, end), *reversed(after)]
+
+
+def _is_punctuation(character: str) -> bool:
+    return unicodedata.category(character).startswith("P")
+
+
+def _abbreviates(word: str) -> bool:
+    inside = "." in word[:-1].strip(".")
+    return word.endswith(".") and (inside or (len(word) == 2 and word[0].isupper()))
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Words with spaces between, except beside Chinese, Japanese kana or full-width characters."""
+    text = ""
+    for word in words:
+        if text and word and not (is_wide(text[-1]) or is_wide(word[0])):
+            text += " "
+        text += word
+    return text
+
+
+def is_wide(character: str) -> bool:
+    """Is it a Chinese or Japanese character, or a full-width form?"""
+    code = ord(character)
+    return (
+        0x2E80 <= code <= 0xA4CF
+        or 0xF900 <= code <= 0xFAFF
+        or 0xFF00 <= code <= 0xFFEF
+        or (0x20000 <= code <= 0x3FFFF)
+    )
