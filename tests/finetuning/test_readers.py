@@ -505,7 +505,8 @@ def test_a_tfds_data_set_is_read_with_the_names_of_its_labels(stored):
         "answers": {"text": ["p"], "start": [3]},
     }
     (example,) = read("mnli", "tfds:tiny_nli")
-    assert (example.texts, example.label) == (("中 a", "b"), "contradiction")
+    assert (example.id, example.texts) == ("7", ("中 a", "b"))
+    assert example.label == "contradiction"
     assert read("ner", "tfds:tiny_nli")[0].tags == ("O", "B-X")
 
 
