@@ -117,7 +117,7 @@ def get_config(task: str = "classification") -> ConfigDict:
     c.train.keep = 1
     c.train.keep_every = config_dict.placeholder(int)
     c.train.tensorboard = True
-    c.train.wandb = config_dict.placeholder(dict)
+    c.train.wandb = config_dict.placeholder(object)
 
     c.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
     return c.lock()

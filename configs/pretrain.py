@@ -116,7 +116,7 @@ def get_config(size: str = "small") -> ConfigDict:
     c.train.keep = 3
     c.train.keep_every = config_dict.placeholder(int)
     c.train.tensorboard = True
-    c.train.wandb = config_dict.placeholder(dict)
+    c.train.wandb = config_dict.placeholder(object)
 
     c.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
     c.watch = ConfigDict({"after_tokens": 2e8, "minimum_auc": 0.6})

@@ -21,6 +21,7 @@ from electra_jax.errors import UserError
 
 # Groups of fields of which one says a duration: giving one on the command line clears the others'
 # defaults.
+_MANY_UNKNOWN = 0.03  # share of tokens; a fitting vocabulary has a hundredth of it
 _DURATIONS = (
     ("train", ("steps", "epochs", "tokens")),
     ("optimizer", ("warmup_steps", "warmup_epochs", "warmup_tokens", "warmup_fraction")),
@@ -54,7 +55,7 @@ def _vocab(argv: Sequence[str]) -> int:
         "--strip_accents",
         choices=("auto", "yes", "no"),
         default="auto",
-        help="auto: stripped where lower-casing (WordPiece)",
+        help="auto: stripped where lower-casing (WordPiece) deletes no vowel signs by it",
     )
     parser.add_argument(
         "--limit_bytes", type=int, metavar="N", help="train on about so many bytes of the text"
@@ -143,6 +144,13 @@ def _prepare(argv: Sequence[str]) -> int:
         header = prepare(a.input, a.tokenizer, a.output, **settings, **held_out)
     for split, entry in header["splits"].items():
         print(f"{a.output} {split}: {entry['rows']:,} rows, {entry['tokens']:,} tokens")
+    unknown = header.get("statistics", {}).get("unknown_rate", 0.0)
+    if unknown > _MANY_UNKNOWN:
+        print(
+            f"{unknown:.0%} of the tokens are [UNK]: is {a.tokenizer} made for this language? "
+            "`electra-jax vocab` trains a tokenizer on the text itself",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -262,7 +270,7 @@ def _finetune(argv: Sequence[str]) -> int:
             f"{', '.join(f'{x:.2f}' for x in s['each'])}; did not learn: "
             f"{len(s['did_not_learn'])}, restarts: {s['restarts']}"
         )
-    print(f"{a.workdir}/results.json; {a.workdir}/report.html")
+    print(f"{a.workdir}/seed-*/model; {a.workdir}/results.json; {a.workdir}/report.html")
     return 0
 
 
@@ -306,8 +314,9 @@ def _evaluate(argv: Sequence[str]) -> int:
     _prepare_host()
     import json
 
-    from electra_jax.inference.predictor import Predictor, write_lines
+    from electra_jax.inference.predictor import Predictor, check_outputs, write_lines
 
+    check_outputs(a.data, a.output, a.predictions)
     predictor = Predictor(a.model, a.task, null_threshold=a.null_threshold)
     scores = predictor.evaluate(a.data, _column_names(a.columns), a.predictions, a.quiet)
     print(json.dumps(scores))
@@ -324,7 +333,7 @@ def _predict(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--model", required=True, metavar="DIR")
     parser.add_argument("--input", required=True, metavar="FILE", help="as for training; no labels")
-    parser.add_argument("--output", required=True, metavar="FILE")
+    parser.add_argument("--output", required=True, metavar="FILE", help="-: standard output")
     parser.add_argument("--task", help="default: the one that the model was trained for")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     _answering(parser)
@@ -334,7 +343,7 @@ def _predict(argv: Sequence[str]) -> int:
 
     predictor = Predictor(a.model, a.task, null_threshold=a.null_threshold)
     count = predictor.predict_file(a.input, a.output, _column_names(a.columns), a.quiet)
-    print(f"{a.output}: {count:,} answers")
+    print(f"{a.output}: {count:,} answers", file=sys.stderr if a.output == "-" else sys.stdout)
     return 0
 
 
@@ -525,6 +534,11 @@ def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     try:
         config = parse(list(last.values()))
     except (flags.Error, TypeError, ValueError, AttributeError, KeyError) as error:
+        for one in last.values():  # which of them is it?
+            try:
+                parse([one])
+            except (flags.Error, TypeError, ValueError, AttributeError, KeyError) as alone:
+                raise UserError(f"{one}: {_short(alone)}") from error
         raise UserError(f"{' '.join(overrides)}: {_short(error)}") from error
     for group, units in _DURATIONS:
         named = [u for u in units if f"{group}.{u}" in given]

@@ -65,14 +65,20 @@ class ElectraConfig:
             ("dtype", DTYPES),
         ):
             if getattr(self, field) not in allowed:
+                where = "train" if field == "dtype" else "model"
                 raise UserError(
-                    f"model.{field}={getattr(self, field)!r}: choose one of {', '.join(allowed)}"
+                    f"{where}.{field}={getattr(self, field)!r}: choose one of {', '.join(allowed)}"
                 )
         if self.masked_lm_act not in (None, *ACTIVATIONS):
             raise UserError(
                 f"model.masked_lm_act={self.masked_lm_act!r}: choose one of "
                 f"{', '.join(ACTIVATIONS)}"
             )
+        for field in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            if not 0.0 <= getattr(self, field) < 1.0:
+                raise UserError(
+                    f"model.{field}={getattr(self, field)}: must be at least 0 and below 1"
+                )
         for field in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
             if getattr(self, field) < 1:
                 raise UserError(f"model.{field}={getattr(self, field)}: must be at least 1")

@@ -78,6 +78,10 @@ while (($#)); do
     shift
 done
 
+case "$size" in
+    tiny | small | base | large | small_pp | base_pp | large_1_75m) ;;
+    *) fail "--size=$size: choose one of tiny small base large small_pp base_pp large_1_75m" ;;
+esac
 ((${#inputs[@]})) || fail "name at least one text file or quoted glob (see --help)"
 for number in "$vocab_size" "$seq_len" "${steps:-1}" "${batch_size:-1}"; do
     [[ "$number" =~ ^[1-9][0-9]*$ ]] || fail "not a positive number: $number"

@@ -86,6 +86,12 @@ def test_one_unit_of_a_duration_replaces_the_default():
         ("--config.mesh.fsdp=3", "mesh"),
         ("--config.train.steps=0", "train.steps"),
         ("--config.data.path=nowhere", "nowhere"),
+        ("--config.optimizer.learning_rate=-1.0", "optimizer.learning_rate=-1.0"),
+        ("--config.optimizer.beta1=2.0", "optimizer.beta1"),
+        ("--config.optimizer.freeze=('layer_0',)", "in no parameter's name"),
+        ("--config.init_vocabulary=some", "init_vocabulary"),
+        ("--config.model.hidden_dropout_prob=2.0", "model.hidden_dropout_prob"),
+        ("--config.train.dtype=fp16", "train.dtype"),
     ],
 )
 def test_a_wrong_setting_is_named(capsys, rows, tmp_path, override, named):
@@ -95,6 +101,31 @@ def test_a_wrong_setting_is_named(capsys, rows, tmp_path, override, named):
     errors = _pretrain(capsys, rows, tmp_path / "w", *override.split(" "))
     assert named in errors
     assert not (tmp_path / "w" / "checkpoints").exists()
+
+
+def test_a_refused_configuration_does_not_block_the_corrected_one(capsys, rows, tmp_path):
+    workdir, quick = tmp_path / "w", ("--config.train.steps=2", "--config.train.eval_every=0")
+    _pretrain(capsys, rows, workdir, *quick, "--config.optimizer.name=adam")
+    arguments = [f"--workdir={workdir}", f"--config.data.path={rows}", *OVERRIDES, *quick]
+    assert main(["pretrain", *arguments, "--quiet"]) == 0
+
+
+def test_the_rows_are_no_workdir(capsys, rows):
+    before = sorted(rows.iterdir())
+    assert "a folder of its own" in _pretrain(capsys, rows, rows)
+    assert sorted(rows.iterdir()) == before
+
+
+def test_the_arguments_of_wandb_are_a_dict():
+    for file in ("pretrain.py:small", "finetune.py:sst2"):
+        given = "--config.train.wandb={'project': 'electra', 'tags': ['a']}"
+        config, _ = load_config([f"--config=configs/{file}", given])
+        assert config["train"]["wandb"] == {"project": "electra", "tags": ["a"]}
+
+
+def test_only_the_wrong_override_is_named(capsys, rows, tmp_path):
+    errors = _pretrain(capsys, rows, tmp_path, "--config.train.steps=abc")
+    assert errors.startswith("electra-jax: --config.train.steps=abc: ")
 
 
 def test_rows_changed_under_a_run_are_refused(capsys, rows, tmp_path):
@@ -200,6 +231,14 @@ def test_bad_text_is_named(capsys, tmp_path, rows, content, name, named):
 def test_a_glob_without_a_match_is_named(capsys, tmp_path):
     errors = _fails(capsys, "vocab", f"--input={tmp_path}/*.txt", f"--output={tmp_path}/v")
     assert "*.txt" in errors
+
+
+def test_text_in_another_script_than_the_tokenizer_s_is_noticed(capsys, rows, tmp_path):
+    (tmp_path / "a.txt").write_text("कुछ शब्द यहाँ लिखे हैं\n\nऔर कुछ वहाँ\n" * 20, "utf-8")
+    paths = [f"--input={tmp_path / 'a.txt'}", f"--output={tmp_path / 'out'}"]
+    with_ = [f"--tokenizer={rows / 'tokenizer'}", "--seq_len=16", "--workers=1"]
+    assert main(["prepare", *paths, *with_]) == 0
+    assert "of the tokens are [UNK]" in capsys.readouterr().err
 
 
 def test_a_vocabulary_larger_than_the_text_supports(capsys, tmp_path):

@@ -108,6 +108,12 @@ def make_adaptation(settings: Mapping[str, Any]) -> Adaptation:
     if method == "lora":
         if settings["rank"] < 1:
             raise UserError(f"tune.rank={settings['rank']}: must be at least 1")
+        try:
+            re.compile(settings["targets"])
+        except re.error as error:
+            raise UserError(
+                f"tune.targets={settings['targets']!r} is no regular expression: {error}"
+            ) from error
         return LoRA(settings["rank"], settings["alpha"], settings["targets"])
     raise UserError(f"tune.method={method!r}: choose one of {', '.join(METHODS)}")
 

@@ -31,7 +31,7 @@ _NAMES = {
     "eval": ("dev", "valid", "validation", "eval", "val", "dev_matched", "validation_matched"),
     "test": ("test", "test_matched"),
 }
-_ENDINGS = ("jsonl", "tsv", "csv", "json", "conll", "conllu", "txt", "bio")
+_ENDINGS = ("jsonl", "tsv", "csv", "json", "conll", "conllu", "txt", "bio", "iob")
 
 
 @dataclasses.dataclass(frozen=True)

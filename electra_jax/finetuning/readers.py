@@ -187,9 +187,12 @@ class _Source:
 
 
 def _missing(where: str, record: Record, role: str, wanted: str) -> UserError:
+    file = where.rpartition(":")[0]
+    header = " (the first line names them)" if format_of(file) in ("tsv", "csv") else ""
     return UserError(
         f"{where} has no column for the {role.replace('_', ' ')} (looked for {wanted}); it has "
-        f"{', '.join(map(str, record)) or 'none'}: name the right one with data.columns.{role}="
+        f"{', '.join(map(str, record)) or 'none'}{header}: name the right one, in training with "
+        f"--config.data.columns.{role}=NAME, else with --columns {role}=NAME"
     )
 
 

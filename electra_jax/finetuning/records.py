@@ -95,6 +95,10 @@ def read_records(
         return _read_jsonl(path)
     if kind in ("tsv", "csv"):
         return _read_table(path, kind, headerless)
+    if os.path.isdir(path):
+        raise UserError(f"{path} is a folder; name a file in it")
+    if not os.path.exists(path):
+        raise UserError(f"{path} does not exist")
     raise UserError(
         f"{path}: unknown kind of file; task data is read from "
         f"{', '.join('.' + name for name in TABLE_FORMATS)} (each also as .gz) and from "
@@ -194,7 +198,7 @@ def read_conll(
     tag_column = _column_number(columns.get("tags", "3" if universal else "-1"), "tags")
     words: list[str] = []
     tags: list[str] = []
-    first = 0
+    first = lines = columns_before = 0
 
     def sentence() -> tuple[str, Record]:
         return f"{path}:{first}", {"words": words, "tags": tags} if labelled else {"words": words}
@@ -211,6 +215,10 @@ def read_conll(
         ):
             continue
         first = first if words else number
+        lines += 1
+        if not labelled and columns_before not in (0, len(fields)):
+            raise _running_text(f"{path}:{number}")
+        columns_before = len(fields)
         needed = [word_column, tag_column] if labelled else [word_column]
         if len(fields) < max(2 * labelled, *(c + 1 if c >= 0 else -c for c in needed)):
             raise UserError(
@@ -222,8 +230,17 @@ def read_conll(
         words.append(fields[word_column])
         if labelled:
             tags.append(fields[tag_column])
+    if not labelled and lines == 1 and columns_before > 2:
+        raise _running_text(path)
     if words:
         yield sentence()
+
+
+def _running_text(where: str) -> UserError:
+    return UserError(
+        f"{where}: words to tag are read from columns, a word a line, the same number on each; "
+        'running text goes into a .jsonl: {"text": "…"}'
+    )
 
 
 def _column_number(value: str, role: str) -> int:

@@ -100,6 +100,13 @@ def loss_settings(config: Mapping[str, Any], labels: Sequence[str], data: TaskDa
                 "training data"
             )
     if weights is not None:
+        if isinstance(weights, str | Mapping) or not all(
+            isinstance(w, int | float) and w >= 0 for w in weights
+        ):
+            raise UserError(
+                f"loss.class_weights={weights!r}: give 'balanced', or one number a label, as in "
+                f"({', '.join('1.0' for _ in labels)},) for {', '.join(labels)}"
+            )
         weights = tuple(float(w) for w in weights)
         if len(weights) != len(labels):
             raise UserError(
@@ -109,6 +116,8 @@ def loss_settings(config: Mapping[str, Any], labels: Sequence[str], data: TaskDa
     for name in ("label_smoothing", "r_drop", "fgm"):
         if not 0.0 <= settings[name]:
             raise UserError(f"loss.{name}={settings[name]}: must not be negative")
+    if settings["label_smoothing"] >= 1:
+        raise UserError(f"loss.label_smoothing={settings['label_smoothing']}: must be below 1")
     return LossSettings(class_weights=weights, **settings)
 
 
@@ -433,6 +442,8 @@ def _network(config: Mapping[str, Any], encoder: ElectraConfig, data: TaskData) 
             f"{', '.join(REFERENCE_KINDS)})"
         )
     dropout = model["classifier_dropout"]
+    if dropout is not None and not 0.0 <= dropout < 1.0:
+        raise UserError(f"model.classifier_dropout={dropout}: must be at least 0 and below 1")
     return Network(
         encoder,
         task.kind,
@@ -491,10 +502,10 @@ def _loop_settings(
         keep_every=train["keep_every"],
     )
     settings.check(mesh)
-    if train["eval_batch_size"] % data_parallelism(mesh):
+    if train["eval_batch_size"] < 1 or train["eval_batch_size"] % data_parallelism(mesh):
         raise UserError(
-            f"train.eval_batch_size={train['eval_batch_size']} is not divisible by "
-            f"mesh.data·mesh.fsdp={data_parallelism(mesh)}: use a multiple of it"
+            f"train.eval_batch_size={train['eval_batch_size']} is no positive multiple of "
+            f"mesh.data·mesh.fsdp={data_parallelism(mesh)}: use one"
         )
     return settings
 

@@ -55,9 +55,14 @@ class TagCodec:
         self.spans = marks_spans if task.spans is None else task.spans
         if self.spans and not marks_spans:
             wrong = next(label for label in labels if not is_span_tag(label))
+            remedy = (
+                "write the names of the tags in place of their numbers"
+                if wrong.isdecimal()
+                else "use the task tagging or pos for one tag a word"
+            )
             raise UserError(
                 f'the tag "{wrong}" marks no span (B-X, I-X, O and the like), which the task '
-                f"{task.name} scores; use the task tagging or pos for one tag a word"
+                f"{task.name} scores; {remedy}"
             )
         if settings.tagging not in ("standard", "reference"):
             raise UserError(f"data.tagging={settings.tagging}: give standard or reference")

@@ -10,7 +10,9 @@ import dataclasses
 import gzip
 import itertools
 import json
+import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,10 @@ from electra_jax.finetuning.readers import example_of
 from electra_jax.interop.folder import load_model_folder
 from electra_jax.modeling.encoder import join_layers, split_layers
 
+log = logging.getLogger(__name__)
+
 BLOCK = 2048  # examples read, answered and written at a time
+_COUNTED = ("truncated", "missed_words")  # by codecs
 FEW = (1, 4, 16)  # rows of a batch of few inputs: one text costs one row
 
 
@@ -65,6 +70,7 @@ class Predictor:
     def answers(self, examples: Iterable[Example]) -> Iterator[dict[str, Any]]:
         """The decoded answer to each example, in order; reads `BLOCK` of them ahead."""
         codec = self.trained.codec
+        before = [getattr(codec, name, 0) for name in _COUNTED]
         iterator = iter(examples)
         while block := list(itertools.islice(iterator, BLOCK)):
             encoded = [codec.encode(e, False) for e in block]
@@ -72,10 +78,19 @@ class Predictor:
             outputs = iter(self._forward(self._params, features))
             for example, mine in zip(block, encoded, strict=True):
                 yield codec.decode(example, mine, [next(outputs) for _ in mine])
+        cut, missed = (getattr(codec, n, 0) - b for n, b in zip(_COUNTED, before, strict=True))
+        if cut:
+            words = f"; {missed:,} words have no tag" if missed else ""
+            log.warning(
+                "%s texts are longer than the %d tokens that the model was trained for, and were "
+                "cut%s", f"{cut:,}", self.trained.settings.max_length, words,
+            )  # fmt: skip
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Answers to a few inputs: a text, a pair of texts, a list of words (tagging), or a mapping
         as a line of a file would be ({"question": …, "context": …}, {"text": …, "head": …})."""
+        if isinstance(inputs, str | Mapping):
+            raise UserError("predict takes a list of inputs: write predict([…]) for one")
         return list(self.answers(self._example(i, x) for i, x in enumerate(inputs)))
 
     def _example(self, number: int, value: Any) -> Example:
@@ -109,6 +124,7 @@ class Predictor:
     ) -> dict[str, float]:
         """The task's official metrics on a labelled file; the answers go to the file
         `predictions` as `predict_file` writes them, if one is named."""
+        check_outputs(path, predictions)
         codec = self.trained.codec
         examples = load_examples(
             self.trained.task, path, columns or {}, labels=codec.labels or None
@@ -140,6 +156,7 @@ class Predictor:
 
         `target` appears when it is whole.
         """
+        check_outputs(source, target)
         examples = iterate_examples(self.trained.task, source, columns or {}, labelled=False)
         return write_lines(
             tqdm(self.answers(examples), unit=" examples", disable=quiet, desc="predict"), target
@@ -152,25 +169,55 @@ def _for_scores(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_lines(records: Iterable[Mapping[str, Any]], target: str | os.PathLike[str]) -> int:
-    """Writes records as JSON lines (.gz: packed) and moves the file into place when whole."""
+    """Writes records as JSON lines (.gz: packed) and moves the file into place when whole.
+
+    A link stays one: its target is written. "-" is standard output; that, pipes and devices get
+    each line as it comes.
+    """
     path = Path(target)
-    scratch = path.with_name(f".{path.name}.partial")
-    count = 0
     try:
-        with scratch.open("wb") as raw:
-            stream = gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) if path.suffix == ".gz" else raw
-            for record in records:
-                line = json.dumps(record, ensure_ascii=False, default=_plain)
-                stream.write(line.encode() + b"\n")
-                count += 1
-            if stream is not raw:
-                stream.close()
-        scratch.replace(path)
+        if str(target) == "-":
+            return _write(records, sys.stdout.buffer)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            with path.open("wb", buffering=0) as stream:
+                return _write(records, stream)
+        path = path.resolve()
+        scratch = path.with_name(f".{path.name}.partial")
+        try:
+            with scratch.open("wb") as raw:
+                if path.suffix == ".gz":
+                    with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as stream:
+                        count = _write(records, stream)
+                else:
+                    count = _write(records, raw)
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        scratch.unlink(missing_ok=True)
+        raise UserError(f"cannot write {target}: {error.strerror}") from error
     return count
+
+
+def _write(records: Iterable[Mapping[str, Any]], stream: Any) -> int:
+    count = 0
+    for record in records:
+        line = json.dumps(record, ensure_ascii=False, default=_plain)
+        stream.write(line.encode() + b"\n")
+        count += 1
+    stream.flush()
+    return count
+
+
+def check_outputs(source: str, *targets: str | os.PathLike[str] | None) -> None:
+    """Raises `UserError` where two of what is read and written are one file."""
+    seen = {Path(source).resolve()}
+    for target in targets:
+        if target is None or str(target) == "-":
+            continue
+        path = Path(target).resolve()
+        if path in seen and (path.is_file() or not path.exists()):
+            raise UserError(f"{target} is read or written already: name another output file")
+        seen.add(path)
 
 
 def _plain(value: Any) -> Any:

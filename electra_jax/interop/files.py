@@ -43,8 +43,11 @@ def new_folder(target: str | os.PathLike[str], overwrite: bool = False) -> Itera
         present = {f.name for f in final.iterdir()} if final.is_dir() else {final.name}
         if present and not (overwrite and final.is_dir() and present <= _REPLACEABLE):
             raise UserError(f"{final}: exists and is not empty: name another folder or remove it")
-    final.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    except OSError as error:
+        raise UserError(f"cannot write {final}: {error.strerror}") from error
     try:
         yield scratch
         scratch.chmod(0o777 & ~_umask())

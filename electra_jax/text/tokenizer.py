@@ -171,6 +171,8 @@ class Tokenizer:
             temporary = folder / f".{name}.tmp"
             temporary.write_bytes(content)
             os.replace(temporary, folder / name)
+        for name in {"vocab.txt", "spiece.model"} - files.keys():  # of another kind, written before
+            (folder / name).unlink(missing_ok=True)
 
     def _encode_each(self, texts: Sequence[str]) -> list[list[int]]:
         if self._plain is None:

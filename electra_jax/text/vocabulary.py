@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
+import logging
 import os
 import re
 import sys
@@ -25,6 +27,8 @@ from electra_jax.text.draws import uniform
 from electra_jax.text.tokenizer import Tokenizer, tokenizer_from_spiece, tokenizer_from_vocab
 from electra_jax.text.word_cache import exact_cuts
 
+log = logging.getLogger(__name__)
+
 KINDS = ("wordpiece", "unigram", "bpe")
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """They get the ids 0 to 4."""
@@ -36,6 +40,10 @@ _SENTENCEPIECE_THREADS = 16
 _WORDPIECE_COVERAGE = 0.99995
 _SPIECE_COVERAGE = 0.9995
 _ASCII = frozenset(map(chr, range(0x21, 0x7F)))
+
+_FEW_SIGNS = 1e-3
+_LINES_OF_SIGNS = 20_000
+"""Above that share of the letters of so many lines, WordPiece keeps marks where nothing is said."""
 
 _SCORE_STEP = 2.0**-8
 """Unigram scores are rounded to multiples of this: sums are then exact in single and double
@@ -67,6 +75,7 @@ def train_vocabulary(
       output: tokenizer folder to write.
       lower_case: ignore case.
       strip_accents: ignore accents. None: as `lower_case` for WordPiece (the reference's rule),
+        unless it would delete vowel signs and the like (of Indic, Thai, Japanese, … writing);
         False for unigram and bpe.
       limit_bytes: train on about so many bytes, drawn by document with `seed` (None: everything).
       character_coverage: share of the text's characters that get a piece of their own; the rarest
@@ -93,36 +102,61 @@ def train_vocabulary(
         raise UserError("byte_fallback goes with --type=unigram or bpe: WordPiece has no bytes")
     if limit_bytes is not None and limit_bytes <= 0:
         raise UserError(f"limit_bytes is {limit_bytes}; it must be positive")
+    corpus = open_corpus(inputs)
+    with _output_folder(output) as folder:
+        lines = _sampled_lines(corpus, limit_bytes, seed, progress)
+        if kind == "wordpiece":
+            if strip_accents is None and lower_case:
+                signs = _share_of_signs(_sampled_lines(corpus, limit_bytes, seed, False))
+                if signs > _FEW_SIGNS:
+                    strip_accents = False
+                    log.warning(
+                        "accents are kept: %.1f %% of the letters are vowel signs or other marks "
+                        "that would be deleted with them (--strip_accents=yes deletes them)",
+                        100 * signs,
+                    )
+            options = wordpiece.Options(lower_case, strip_accents)
+            tokenizer = _train_wordpiece(lines, size, options, character_coverage)
+        else:
+            letters = ""
+            if character_coverage is None:
+                character_coverage = _SPIECE_COVERAGE
+                letters = _ascii_letters(
+                    _sampled_lines(corpus, limit_bytes, seed, False), lower_case
+                )
+            with _normalization_rule(lower_case, bool(strip_accents)) as rule:
+                settings = {
+                    "model_type": kind,
+                    "vocab_size": size,
+                    "character_coverage": character_coverage,
+                    "required_chars": letters,
+                    "byte_fallback": byte_fallback,
+                    **rule,
+                }
+                tokenizer = _train_spiece(lines, settings)
+        try:
+            tokenizer.save(folder)
+        except OSError as error:
+            raise UserError(f"cannot write {folder}: {error.strerror}") from None
+        return tokenizer
+
+
+@contextlib.contextmanager
+def _output_folder(output: str | os.PathLike[str]) -> Iterator[Path]:
+    """The folder to write, made now; removed again where an error leaves it empty."""
     folder = Path(output).expanduser()
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror}") from None
-    corpus = open_corpus(inputs)
-    lines = _sampled_lines(corpus, limit_bytes, seed, progress)
-    if kind == "wordpiece":
-        options = wordpiece.Options(lower_case, strip_accents)
-        tokenizer = _train_wordpiece(lines, size, options, character_coverage)
-    else:
-        letters = ""
-        if character_coverage is None:
-            character_coverage = _SPIECE_COVERAGE
-            letters = _ascii_letters(_sampled_lines(corpus, limit_bytes, seed, False), lower_case)
-        with _normalization_rule(lower_case, bool(strip_accents)) as rule:
-            settings = {
-                "model_type": kind,
-                "vocab_size": size,
-                "character_coverage": character_coverage,
-                "required_chars": letters,
-                "byte_fallback": byte_fallback,
-                **rule,
-            }
-            tokenizer = _train_spiece(lines, settings)
     try:
-        tokenizer.save(folder)
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror}") from None
-    return tokenizer
+        yield folder
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def _sampled_lines(
@@ -152,6 +186,17 @@ def _sampled_lines(
             if share == 1.0
             else "limit_bytes leaves no document; raise it"
         )
+
+
+def _share_of_signs(lines: Iterator[str]) -> float:
+    """The share of marks of other scripts than the Latin, Greek and Cyrillic in the first text."""
+    letters = signs = 0
+    for line in itertools.islice(lines, _LINES_OF_SIGNS):
+        for character in unicodedata.normalize("NFD", line):
+            category = unicodedata.category(character)
+            letters += category[0] in "LM"
+            signs += category == "Mn" and not 0x300 <= ord(character) <= 0x36F
+    return signs / max(letters, 1)
 
 
 def _train_wordpiece(

@@ -144,10 +144,10 @@ class _Window:
             if not finite or not np.isfinite(sums["gradient_norm"][0]):
                 raise UserError(
                     f"the {'gradient' if finite else 'loss'} is not finite at step {step} (steps "
-                    f"{good + 1}–{step} are "
-                    "lost; the last good checkpoint is kept): lower optimizer.learning_rate, "
-                    "lengthen the warm-up, "
-                    "or use train.dtype=float32"
+                    f"{good + 1}–{step} are lost): lower optimizer.learning_rate, lengthen the "
+                    "warm-up, or use train.dtype=float32. What was saved before stays; a run with "
+                    "other values needs another --workdir (pretraining: --config.resume=THIS ONE "
+                    "goes on from its last checkpoint)"
                 )
             good = step
             self.total = self.total + value

@@ -138,6 +138,9 @@ def build_optimizer(
     if name not in OPTIMIZERS:
         raise UserError(f"optimizer.name={name!r}: choose one of {', '.join(OPTIMIZERS)}")
     b1, b2, eps = settings["beta1"], settings["beta2"], settings["epsilon"]
+    for field, beta in (("beta1", b1), ("beta2", b2)):
+        if not 0.0 <= beta < 1.0:
+            raise UserError(f"optimizer.{field}={beta}: must be at least 0 and below 1")
     if name == "adam_reference":
         moments = scale_by_adam_reference(b1, b2, eps)
     else:

@@ -116,14 +116,14 @@ def starting_point(config: Mapping[str, Any], rows: Rows, objective: Any) -> Any
     keeps the embeddings of the tokens that both have.
     """
     init, init_generator = config["init"], config["init_generator"]
+    choice = config["init_vocabulary"]
+    if choice not in ("same", "map"):
+        raise UserError(f"init_vocabulary={choice!r}: choose one of same, map")
     if not init and not init_generator:
         return None
     from electra_jax.interop.folder import load_model_folder
     from electra_jax.interop.initial import initial_parameters
 
-    choice = config["init_vocabulary"]
-    if choice not in ("same", "map"):
-        raise UserError(f"init_vocabulary={choice!r}: choose one of same, map")
     for field, path in (("init", init), ("init_generator", init_generator)):
         loaded = load_model_folder(path) if path and choice == "same" else None
         if loaded is None or loaded.tokenizer_folder is None:
@@ -285,6 +285,8 @@ class Pretraining:
             raise UserError(
                 "data.path is not set: --config.data.path=ROWS, a folder made by `prepare`"
             )
+        if workdir.resolve() == Path(path).expanduser().resolve():
+            raise UserError(f"--workdir={workdir} is data.path: give the run a folder of its own")
         rows = Rows.open(path, "train")
         held_out = open_held_out(path)
         plan = Plan.of(config, rows, held_out)
@@ -364,7 +366,12 @@ class Pretraining:
                 if self.bucket is not None:
                     self.bucket.fetch()
                 held.enter_context(RunLock(self.workdir))
-                changed = load_or_check_config(self.workdir, self.recorded(), may_change=MAY_CHANGE)
+                changed = load_or_check_config(
+                    self.workdir,
+                    self.recorded(),
+                    may_change=MAY_CHANGE,
+                    remote=self.bucket is not None,
+                )
                 for key, (old, new) in changed.items():
                     if not key.startswith("versions."):
                         log.warning("resuming with %s=%s (was %s)", key, new, old)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -33,6 +34,9 @@ def learning_rate_schedule(
     """
     if decay not in DECAYS:
         raise UserError(f"optimizer.schedule={decay!r}: choose one of {', '.join(DECAYS)}")
+
+    if not 0.0 <= peak < math.inf:
+        raise UserError(f"optimizer.learning_rate={peak}: must not be negative")
 
     def schedule(step: jax.Array | int) -> jax.Array:
         t = jnp.asarray(step, jnp.float32) + offset

@@ -109,12 +109,18 @@ def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
 
 
 def load_or_check_config(
-    workdir: str | os.PathLike[str], config: Mapping[str, Any], *, may_change: Sequence[str] = ()
+    workdir: str | os.PathLike[str],
+    config: Mapping[str, Any],
+    *,
+    may_change: Sequence[str] = (),
+    remote: bool = False,
 ) -> dict[str, tuple[Any, Any]]:
     """Write `config` to WORKDIR/config.json, or compare it with the one that the run began with.
+    One that never came to a checkpoint has nothing to resume, and its file is replaced.
 
     may_change: regular expressions; a dotted key that one of them matches from end to end, such as
         `train.log_every`, may differ: the file is then brought up to date.
+    remote: the checkpoints are not in the work folder, so that it does not tell whether there are.
     Returns the accepted changes, {dotted key: (old, new)}; empty for a first run.
     Raises UserError that lists every other difference.
     """
@@ -137,15 +143,23 @@ def load_or_check_config(
         for key, pair in changes.items()
         if not any(re.fullmatch(pattern, key) for pattern in may_change)
     }
-    if refused:
+    if refused and (remote or _anything_kept(Path(workdir))):
         lines = "\n".join(f"  {key}: {_show(a)} → {_show(b)}" for key, (a, b) in refused.items())
         raise UserError(
             f"the run in {workdir} cannot resume with another configuration:\n{lines}\n"
-            "Give the old values again, or choose another --workdir for a run with the new ones"
+            "Give the old values again, or choose another --workdir for a run with the new ones "
+            "(pretraining: --config.resume=OLD goes on from there)"
         )
     if changes:
         write_json_atomic(path, new)
     return changes
+
+
+def _anything_kept(workdir: Path) -> bool:
+    """Is there a checkpoint, or what a finished run leaves?"""
+    checkpoints = workdir / "checkpoints"
+    saved = checkpoints.is_dir() and any(f.name[:1].isdigit() for f in checkpoints.iterdir())
+    return saved or (workdir / "model").exists() or (workdir / "result.json").exists()
 
 
 def config_differences(

@@ -338,6 +338,8 @@ def test_one_tag_a_word_is_scored_by_accuracy(letters):
     assert codec_of("tagging", letters, TAGS).metric == "f1"
     with pytest.raises(UserError, match=r'the tag "NOUN" marks no span .*the task ner'):
         codec_of("ner", letters, ("NOUN", "VERB"))
+    with pytest.raises(UserError, match="names of the tags in place of their numbers"):
+        codec_of("ner", letters, ("0", "1"))
 
 
 def test_casing_follows_the_tokenizer():

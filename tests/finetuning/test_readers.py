@@ -335,7 +335,7 @@ def test_equal_files_are_noticed_whatever_they_are_called(write):
         (
             "sst2",
             {"sentence": "a"},
-            "no column for the label .*it has sentence: name .*columns.label=",
+            "no column for the label .*it has sentence: name .*columns.label=.* --columns label=",
         ),
         ("sst2", {"body": "a", "label": 1}, "no column for the text .*it has body, label"),
         (
@@ -402,11 +402,25 @@ def test_an_unknown_label_of_evaluation_data_is_named(write):
         ("a.csv", ["text,label", '"a" b,0'], ":2 is not CSV"),
         ("a.tsv", ["text\tlabel"], ": there are no examples in it"),
         ("a.jsonl", [], ": there are no examples in it"),
+        ("a.tsv", ["ein Film\tpos", "b\tneg"], ":2 has no column.*the first line names them"),
         ("a.xml", ["<a>"], ": unknown kind of file; task data is read from .jsonl, .tsv, .csv"),
     ],
 )
 def test_bad_files_are_named(write, name, lines, message):
     assert_fails(rf"{name}{message}", "classification", write(name, *lines))
+
+
+def test_running_text_is_no_conll_file(write):
+    for lines in (["Hans läuft nach Berlin."], ["Er kam.", "Sie ging auch."]):
+        path = write("a.txt", *lines)
+        assert_fails('running text goes into a .jsonl: {"text"', "ner", path, labelled=False)
+    words = write("b.txt", "Hans O", "läuft O", "", "Berlin O")
+    assert [e.words for e in read("ner", words, labelled=False)] == [("Hans", "läuft"), ("Berlin",)]
+
+
+def test_files_that_are_not_there_are_not_of_an_unknown_kind(tmp_path):
+    assert_fails("nothing does not exist", "sst2", str(tmp_path / "nothing"))
+    assert_fails("is a folder", "sst2", str(tmp_path))
 
 
 def test_bad_conll_files_are_named(write):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 
 import pytest
@@ -66,10 +67,46 @@ def test_evaluation_writes_its_answers(tiny, tmp_path, capsys):
     assert "evaluate" in capsys.readouterr().err
 
 
+def test_outputs_never_replace_what_is_read_or_a_link(tiny, tmp_path, capsysbinary):
+    model, _ = tiny
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "a bright film", "label": "good"}])
+    before = source.read_text()
+    predict = ["predict", f"--model={model}", f"--input={source}", "--quiet"]
+    evaluate = ["evaluate", f"--model={model}", f"--data={source}", "--quiet"]
+    (tmp_path / "same.jsonl").symlink_to(source)
+    for command in (
+        [*predict, f"--output={source}"],
+        [*predict, f"--output={tmp_path / 'same.jsonl'}"],
+        [*evaluate, f"--output={source}"],
+        [*evaluate, f"--output={tmp_path / 'x'}", f"--predictions={tmp_path / 'x'}"],
+    ):
+        assert main(command) == 2 and source.read_text() == before
+    assert b"name another output file" in capsysbinary.readouterr().err
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "target.jsonl")
+    assert main([*predict, f"--output={tmp_path / 'link.jsonl'}"]) == 0
+    assert (tmp_path / "link.jsonl").is_symlink()
+    answer = (tmp_path / "target.jsonl").read_bytes()
+    capsysbinary.readouterr()
+    assert main([*predict, "--output=-"]) == 0
+    assert capsysbinary.readouterr().out == answer and not (tmp_path / "-").exists()
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert main([*predict, f"--output={tmp_path / 'pipe'}"]) == 0
+    assert os.read(reader, 10**6) == answer
+    os.close(reader)
+
+
+def test_texts_that_are_cut_are_told(predictor, caplog):
+    predictor.predict(["the film " * 40, "a film"])
+    assert "1 texts are longer than the 32 tokens" in caplog.text
+
+
 @pytest.mark.parametrize("wrong", [[""], ["  "], [("a", "b", "c")], [3], [None]])
 def test_inputs_that_are_none(predictor, wrong):
     with pytest.raises(UserError, match="input 0"):
         predictor.predict(wrong)
+    with pytest.raises(UserError, match="takes a list"):
+        predictor.predict("a film")
 
 
 def test_files_are_answered_in_order_whatever_the_block(predictor, tmp_path, monkeypatch):

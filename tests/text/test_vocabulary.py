@@ -96,6 +96,36 @@ def test_wordpiece_strips_accents_where_it_lower_cases(corpus, tmp_path):
     assert unigram.encode("Éclair") != unigram.encode("eclair")
 
 
+def test_wordpiece_keeps_marks_that_are_vowels(tmp_path, caplog):
+    """Stripped, "कुछ" would be "कछ"."""
+    (tmp_path / "hi.txt").write_text("कुछ पुस्तकें पढ़ीं और लिखीं\n" * 50, "utf-8")
+    tokenizer = train(str(tmp_path / "hi.txt"), "wordpiece", 40, tmp_path / "hi")
+    assert "accents are kept" in caplog.text
+    word = unicodedata.normalize("NFC", "कुछ")
+    ids = load_tokenizer(tmp_path / "hi").encode(word)
+    spelled = "".join(t.removeprefix("##") for t in tokenizer.ids_to_tokens(ids))
+    assert unicodedata.normalize("NFC", spelled) == word
+    stripped = train(
+        str(tmp_path / "hi.txt"),
+        "wordpiece",
+        26,
+        tmp_path / "no",
+        lower_case=True,
+        strip_accents=True,
+    )
+    assert "ु" not in "".join(stripped.ids_to_tokens(stripped.encode(word)))
+
+
+def test_a_folder_holds_one_kind_and_nothing_after_an_error(corpus, tmp_path):
+    train(corpus, "wordpiece", 300, tmp_path / "t")
+    train(corpus, "unigram", 300, tmp_path / "t")
+    assert not (tmp_path / "t/vocab.txt").exists()
+    assert load_tokenizer(tmp_path / "t").kind == "unigram"
+    with pytest.raises(UserError):
+        train(corpus, "wordpiece", 10**6, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_limit_trains_on_a_sample_that_the_seed_chooses(corpus, tmp_path):
     whole = train(corpus, "wordpiece", 200, tmp_path / "a")
     enough = train(corpus, "wordpiece", 200, tmp_path / "b", limit_bytes=10**9)

@@ -160,8 +160,24 @@ def test_the_first_run_writes_its_config_and_the_same_one_resumes(tmp_path):
     assert (tmp_path / "config.json").stat().st_mtime_ns == before
 
 
+def test_a_run_without_a_checkpoint_takes_another_config(tmp_path):
+    load_or_check_config(tmp_path, CONFIG)
+    other = {**CONFIG, "mesh": {"data": 2}}
+    assert load_or_check_config(tmp_path, other) == {
+        "mesh": ({}, "(absent)"),
+        "mesh.data": ("(absent)", 2),
+    }
+    assert load_or_check_config(tmp_path, other) == {}
+    with pytest.raises(UserError, match="mesh"):
+        load_or_check_config(tmp_path, CONFIG, remote=True)
+    (tmp_path / "model").mkdir()
+    with pytest.raises(UserError, match="mesh"):
+        load_or_check_config(tmp_path, CONFIG)
+
+
 def test_a_config_that_cannot_resume_is_refused_with_the_difference_and_kept(tmp_path):
     load_or_check_config(tmp_path, CONFIG)
+    (tmp_path / "checkpoints/10").mkdir(parents=True)
     before = (tmp_path / "config.json").read_text(encoding="utf-8")
     other = {
         "model": {"size": "small", "betas": [0.9, 0.98]},
@@ -194,6 +210,7 @@ def test_an_allowed_change_is_accepted_returned_and_written(tmp_path):
 
 def test_a_pattern_has_to_match_the_whole_key(tmp_path):
     load_or_check_config(tmp_path, {"train": {"steps_max": 1}})
+    (tmp_path / "checkpoints/10").mkdir(parents=True)
     with pytest.raises(UserError, match=r"train\.steps_max: 1 → 2"):
         load_or_check_config(tmp_path, {"train": {"steps_max": 2}}, may_change=["train.steps"])
 
