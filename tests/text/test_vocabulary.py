@@ -108,7 +108,7 @@ def test_wordpiece_keeps_marks_that_are_vowels(tmp_path, caplog):
     stripped = train(
         str(tmp_path / "hi.txt"),
         "wordpiece",
-        26,
+        23,
         tmp_path / "no",
         lower_case=True,
         strip_accents=True,
