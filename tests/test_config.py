@@ -23,7 +23,7 @@ from electra_jax.errors import UserError
         ({"remat": "some"}, r"model\.remat='some'.*none, full, dots"),
         ({"hidden_act": "swish"}, r"model\.hidden_act='swish'.*gelu, gelu_new, relu"),
         ({"masked_lm_act": "swish"}, r"model\.masked_lm_act='swish'.*gelu"),
-        ({"dtype": "float16"}, r"model\.dtype='float16'.*bfloat16"),
+        ({"dtype": "float16"}, r"train\.dtype='float16'.*bfloat16"),
         ({"attention": "flash"}, r"model\.attention='flash'.*xla, cudnn"),
         ({"hidden_size": 250}, r"model\.hidden_size=250.*num_attention_heads=4"),
         ({"num_attention_heads": 0}, r"num_attention_heads=0"),
