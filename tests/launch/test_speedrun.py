@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from electra_jax.config import SIZES
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "launch" / "speedrun.sh"
 
@@ -89,6 +91,7 @@ def test_an_accelerator_is_an_extra_that_setup_py_has(folder, accelerator):
         (["--speed=9", "my corpus/a.txt"], "unknown option --speed=9"),
         (["--steps=many", "my corpus/a.txt"], "not a positive number: many"),
         (["--accelerator=abacus", "my corpus/a.txt"], "unknown accelerator abacus"),
+        (["--size=tinny", "my corpus/a.txt"], f"choose one of {' '.join(SIZES)}"),
     ],
 )
 def test_what_it_cannot_use_is_named_and_exits_2(folder, arguments, message):
