@@ -82,8 +82,8 @@ class Predictor:
         if cut:
             words = f"; {missed:,} words have no tag" if missed else ""
             log.warning(
-                "%s texts are longer than the %d tokens that the model was trained for, and were "
-                "cut%s", f"{cut:,}", self.trained.settings.max_length, words,
+                "texts cut at %d tokens, for which the model was trained: %s%s",
+                self.trained.settings.max_length, f"{cut:,}", words,
             )  # fmt: skip
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:

@@ -98,7 +98,7 @@ def test_outputs_never_replace_what_is_read_or_a_link(tiny, tmp_path, capsysbina
 
 def test_texts_that_are_cut_are_told(predictor, caplog):
     predictor.predict(["the film " * 40, "a film"])
-    assert "1 texts are longer than the 32 tokens" in caplog.text
+    assert "texts cut at 32 tokens, for which the model was trained: 1" in caplog.text
 
 
 @pytest.mark.parametrize("wrong", [[""], ["  "], [("a", "b", "c")], [3], [None]])
