@@ -286,7 +286,8 @@ def _answering(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="ROLE=NAME",
-        help="columns of the file, where they have other names (text=review label=stars)",
+        help="columns of the file, where they have other names than the usual and those that "
+        "training was given (text=review label=stars)",
     )
 
 

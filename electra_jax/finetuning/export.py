@@ -28,8 +28,14 @@ from electra_jax.interop.settings import label_settings
 KEY = "task_settings"
 
 
-def task_settings(task: Task, codec: Codec, settings: CodecSettings, network: Network) -> Any:
-    """What config.json says beside the network's shape."""
+def task_settings(
+    task: Task,
+    codec: Codec,
+    settings: CodecSettings,
+    network: Network,
+    columns: Mapping[str, str | None],
+) -> Any:
+    """What config.json says beside the network's shape; `columns` are those that were named."""
     problem = {
         "classification": "single_label_classification",
         "relation": "single_label_classification",
@@ -44,6 +50,7 @@ def task_settings(task: Task, codec: Codec, settings: CodecSettings, network: Ne
             "labels": list(codec.labels),
             "codec": dataclasses.asdict(settings),
             "question": dataclasses.asdict(network.question),
+            "columns": {role: name for role, name in columns.items() if name is not None},
         },
         "classifier_dropout": network.dropout_rate,
     }
@@ -115,13 +122,14 @@ def export_adapter(
 
 @dataclasses.dataclass(frozen=True)
 class TrainedTask:
-    """A fine-tuned model ready to answer."""
+    """A fine-tuned model ready to answer. `columns` have the names that training was given."""
 
     task: Task
     codec: Codec
     network: Network
     params: Any
     settings: CodecSettings
+    columns: dict[str, str]
 
 
 def trained_task(
@@ -169,4 +177,5 @@ def trained_task(
         QuestionSettings(**stated["question"]),
     )
     codec = make_codec(task, loaded.tokenizer, settings, labels, head)
-    return TrainedTask(task, codec, network, loaded.params, settings)
+    columns = {r: n for r, n in stated.get("columns", {}).items() if r in task.column_roles}
+    return TrainedTask(task, codec, network, loaded.params, settings, columns)

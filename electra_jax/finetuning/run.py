@@ -344,7 +344,9 @@ class FineTuning:
         test_scores = self._test(state)
         params, frozen = (jax.tree.map(np.asarray, t) for t in (state.params, state.frozen))
         merged = self.objective.adaptation.merge(params, frozen)
-        extra = task_settings(task, data.codec, data.settings, self.objective.network)
+        extra = task_settings(
+            task, data.codec, data.settings, self.objective.network, self.config["data"]["columns"]
+        )
         tokenizer = self.start.tokenizer_folder
         model = self.workdir / "model"
         if isinstance(self.objective.adaptation, Full):

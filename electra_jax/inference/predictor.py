@@ -126,9 +126,8 @@ class Predictor:
         `predictions` as `predict_file` writes them, if one is named."""
         check_outputs(path, predictions)
         codec = self.trained.codec
-        examples = load_examples(
-            self.trained.task, path, columns or {}, labels=codec.labels or None
-        )
+        names = {**self.trained.columns, **(columns or {})}
+        examples = load_examples(self.trained.task, path, names, labels=codec.labels or None)
         scored: list[dict[str, Any]] = []
 
         def answered() -> Iterator[dict[str, Any]]:
@@ -157,7 +156,8 @@ class Predictor:
         `target` appears when it is whole.
         """
         check_outputs(source, target)
-        examples = iterate_examples(self.trained.task, source, columns or {}, labelled=False)
+        names = {**self.trained.columns, **(columns or {})}
+        examples = iterate_examples(self.trained.task, source, names, labelled=False)
         return write_lines(
             tqdm(self.answers(examples), unit=" examples", disable=quiet, desc="predict"), target
         )

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import random
 
 import numpy as np
 import pytest
@@ -413,6 +414,27 @@ def test_many_labels_are_shown_by_what_is_confused_most(tiny_model, tmp_path):
     (block,) = report_blocks(data, said, result)
     assert block["title"] == "What is confused most (2 of 60 are wrong)"
     assert block["table"]["rows"] == [["l0", "l1", 2]]
+
+
+def test_a_model_remembers_the_columns_that_training_was_given(tiny_model, tmp_path):
+    rows = tiny_task.classification(random.Random(0), 40)
+    rows = [{"text": "x", "body": r["text"], "stars": r["label"]} for r in rows]
+    (tmp_path / "data").mkdir()
+    for name in ("train", "dev"):
+        write_jsonl(tmp_path / f"data/{name}.jsonl", rows)
+    named = ("--config.data.columns.text=body", "--config.data.columns.label=stars")
+    config = configuration("classification", tiny_model, tmp_path / "data", *named)
+    config["train"]["steps"] = 4
+    (result,) = finetune(config, tmp_path / "run", quiet=True)
+    predictor = Predictor(tmp_path / "run/model")
+    assert predictor.evaluate(str(tmp_path / "data/dev.jsonl")) == pytest.approx(result.scores)
+    unlabelled = write_jsonl(tmp_path / "new.jsonl", [{"body": "a film"}])
+    assert predictor.predict_file(str(unlabelled), tmp_path / "out.jsonl", quiet=True) == 1
+    other = write_jsonl(tmp_path / "other.jsonl", [{"review": "a film"}])
+    with pytest.raises(UserError, match=r"looked for body.*--columns text="):
+        predictor.predict_file(str(other), tmp_path / "out.jsonl", quiet=True)
+    columns = {"text": "review"}
+    assert predictor.predict_file(str(other), tmp_path / "out.jsonl", columns, quiet=True) == 1
 
 
 def test_an_adapter_on_a_hub_model_names_it(tiny_model):
