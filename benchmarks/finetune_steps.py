@@ -78,8 +78,8 @@ def ours(a: argparse.Namespace) -> Work:
     return epochs
 
 
-def peer(a: argparse.Namespace, variant: str) -> Work:
-    """Epochs of the peer, "eager" or "compile"."""
+def peer(a: argparse.Namespace, variant: str, grouped: bool = False) -> Work:
+    """Epochs of the peer, "eager" or "compile"; with batches of similar length if `grouped`."""
     import os
 
     import torch
@@ -89,6 +89,7 @@ def peer(a: argparse.Namespace, variant: str) -> Work:
         AutoTokenizer,
         DataCollatorWithPadding,
     )
+    from transformers.trainer_pt_utils import LengthGroupedSampler
 
     from electra_jax.finetuning.data import find_files, load_examples
     from electra_jax.finetuning.tasks import collect_labels, get_task
@@ -115,10 +116,12 @@ def peer(a: argparse.Namespace, variant: str) -> Work:
     if variant != "eager":
         network = torch.compile(network, dynamic=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-5, fused=True)
+    lengths = [len(e["input_ids"]) for e in encoded]
     loader = DataLoader(
         encoded,
         batch_size=a.batch_size,
-        shuffle=True,
+        shuffle=not grouped,
+        sampler=LengthGroupedSampler(a.batch_size, lengths=lengths) if grouped else None,
         collate_fn=DataCollatorWithPadding(tokenizer),
     )
 

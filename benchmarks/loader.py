@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 from workload import (
     TrainingStep,
     add_model_arguments,
@@ -65,7 +66,7 @@ def starvation(a: argparse.Namespace, rows: Rows) -> dict[str, Any]:
     """How much slower steps are with the loader than with a batch at hand."""
     step = TrainingStep(pair_of(a), a.batch_size, rows.seq_len, mask_prob_of(a))
     loaded = Waiting(train_batches(rows, seed=0, batch_size=a.batch_size))
-    resident = itertools.repeat(next(loaded))
+    resident = itertools.repeat(jax.device_put(next(loaded)))
     step.seconds(loaded, 2)
     loaded.seconds, times, ratios = 0.0, 0.0, []
     for _ in range(a.rounds):

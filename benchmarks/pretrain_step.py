@@ -51,7 +51,11 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
             rows = Rows.open(write_rows(Path(folder), ids, vocab_size))
         else:
             rows = Rows.open(a.rows)
-            shape = {"vocab_size": rows.vocab_size, "pad_token_id": rows.special_ids["pad"]}
+            shape = {
+                "vocab_size": rows.vocab_size,
+                "pad_token_id": rows.special_ids["pad"],
+                "max_position_embeddings": max(512, rows.seq_len),
+            }
             pair = type(pair)(
                 pair.discriminator.replace(**shape), pair.generator.replace(**shape), pair.sharing
             )
@@ -86,7 +90,7 @@ def measure_rows(a: argparse.Namespace, pair: Any, rows: Rows) -> dict[str, Any]
         reference = {"reference_flops_per_token": each}
     return {
         "tokens_per_second": tokens,
-        "mfu": tokens * flops / (peak * jax.device_count()),
+        "mfu": tokens * flops / peak,  # of the one device that computes
         "model_flops_per_token": flops,
         **reference,
         "model_flops_per_second": tokens * flops,
@@ -95,6 +99,7 @@ def measure_rows(a: argparse.Namespace, pair: Any, rows: Rows) -> dict[str, Any]
         "step_seconds": median,
         "step_seconds_range": [min(seconds), max(seconds)],
         "compile_seconds": step.compile_seconds,
+        "compilation_cache": not a.cold,  # with it, a second run's seconds are those of loading
         "scratch_bytes": step.scratch_bytes,
         **peak_memory(),
         "size": a.size,
@@ -114,14 +119,16 @@ def measure_rows(a: argparse.Namespace, pair: Any, rows: Rows) -> dict[str, Any]
     }
 
 
-def row_fill(rows: Rows, sample: int = 1024) -> tuple[float, float]:
-    """(share of positions that are tokens, mean number of tokens that a token may attend to), from
-    the first rows."""
-    ids = rows.take(np.arange(min(rows.count, sample)))
+def row_fill(rows: Rows, sample: int = 4096) -> tuple[float, float]:
+    """(share of positions that are tokens, of all rows; mean number of tokens that a token may
+    attend to, of rows drawn at random)."""
+    drawn = np.random.default_rng(0).choice(rows.count, min(rows.count, sample), replace=False)
+    ids = rows.take(np.sort(drawn))
     structure = row_structure(ids, SpecialIds(**rows.special_ids), rows.max_segments > 1)
     segments = np.asarray(structure.segment_ids)
     lengths = np.stack([(segments == k).sum(1) for k in range(1, rows.max_segments + 1)])
-    return float((segments > 0).mean()), float((lengths**2).sum() / max(lengths.sum(), 1))
+    fill = rows.tokens / (rows.count * rows.seq_len)
+    return fill, float((lengths**2).sum() / max(lengths.sum(), 1))
 
 
 def parser() -> argparse.ArgumentParser:

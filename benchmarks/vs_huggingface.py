@@ -5,10 +5,12 @@
     python benchmarks/vs_huggingface.py --task=finetune --init=MODEL --data=SST-2/ --peers eager
 
 Each contestant is a process of its own; they take turns, A B C A B C, while the others wait. The
-peer is the best of PyTorch eager and `torch.compile` (on a GPU also with CUDA graphs), by their
-medians over the run. Prints the median ratio peer ÷ ours (above 1: the library is faster) and its
+peer is the best of `--peers`, by their medians over the run: PyTorch eager, `torch.compile`, and on
+a GPU `cudagraphs`. Prints the median ratio peer ÷ ours (above 1: the library is faster) and its
 spread; the last line is one JSON object. Peers are given the library's settings of malloc, without
-which they clear their memory again at every step; `eager:stock` is PyTorch as installed.
+which they clear their memory again at every step; `eager:stock` is PyTorch as installed. Fine-tuning's
+`eager:grouped` has batches of texts of similar length (`LengthGroupedSampler`) in place of Trainer's
+default, shuffled ones.
 
 `pretrain`: one training step; shapes, dropout and dtype alike (`benchmarks/peers.py` says what the
 peer does). `inference`: one forward pass of a sequence classifier, from token ids to logits on the
@@ -26,6 +28,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -33,6 +36,7 @@ import finetune_steps
 import numpy as np
 
 OURS = "electra_jax"
+STOCK, GROUPED = "stock", "grouped"
 Work = Callable[[int], object]
 """Does so many units of work and waits for them."""
 
@@ -41,11 +45,12 @@ def contestant(a: argparse.Namespace, name: str) -> Work:
     """Builds one, in the process that will run it."""
     from workload import mask_prob_of, pair_of, prepare_host, synthetic_ids
 
-    name, _, allocator = name.partition(":")
-    if not allocator:
+    name, _, variant = name.partition(":")
+    if variant != STOCK:
         prepare_host()
     if a.task == "finetune":
-        return finetune_steps.ours(a) if name == OURS else finetune_steps.peer(a, name)
+        grouped = variant == GROUPED
+        return finetune_steps.ours(a) if name == OURS else finetune_steps.peer(a, name, grouped)
     pair = pair_of(a)
     if pair.discriminator.block != "bert":
         raise SystemExit(f"--size={a.size}: transformers' ELECTRA classes have no such blocks")
@@ -138,8 +143,16 @@ class Contestant:
         return answer
 
 
+_SETTINGS = (
+    ("size", "seq_len", "hidden_dropout", "attention_dropout", "unroll"),
+    ("init", "data", "finetune_task", "examples"),
+)
+
+
 def compare(a: argparse.Namespace) -> dict[str, Any]:
     """Runs all contestants in turns; what the last line says."""
+    from workload import machine
+
     contestants = [Contestant(a, name) for name in (OURS, *a.peers)]
     for c in contestants:
         c.seconds(a.warmup)
@@ -166,8 +179,11 @@ def compare(a: argparse.Namespace) -> dict[str, Any]:
         "ratios": ratios,
         "pairs": a.pairs,
         "seconds": medians,
-        **{name: getattr(a, name) for name in ("size", "batch_size", "seq_len", "dtype")},
-        **{name: getattr(a, name) for name in ("hidden_dropout", "attention_dropout", "unroll")},
+        **{
+            name: getattr(a, name)
+            for name in ("batch_size", "dtype", *_SETTINGS[a.task == "finetune"])
+        },
+        "machine": machine() | {p: version(p) for p in ("torch", "transformers")},
     }
 
 
@@ -187,7 +203,11 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--peers",
         nargs="+",
-        choices=[v + m for v in ("eager", "compile", "cudagraphs") for m in ("", ":stock")],
+        choices=[
+            v + m
+            for v in ("eager", "compile", "cudagraphs")
+            for m in ("", f":{STOCK}", f":{GROUPED}")
+        ],
         default=["eager", "compile"],
     )
     return result
