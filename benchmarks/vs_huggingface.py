@@ -8,14 +8,13 @@ Each contestant is a process of its own; they take turns, A B C A B C, while the
 peer is the best of `--peers`, by their medians over the run: PyTorch eager, `torch.compile`, and on
 a GPU `cudagraphs`. Prints the median ratio peer ÷ ours (above 1: the library is faster) and its
 spread; the last line is one JSON object. Peers are given the library's settings of malloc, without
-which they clear their memory again at every step; `eager:stock` is PyTorch as installed. Fine-tuning's
-`eager:grouped` has batches of texts of similar length (`LengthGroupedSampler`) in place of Trainer's
-default, shuffled ones.
+which they clear their memory again at every step; `eager:stock` is PyTorch as installed.
 
 `pretrain`: one training step; shapes, dropout and dtype alike (`benchmarks/peers.py` says what the
 peer does). `inference`: one forward pass of a sequence classifier, from token ids to logits on the
 host, without padding. `finetune`: one epoch over a task's texts (`benchmarks/finetune_steps.py`);
-the model of `--init` in place of `--size`.
+the model of `--init` in place of `--size`; `eager:grouped` has batches of texts of similar length
+(`LengthGroupedSampler`) in place of Trainer's default, shuffled ones.
 """
 
 from __future__ import annotations
