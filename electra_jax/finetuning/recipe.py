@@ -18,15 +18,18 @@ from electra_jax.training.optimizer import matches, names
 LAYERWISE_MODES = ("paper", "reference")
 
 
-def default_learning_rate(config: ElectraConfig) -> float:
-    """The paper's: 3e-4 for small, 1e-4 for base, 5e-5 for large encoders, told by their width."""
-    if config.hidden_size <= 512:
-        return 3e-4
-    return 1e-4 if config.hidden_size <= 768 else 5e-5
+def default_learning_rate(config: ElectraConfig, method: str = "full") -> float:
+    """The paper's: 3e-4 for small, 1e-4 for base, 5e-5 for large encoders, told by their width; ten
+    times as much where few parameters are trained (benchmarks/LOG.md compares)."""
+    rate = 3e-4 if config.hidden_size <= 512 else 1e-4 if config.hidden_size <= 768 else 5e-5
+    return rate if method == "full" else 10 * rate
 
 
-def default_layerwise_decay(config: ElectraConfig) -> float:
-    """The paper's: 0.8 for small and base, 0.9 for large encoders."""
+def default_layerwise_decay(config: ElectraConfig, method: str = "full") -> float:
+    """The paper's: 0.8 for small and base, 0.9 for large encoders; none where few parameters are
+    trained."""
+    if method != "full":
+        return 1.0
     return 0.8 if config.hidden_size <= 768 else 0.9
 
 

@@ -181,7 +181,7 @@ class FineTuning:
         settings = _loop_settings(train, seed, steps, eval_every, mesh)
 
         def optimize(params: Any) -> Any:
-            multipliers = _multipliers(optimizer, encoder_config, params)
+            multipliers = _multipliers(config, encoder_config, params)
             return build_optimizer(params, schedule, optimizer, multipliers)
 
         def batches(first_example: int) -> Iterator[Mapping[str, np.ndarray]]:
@@ -258,7 +258,7 @@ class FineTuning:
         """How many are trained, how many of those are not the head's, and how many there are."""
         params, frozen = jax.eval_shape(self.objective.init, jax.random.key(0))
         optimizer = self.config["optimizer"]
-        multipliers = _multipliers(optimizer, self.objective.config, params)
+        multipliers = _multipliers(self.config, self.objective.config, params)
         sizes = trained_sizes(params, multipliers, optimizer["freeze"] or ())
         alone = sum(size for name, size in sizes.items() if not is_head(name))
         return sum(sizes.values()), alone, count(params) + count(frozen)
@@ -457,10 +457,12 @@ def _network(config: Mapping[str, Any], encoder: ElectraConfig, data: TaskData) 
     )
 
 
-def _multipliers(optimizer: Mapping[str, Any], encoder: ElectraConfig, params: Any) -> Any:
+def _multipliers(config: Mapping[str, Any], encoder: ElectraConfig, params: Any) -> Any:
     """Learning-rate factors like `params`: 0 in layers that are held."""
+    optimizer = config["optimizer"]
     decay = optimizer["layerwise_decay"]
-    decay = default_layerwise_decay(encoder) if decay is None else decay
+    if decay is None:
+        decay = default_layerwise_decay(encoder, config["tune"]["method"])
     multipliers = layerwise_multipliers(params, encoder, decay, optimizer["layerwise_mode"])
     return freeze_lowest(multipliers, params, encoder, optimizer["freeze_layers"])
 
@@ -480,7 +482,7 @@ def _schedule(
     )
     rate = optimizer["learning_rate"]
     return learning_rate_schedule(
-        default_learning_rate(encoder) if rate is None else rate,
+        default_learning_rate(encoder, config["tune"]["method"]) if rate is None else rate,
         steps,
         warmup or 0,
         decay=optimizer["schedule"],

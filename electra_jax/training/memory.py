@@ -52,8 +52,9 @@ class Memory:
 
 
 def state_bytes(state: TrainState, shardings: TrainState) -> tuple[int, int]:
-    """(parameters, optimizer and the rest of the state): bytes on one device, exactly."""
-    parameters = _bytes(state.params, shardings.params)
+    """(parameters, trained and held; the optimizer's state): bytes on one device, exactly."""
+    frozen = _bytes(state.frozen, shardings.frozen)
+    parameters = _bytes(state.params, shardings.params) + frozen
     return parameters, _bytes(state, shardings) - parameters
 
 
