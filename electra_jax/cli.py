@@ -532,13 +532,14 @@ def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     for key in given:
         _check_key(plain, key)
     last = {x.split("=", 1)[0]: x for x in overrides}  # of two values for a field, the later
+    refusals = (flags.Error, TypeError, ValueError, AttributeError, KeyError)
     try:
         config = parse(list(last.values()))
-    except (flags.Error, TypeError, ValueError, AttributeError, KeyError) as error:
+    except refusals as error:
         for one in last.values():  # which of them is it?
             try:
                 parse([one])
-            except (flags.Error, TypeError, ValueError, AttributeError, KeyError) as alone:
+            except refusals as alone:
                 raise UserError(f"{one}: {_short(alone)}") from error
         raise UserError(f"{' '.join(overrides)}: {_short(error)}") from error
     for group, units in _DURATIONS:

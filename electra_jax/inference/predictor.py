@@ -5,7 +5,6 @@ Files are read, answered and written a block at a time, so memory does not grow 
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import gzip
 import itertools
@@ -141,7 +140,8 @@ class Predictor:
         if predictions is not None:
             write_lines(answered(), predictions)
         else:
-            collections.deque(answered(), maxlen=0)
+            for _ in answered():
+                pass
         return codec.score(examples, scored)
 
     def predict_file(

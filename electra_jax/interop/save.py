@@ -108,21 +108,12 @@ def save_pair(
     params: Mapping[str, Any],
     tokenizer_folder: str | os.PathLike[str] | None,
     extra_config: Mapping[str, Any] | None = None,
-    *,
-    overwrite: bool = True,
-    do_lower_case: bool = True,
+    **options: bool,
 ) -> None:
     """Writes `folder/discriminator` and, unless it is uniform, `folder/generator`, each by
-    `save_model_folder`. `params` is `Electra`'s tree.
+    `save_model_folder`, whose options are passed on. `params` is `Electra`'s tree.
     """
     for kind, part in split_pair(pair, params).items():
         if part is not None:
-            save_model_folder(
-                Path(folder) / kind,
-                kind,
-                *part,
-                tokenizer_folder,
-                extra_config,
-                overwrite=overwrite,
-                do_lower_case=do_lower_case,
-            )
+            own = Path(folder) / kind
+            save_model_folder(own, kind, *part, tokenizer_folder, extra_config, **options)

@@ -106,15 +106,8 @@ def train_vocabulary(
     with _output_folder(output) as folder:
         lines = _sampled_lines(corpus, limit_bytes, seed, progress)
         if kind == "wordpiece":
-            if strip_accents is None and lower_case:
-                signs = _share_of_signs(_sampled_lines(corpus, limit_bytes, seed, False))
-                if signs > _FEW_SIGNS:
-                    strip_accents = False
-                    log.warning(
-                        "accents are kept: %.1f %% of the letters are vowel signs or other marks "
-                        "that would be deleted with them (--strip_accents=yes deletes them)",
-                        100 * signs,
-                    )
+            if strip_accents is None and lower_case and _has_signs(corpus):
+                strip_accents = False
             options = wordpiece.Options(lower_case, strip_accents)
             tokenizer = _train_wordpiece(lines, size, options, character_coverage)
         else:
@@ -188,15 +181,23 @@ def _sampled_lines(
         )
 
 
-def _share_of_signs(lines: Iterator[str]) -> float:
-    """The share of marks of other scripts than the Latin, Greek and Cyrillic in the first text."""
+def _has_signs(corpus: Corpus) -> bool:
+    """Are there marks, in the first text, of other scripts than the Latin, Greek and Cyrillic? Says
+    so."""
     letters = signs = 0
-    for line in itertools.islice(lines, _LINES_OF_SIGNS):
+    for line in itertools.islice(_sampled_lines(corpus, None, 0, False), _LINES_OF_SIGNS):
         for character in unicodedata.normalize("NFD", line):
             category = unicodedata.category(character)
             letters += category[0] in "LM"
             signs += category == "Mn" and not 0x300 <= ord(character) <= 0x36F
-    return signs / max(letters, 1)
+    share = signs / max(letters, 1)
+    if share > _FEW_SIGNS:
+        log.warning(
+            "accents are kept: %.1f %% of the letters are vowel signs or other marks that would be "
+            "deleted with them (--strip_accents=yes deletes them)",
+            100 * share,
+        )
+    return share > _FEW_SIGNS
 
 
 def _train_wordpiece(

@@ -86,7 +86,7 @@ else:
     try:
         os.kill(worker, 0)
         with RunLock(tmp_path):
-            pass
+            assert f"pid {os.getpid()} " in (tmp_path / ".lock").read_text()
     finally:
         os.kill(worker, signal.SIGKILL)
 
