@@ -115,5 +115,6 @@ def save_pair(
     """
     for kind, part in split_pair(pair, params).items():
         if part is not None:
+            config, tree = part
             own = Path(folder) / kind
-            save_model_folder(own, kind, *part, tokenizer_folder, extra_config, **options)
+            save_model_folder(own, kind, config, tree, tokenizer_folder, extra_config, **options)
