@@ -121,7 +121,8 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
         rounds = ["--rounds=1", "--steps=1", "--warmup=1"]
     best: dict[str, int] = {}
     for size, (rows, batches, flags) in CELLS.items():
-        mine = [f"--size={size}", f"--rows={a.rows / rows}", *common, *flags, *fused, *rounds]
+        shape = [_size(a, size), f"--rows={a.rows / rows}"]
+        mine = [*shape, *common, *flags, *fused, *rounds]
         rates = {}
         for batch in (2, 1) if a.tiny else batches:
             name = f"{size} {rows} batch {batch}"
@@ -135,19 +136,24 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
         turns = ["--pairs=1", "--units=1", "--warmup=1", "--peers", "eager"]
     for size, batch in best.items():
         rows, _, flags = CELLS[size]
-        shape = [f"--size={size}", f"--batch_size={batch}", f"--seq_len={INPUTS[rows][0]}"]
+        shape = [_size(a, size), f"--batch_size={batch}", f"--seq_len={INPUTS[rows][0]}"]
         mine = [*shape, *common, *flags, *fused, *turns]
         budget.run(f"{size} {rows} beside PyTorch", "vs_huggingface.py", mine, 60)
     for size, batch in best.items():
         rows, _, flags = CELLS[size]
-        shape = [f"--size={size}", f"--rows={a.rows / rows}", f"--batch_size={batch}"]
+        shape = [_size(a, size), f"--rows={a.rows / rows}", f"--batch_size={batch}"]
         mine = [*shape, *common, *flags, *rounds]
         budget.run(f"{size} {rows} published recipe", "pretrain_step.py", mine, 40)
     if "base" in best:
-        flags = ["--size=base", f"--rows={a.rows / 'packed-512'}", f"--batch_size={best['base']}"]
-        mine = [*flags, *common, *CELLS["base"][2], *fused, *rounds]
+        shape = [_size(a, "base"), f"--rows={a.rows / 'packed-512'}"]
+        shape += [f"--batch_size={best['base']}"]
+        mine = [*shape, *common, *CELLS["base"][2], *fused, *rounds]
         budget.run("base packed-512", "pretrain_step.py", mine, 40)
     return {"results": budget.results, "left_out": budget.left_out}
+
+
+def _size(a: argparse.Namespace, size: str) -> str:
+    return f"--size={'small' if a.tiny else size}"
 
 
 def main() -> None:
@@ -161,7 +167,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("h200_rows"))
     parser.add_argument("--rows", type=Path, default=Path("h200_rows"))
     parser.add_argument("--seconds", type=float, default=570, help="the budget")
-    parser.add_argument("--tiny", action="store_true", help="one layer, batch 1 and 2, no cuDNN")
+    parser.add_argument(
+        "--tiny",
+        action="store_true",
+        help="one layer of small for every size, batch 1 and 2, no cuDNN",
+    )
     a = parser.parse_args()
     if a.prepare:
         if not a.input:
