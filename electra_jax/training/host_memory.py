@@ -10,6 +10,11 @@ from __future__ import annotations
 import ctypes
 import sys
 
+# Free space that small blocks are taken from, so that none comes to lie in the place of a step's
+# scratch memory: steps of several shapes would need a new place each time. It is address space, no
+# memory, until used.
+_SMALL_BLOCKS = 1 << 30
+
 # Numbers of malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 
@@ -23,7 +28,8 @@ def keep_freed_memory() -> bool:
     if sys.platform != "linux":
         return False
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        libc = ctypes.CDLL(None)
+        mallopt, malloc, free = libc.mallopt, libc.malloc, libc.free
     except (OSError, AttributeError):
         return False
     settings = (
@@ -32,4 +38,11 @@ def keep_freed_memory() -> bool:
         (_M_TRIM_THRESHOLD, -1),  # never; a number would end at 2 GiB, less than one step of small
         (_M_TOP_PAD, 256 << 20),
     )
-    return all(mallopt(number, value) == 1 for number, value in settings)
+    if not all(mallopt(number, value) == 1 for number, value in settings):
+        return False
+    malloc.argtypes, malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+    free.argtypes, free.restype = [ctypes.c_void_p], None
+    space = malloc(_SMALL_BLOCKS)
+    malloc(_SMALL_BLOCKS >> 5)  # stays, between that space and the end of the heap
+    free(space)
+    return True

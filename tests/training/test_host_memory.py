@@ -1,0 +1,54 @@
+"""Freed memory stays, and stays whole: in processes of their own, as malloc's settings last."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc alone")
+
+
+def run(script):
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_freed_memory_is_not_cleared_by_the_system_again():
+    script = """
+import resource
+import numpy as np
+from electra_jax.training.host_memory import keep_freed_memory
+assert keep_freed_memory()
+faults = []
+for _ in range(3):
+    np.ones(2**24)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(faults[1] - faults[0], faults[2] - faults[1])
+"""
+    assert max(map(int, run(script))) < 1000  # 128 MiB are 32,768 pages
+
+
+def test_small_blocks_do_not_settle_where_a_larger_one_was():
+    """Else scratch memory of one shape would not fit where that of another shape was."""
+    script = """
+import ctypes
+from electra_jax.training.host_memory import keep_freed_memory
+assert keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+large, smaller = 3 << 30, 2 << 30
+places = []
+for _ in range(4):
+    place = libc.malloc(large)
+    places.append(place)
+    libc.free(place)
+    other = libc.malloc(smaller)
+    for size in (100, 5000, 300_000, 10_000_000):
+        assert libc.malloc(size)
+    libc.free(other)
+print(len(set(places)))
+"""
+    assert run(script) == ["1"]
