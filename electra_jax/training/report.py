@@ -95,8 +95,16 @@ class _Run:
 
     def last(self, key: str) -> float | None:
         """The last value under `key` that is a number."""
-        values = self.columns.get(key, ([], []))[1]
-        return next((value for value in reversed(values) if value is not None), None)
+        return self._last(key)[1]
+
+    def last_step(self, key: str) -> int:
+        """The step that `last` is of; 0 where there is none."""
+        return self._last(key)[0]
+
+    def _last(self, key: str) -> tuple[int, float | None]:
+        steps, values = self.columns.get(key, ([], []))
+        pairs = zip(reversed(steps), reversed(values), strict=True)
+        return next((pair for pair in pairs if pair[1] is not None), (0, None))
 
     def final(self, key: str) -> float | None:
         """Held out where there is such a figure, otherwise of training."""
@@ -211,7 +219,8 @@ def _tiles(run: _Run) -> str:
         value = run.final(key)
         assert value is not None
         metric = known.get(key) or _Metric(key, _plain_title(key))
-        where = "held out" if run.last(EVAL + key) is not None else "training"
+        held_out = run.last(EVAL + key) is not None
+        where = f"held out, step {run.last_step(EVAL + key):,}" if held_out else "training"
         tiles.append((metric.form(value), f"{metric.title}, {where}"))
     if (speed := run.last("tokens_per_second")) is not None:
         tiles.append((human_count(speed), "tokens per second"))

@@ -127,6 +127,14 @@ def test_one_run_has_all_sections_and_each_chart_its_curves(tmp_path):
     assert "Throughput" in page.charts
 
 
+def test_a_held_out_figure_at_the_top_says_of_which_step_it_is(tmp_path):
+    """The kept step can be another one."""
+    rows = [{"step": s, "eval_f1": f} for s, f in ((20, 0.5), (1040, 0.25), (1060, math.nan))]
+    page = report(tmp_path, write_rows(tmp_path / "run", rows))
+    tiles = re.findall(r'tile"><b>(.*?)</b><span>(.*?)</span>', page.text)
+    assert tiles == [("0.250", "F1, held out, step 1,040")]
+
+
 def test_the_table_has_the_last_figures(tmp_path):
     rows = [
         {"step": 1, "rtd_skill": 0.1, "learning_rate": 5e-4},
