@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _configuration(a: argparse.Namespace) -> dict[str, Any]:
-    from electra_jax.cli import load_config
+    from electra_jax.config_file import load_config
 
     if not a.init or not a.data:
         raise SystemExit("--task=finetune needs --init=MODEL and --data=FOLDER")

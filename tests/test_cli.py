@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tiny_run import OVERRIDES, make_rows, write_text
 
-from electra_jax.cli import load_config, main
+from electra_jax.cli import main
+from electra_jax.config_file import load_config
 from electra_jax.text.tokenizer import load_tokenizer
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from electra_jax.cli import load_config
+from electra_jax.config_file import load_config
 from electra_jax.demo.analysis import (
     Corruptions,
     sentence_html,

@@ -7,8 +7,8 @@ import random
 import jax
 import numpy as np
 
-from electra_jax.cli import load_config
 from electra_jax.config import ElectraConfig
+from electra_jax.config_file import load_config
 from electra_jax.interop.heads import Encoder
 from electra_jax.interop.save import save_model_folder
 from electra_jax.modeling.electra import Inputs, padding_mask

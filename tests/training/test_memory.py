@@ -10,7 +10,8 @@ import pytest
 from objectives.tiny import quick_jit, tiny_objective
 from tiny_run import OVERRIDES
 
-from electra_jax.cli import load_config, main
+from electra_jax.cli import main
+from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
 from electra_jax.interop.names import flatten
 from electra_jax.training import memory

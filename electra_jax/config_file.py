@@ -1,0 +1,122 @@
+"""What `--config=FILE[:ARG] --config.a.b=value` say: the resolved configuration of a run."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from electra_jax.errors import UserError
+
+# Groups of fields of which one says a duration: giving one on the command line clears the others'
+# defaults.
+_DURATIONS = (
+    ("train", ("steps", "epochs", "tokens")),
+    ("optimizer", ("warmup_steps", "warmup_epochs", "warmup_tokens", "warmup_fraction")),
+)
+
+
+def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """(resolved configuration, arguments left over) from `--config=FILE[:ARG]` and
+    `--config.a.b=value`.
+
+    FILE is looked up in the current folder first, then among the configurations that ship with the
+    package. An unknown key, a value of a wrong type or an unreadable file is a `UserError` that
+    names the nearest valid key.
+    """
+    from absl import flags
+    from ml_collections import config_flags
+
+    mine = [x for x in argv if x.split("=")[0].split(".")[0] in ("--config", "-config")]
+    rest = [x for x in argv if x not in mine]
+    if "-h" in rest or "--help" in rest:
+        return {}, rest
+    chosen = [x for x in mine if x.startswith("--config=")]
+    overrides = [x for x in mine if x not in chosen]
+    if len(chosen) != 1 or any("=" not in x for x in overrides):
+        raise UserError(
+            "give one --config=FILE[:ARG], such as --config=configs/pretrain.py:small, and "
+            "overrides as --config.a.b=value"
+        )
+    file, _, argument = chosen[0].removeprefix("--config=").partition(":")
+    path = _find_config(file)
+    flag = f"--config={path}" + (f":{argument}" if argument else "")
+
+    def parse(arguments: list[str]) -> Any:
+        values = flags.FlagValues()
+        full = ["electra-jax", flag, *arguments]
+        holder = config_flags.DEFINE_config_file(
+            "config", None, "", flag_values=values, sys_argv=full
+        )
+        with warnings.catch_warnings():
+            # ml_collections loads the file in a way that importlib deprecates.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            values(full)
+        return holder.value
+
+    try:
+        plain = parse([])
+    except UserError:
+        raise
+    except Exception as error:  # whatever a configuration file of the user's raises
+        raise UserError(f"--config={file}: {_short(error)}") from error
+    given = [x.removeprefix("--config.").split("=")[0] for x in overrides]
+    for key in given:
+        _check_key(plain, key)
+    last = {x.split("=", 1)[0]: x for x in overrides}  # of two values for a field, the later
+    refusals = (flags.Error, TypeError, ValueError, AttributeError, KeyError)
+    try:
+        config = parse(list(last.values()))
+    except refusals as error:
+        for one in last.values():  # which of them is it?
+            try:
+                parse([one])
+            except refusals as alone:
+                raise UserError(f"{one}: {_short(alone)}") from error
+        raise UserError(f"{' '.join(overrides)}: {_short(error)}") from error
+    for group, units in _DURATIONS:
+        named = [u for u in units if f"{group}.{u}" in given]
+        for unit in units:
+            if named and unit not in named and unit in config.get(group, {}):
+                config[group][unit] = None
+    return config.to_dict(), rest
+
+
+def _find_config(file: str) -> str:
+    if os.path.isfile(file):
+        return file
+    # Installed, configs/ is electra_jax.configs; in a checkout it stands beside the package.
+    package = Path(__file__).parent
+    shipped = [f for f in (package / "configs", package.parent / "configs") if f.is_dir()]
+    for folder in shipped:
+        candidate = folder / Path(file).name
+        if candidate.is_file() and file in (f"configs/{candidate.name}", candidate.name):
+            return str(candidate)
+    names = sorted(p.name for folder in shipped for p in folder.glob("[a-z]*.py"))
+    raise UserError(f"--config={file}: no such file here, and the package ships {', '.join(names)}")
+
+
+def _check_key(config: Any, key: str) -> None:
+    """Every part of a dotted key exists, or the error names the nearest that does."""
+    node: Any = config
+    seen: list[str] = []
+    for part in key.split("."):
+        keys = list(node.keys()) if hasattr(node, "keys") else []
+        if part not in keys:
+            near = difflib.get_close_matches(part, keys, n=1, cutoff=0.5)
+            everywhere = [".".join([*seen, k]) for k in keys]
+            hint = (
+                f"did you mean config.{'.'.join([*seen, near[0]])}?"
+                if near
+                else f"valid here: {', '.join(everywhere) or 'nothing, it is a value'}"
+            )
+            raise UserError(f"--config.{key}: there is no {part!r}; {hint}")
+        node = node.get_ref(part).get() if hasattr(node, "get_ref") else node[part]
+        seen.append(part)
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__
