@@ -282,6 +282,7 @@ class _Fit:
         progress = Progress(s.steps, start=start, quiet=run.quiet or not is_first())
         window: _Window | None = None
         compiled: dict[Any, Any] = {}  # by the batch's shapes
+        told = 0  # bytes that a step was said to need
         clock = _Clock(seconds=meta.get("seconds", 0.0))
         clock.logged()
         tokens = meta.get("tokens", 0.0)
@@ -358,12 +359,13 @@ class _Fit:
                 if shape not in compiled:
                     with clock.pause():
                         traced = self.train_step.trace(state, batch, self.words)
-                        if not compiled:
-                            need = memory.estimated(
-                                traced, self.abstract, self.shardings, run.mesh,
-                                rows=s.batch_size // s.accumulate,
-                            )  # fmt: skip
-                            progress.note(str(need))
+                        need = memory.estimated(
+                            traced, self.abstract, self.shardings, run.mesh,
+                            rows=s.batch_size // s.accumulate,
+                        )  # fmt: skip
+                        if need.total > told:
+                            progress.note(f"{need}{', with larger batches' if told else ''}")
+                            told = need.total
                         compiled[shape] = traced.lower().compile()
                 if window is None:
                     window = _Window(Packing(self.step.sums), run.objective.coefficients)

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import random
+import re
 
 import numpy as np
 import pytest
@@ -124,6 +125,20 @@ def test_a_finished_run_is_not_trained_again(tiny_model, tiny_data, tmp_path):
     changed = configuration("classification", tiny_model, tiny_data, "--config.train.steps=6")
     with pytest.raises(UserError, match=r"train\.steps"):
         finetune(changed, tmp_path / "run", quiet=True)
+
+
+def test_the_memory_told_is_that_of_the_largest_batches(tiny_model, tiny_data, tmp_path, capfd):
+    """Which come fourth with this seed, after batches of length 24 and 16."""
+    told = []
+    for shapes in (1, 3):
+        overrides = [f"--config.{x}" for x in (f"data.shapes={shapes}", "train.seed=3")]
+        overrides.append("--config.train.steps=6")
+        config = configuration("classification", tiny_model, tiny_data, *overrides)
+        config["train"]["min_steps"] = 0
+        finetune(config, tmp_path / str(shapes))
+        told.append(re.findall(r"memory of one device.*together (.*)", capfd.readouterr().err))
+    assert len(told[0]) == 1 and len(told[1]) > 1
+    assert told[1][-1] == f"{told[0][0]}, with larger batches"
 
 
 def test_the_best_evaluation_is_kept_and_patience_ends_the_run(tiny_model, tiny_data, tmp_path):
