@@ -376,6 +376,8 @@ class _Fit:
                 if _due(step + 1, max(1, s.log_every // 10)):
                     progress.update(step + 1)
                 if (step + 1) % s.log_every == 0 or step + 1 == s.steps:
+                    if to_log is not None:  # the step just before
+                        write_row(to_log)
                     to_log = step + 1
             self.checkpoints.wait()
             return state

@@ -70,6 +70,14 @@ def test_a_run_writes_what_the_design_says(uninterrupted):
     assert training[-1]["generator_loss"] < training[0]["generator_loss"]
 
 
+def test_each_step_can_be_logged(rows, tmp_path):
+    done = run(rows, tmp_path, "--config.train.log_every=1", "--config.train.steps=5")
+    assert done.returncode == 0, done.stderr
+    training = [r for r in metric_rows(tmp_path) if "loss" in r]
+    assert [r["step"] for r in training] == [1, 2, 3, 4, 5]
+    assert all(r["tokens_per_second"] > 0 for r in training)
+
+
 def test_killed_at_random_moments_ends_with_the_same_bits(rows, uninterrupted, tmp_path):
     draw = random.Random(20)
     killed_in_a_save = 0
