@@ -63,16 +63,19 @@ class Waiting(Iterator[Any]):
 
 
 def starvation(a: argparse.Namespace, rows: Rows) -> dict[str, Any]:
-    """How much slower steps are with the loader than with a batch at hand."""
+    """How much slower steps are with the loader than with a batch at hand, taking turns at being
+    first."""
     step = TrainingStep(pair_of(a), a.batch_size, rows.seq_len, mask_prob_of(a))
     loaded = Waiting(train_batches(rows, seed=0, batch_size=a.batch_size))
     resident = itertools.repeat(jax.device_put(next(loaded)))
     step.seconds(loaded, 2)
     loaded.seconds, times, ratios = 0.0, 0.0, []
-    for _ in range(a.rounds):
-        with_loader = step.seconds(loaded, a.steps)
-        ratios.append(with_loader / step.seconds(resident, a.steps))
-        times += with_loader
+    for number in range(a.rounds):
+        seconds = {}
+        for batches in (loaded, resident)[:: 1 if number % 2 else -1]:
+            seconds[batches] = step.seconds(batches, a.steps)
+        ratios.append(seconds[loaded] / seconds[resident])
+        times += seconds[loaded]
     return {
         "waiting_share": loaded.seconds / times,
         "ratio": statistics.median(ratios),
