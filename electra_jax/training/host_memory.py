@@ -8,6 +8,7 @@ model's step (benchmarks/LOG.md).
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
 
 # Free space that small blocks are taken from, so that none comes to lie in the place of a step's
@@ -19,6 +20,7 @@ _SMALL_BLOCKS = 1 << 30
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 
 
+@functools.cache
 def keep_freed_memory() -> bool:
     """Asks glibc not to return freed memory to the system; True where it could be asked.
 
