@@ -76,6 +76,7 @@ def get_config(task: str = "classification") -> ConfigDict:
     c.tune.rank = 8
     c.tune.alpha = 16.0
     c.tune.targets = r"self/(query|value)/kernel|Wqkv/kernel"
+    c.tune.embedding_rank = 0  # of the word embeddings' update; 0: they stay
 
     c.optimizer = ConfigDict()
     c.optimizer.name = "adamw"  # adamw | adam_reference | lamb

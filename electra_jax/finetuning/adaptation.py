@@ -21,6 +21,7 @@ from electra_jax.interop.names import flatten, unflatten
 
 Tree = Any
 ENCODER_PREFIX = "electra/"
+WORD_EMBEDDINGS = f"{ENCODER_PREFIX}embeddings/word_embeddings"
 
 
 class Adaptation(Protocol):
@@ -65,14 +66,18 @@ class BitFit:
 
 @dataclasses.dataclass(frozen=True)
 class LoRA:
-    """kernel + (alpha / rank) · a @ b with a and b trained, beside the head (Hu et al. 2022).
+    """matrix + (alpha / rank) · a @ b with a and b trained, beside the head (Hu et al. 2022).
 
-    `targets` is a regex over kernels' names. b starts at zero, so the network starts as its base.
+    `targets` is a regex over kernels' names; `embedding_rank` is that of the word embeddings'
+    update (0: none). One factor starts at zero, so the network starts as its base: b for kernels,
+    and for the word embeddings a [vocabulary, rank], so that words not seen in training stay as
+    they were.
     """
 
     rank: int = 8
     alpha: float = 16.0
     targets: str = r"self/(query|value)/kernel|Wqkv/kernel"
+    embedding_rank: int = 0
 
     def split(self, params: Tree, key: jax.Array) -> tuple[Tree, Tree]:
         """Low-rank factors and head, the base's encoder."""
@@ -88,6 +93,13 @@ class LoRA:
             a = jax.random.normal(jax.random.fold_in(key, number), (*stack, inputs, self.rank))
             trained[f"{LORA}/{name}/a"] = a / jnp.sqrt(float(inputs))
             trained[f"{LORA}/{name}/b"] = jnp.zeros((*stack, self.rank, outputs))
+        if self.embedding_rank:
+            words, width = flat[WORD_EMBEDDINGS].shape
+            b = jax.random.normal(
+                jax.random.fold_in(key, len(chosen)), (self.embedding_rank, width)
+            )
+            trained[f"{LORA}/{WORD_EMBEDDINGS}/a"] = jnp.zeros((words, self.embedding_rank))
+            trained[f"{LORA}/{WORD_EMBEDDINGS}/b"] = b / jnp.sqrt(float(width))
         return trained, {n: x for n, x in flat.items() if n not in trained}
 
     def merge(self, trained: Tree, frozen: Tree) -> Tree:
@@ -99,7 +111,7 @@ METHODS = ("full", "bitfit", "lora")
 
 
 def make_adaptation(settings: Mapping[str, Any]) -> Adaptation:
-    """From the configuration's `tune.*`: method, rank, alpha, targets."""
+    """From the configuration's `tune.*`: method, rank, alpha, targets, embedding_rank."""
     method = settings["method"]
     if method == "full":
         return Full()
@@ -108,13 +120,16 @@ def make_adaptation(settings: Mapping[str, Any]) -> Adaptation:
     if method == "lora":
         if settings["rank"] < 1:
             raise UserError(f"tune.rank={settings['rank']}: must be at least 1")
+        if settings["embedding_rank"] < 0:
+            raise UserError(f"tune.embedding_rank={settings['embedding_rank']}: must be 0 or more")
         try:
             re.compile(settings["targets"])
         except re.error as error:
             raise UserError(
                 f"tune.targets={settings['targets']!r} is no regular expression: {error}"
             ) from error
-        return LoRA(settings["rank"], settings["alpha"], settings["targets"])
+        names = ("rank", "alpha", "targets", "embedding_rank")
+        return LoRA(**{name: settings[name] for name in names})
     raise UserError(f"tune.method={method!r}: choose one of {', '.join(METHODS)}")
 
 

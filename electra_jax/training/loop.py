@@ -224,6 +224,8 @@ class _Fit:
             self.step, donate_argnums=(0,), out_shardings=(self.shardings, whole)
         )
         self.eval_step = jax.jit(make_eval_step(objective, s.seed), out_shardings=whole)
+        self._compiled: dict[Any, Any] = {}  # by the batch's shapes
+        self._told = 0  # bytes that a step was said to need
         self.checkpoints = Checkpoints(
             run.checkpoints or run.workdir / "checkpoints", keep=s.keep, keep_every=s.keep_every
         )
@@ -270,7 +272,24 @@ class _Fit:
             state = TrainState(state.step, params, opt_state, frozen)
         return 0, state, {}
 
+    def compiled(
+        self, state: TrainState, batch: Mapping[str, jax.Array], progress: Progress
+    ) -> Any:
+        """The step for batches of these shapes; tells the memory that it needs, if that is more
+        than was said."""
+        shape = tuple((name, value.shape) for name, value in sorted(batch.items()))
+        if shape not in self._compiled:
+            traced = self.train_step.trace(state, batch, self.words)
+            rows = self.run.settings.batch_size // self.run.settings.accumulate
+            need = memory.estimated(traced, self.abstract, self.shardings, self.run.mesh, rows=rows)
+            if need.total > self._told:
+                progress.note(f"{need}{', with larger batches' if self._told else ''}")
+                self._told = need.total
+            self._compiled[shape] = traced.lower().compile()
+        return self._compiled[shape]
+
     def train(self, stop: Preemption) -> TrainState:
+        """Evaluate → save → next batch → step, until the last."""
         run, s = self.run, self.run.settings
         start, state, meta = self.restore_or_start()
         batches = run.batches(start * s.batch_size)
@@ -281,8 +300,6 @@ class _Fit:
         )
         progress = Progress(s.steps, start=start, quiet=run.quiet or not is_first())
         window: _Window | None = None
-        compiled: dict[Any, Any] = {}  # by the batch's shapes
-        told = 0  # bytes that a step was said to need
         clock = _Clock(seconds=meta.get("seconds", 0.0))
         clock.logged()
         tokens = meta.get("tokens", 0.0)
@@ -355,23 +372,13 @@ class _Fit:
                 if last:
                     break
                 batch = self.place(next(batches))
-                shape = tuple((name, value.shape) for name, value in sorted(batch.items()))
-                if shape not in compiled:
-                    with clock.pause():
-                        traced = self.train_step.trace(state, batch, self.words)
-                        need = memory.estimated(
-                            traced, self.abstract, self.shardings, run.mesh,
-                            rows=s.batch_size // s.accumulate,
-                        )  # fmt: skip
-                        if need.total > told:
-                            progress.note(f"{need}{', with larger batches' if told else ''}")
-                            told = need.total
-                        compiled[shape] = traced.lower().compile()
+                with clock.pause():
+                    compiled_step = self.compiled(state, batch, progress)
                 if window is None:
                     window = _Window(Packing(self.step.sums), run.objective.coefficients)
                     if meta.get("window"):
                         window.steps, window.total = meta["window"][0], np.array(meta["window"][1])
-                state, vector = compiled[shape](state, batch, self.words)
+                state, vector = compiled_step(state, batch, self.words)
                 window.add(step + 1, vector)
                 if _due(step + 1, max(1, s.log_every // 10)):
                     progress.update(step + 1)

@@ -41,6 +41,7 @@ LOGICAL_AXES: tuple[tuple[str, tuple[str, ...] | str | None], ...] = (
 # Parameter name → logical axes of its last dimensions (a leading layer axis is never sharded);
 # first match wins.
 PARAMETER_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
+    (r"(^|/)lora/", ()),  # small factors; a rank divides badly
     (r"word_embeddings", ("vocab", "embed")),
     (r"(position|token_type)_embeddings", (None, "embed")),
     (r"output_bias", ("vocab",)),

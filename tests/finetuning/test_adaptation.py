@@ -12,7 +12,14 @@ from electra_jax.finetuning.networks import Network
 from electra_jax.interop.names import flatten, unflatten
 
 NETWORK = Network(CONFIG, "classification", 3)
-SETTINGS = {"method": "full", "rank": 4, "alpha": 8.0, "targets": "self/(query|value)/kernel"}
+SETTINGS = {
+    "method": "full",
+    "rank": 4,
+    "alpha": 8.0,
+    "targets": "self/(query|value)/kernel",
+    "embedding_rank": 0,
+}
+WORDS = "electra/embeddings/word_embeddings"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +37,11 @@ def batch():
     }
 
 
-@pytest.mark.parametrize("adaptation", [Full(), BitFit(), LoRA(4)], ids=["full", "bitfit", "lora"])
+@pytest.mark.parametrize(
+    "adaptation",
+    [Full(), BitFit(), LoRA(4), LoRA(4, embedding_rank=2)],
+    ids=["full", "bitfit", "lora", "lora with embeddings"],
+)
 def test_the_network_starts_as_its_base(adaptation, params, batch):
     trained, frozen = adaptation.split(params, jax.random.key(2))
     merged = adaptation.merge(trained, frozen)
@@ -92,11 +103,32 @@ def test_gradients_reach_only_what_is_trained(params, batch):
     assert all(float(jnp.abs(g).max()) > 0 for n, g in gradient.items() if n.endswith("/b"))
 
 
+def test_lora_moves_only_the_embeddings_of_words_that_occur(params, batch):
+    adaptation = LoRA(4, 8.0, embedding_rank=2)
+    trained, frozen = adaptation.split(params, jax.random.key(0))
+
+    def loss(trained):
+        return jnp.sum(NETWORK(adaptation.merge(trained, frozen), batch)["logits"] ** 2)
+
+    gradient = jax.jit(jax.grad(loss))(trained)[f"lora/{WORDS}/a"]
+    inside = np.arange(16)[None] < np.asarray(batch["lengths"])[:, None]
+    words = np.unique(np.asarray(batch["input_ids"])[inside])
+    np.testing.assert_array_equal(np.flatnonzero(np.abs(gradient).max(-1)), words)
+    moved = {**trained, f"lora/{WORDS}/a": gradient}
+    table = flatten(adaptation.merge(moved, frozen))[WORDS]
+    update = 2.0 * gradient @ trained[f"lora/{WORDS}/b"]
+    np.testing.assert_allclose(table - frozen[WORDS], update, rtol=0, atol=1e-6)
+    assert np.linalg.matrix_rank(update) == 2
+
+
 def test_counts_with_and_without_the_head(params):
     trained, frozen = LoRA(4).split(params, jax.random.key(0))
     assert count(trained, head=False) == 2 * 2 * (32 * 4 + 4 * 32)
     assert count(trained) == count(trained, head=False) + 32 * 32 + 32 + 32 * 3 + 3
     assert count(frozen) == count(params, head=False)
+    words, _ = LoRA(4, embedding_rank=2).split(params, jax.random.key(0))
+    size, width = CONFIG.vocab_size, CONFIG.embedding_size
+    assert count(words) == count(trained) + 2 * (size + width)
 
 
 def test_settings_choose_the_method(params):
@@ -106,6 +138,8 @@ def test_settings_choose_the_method(params):
         make_adaptation({**SETTINGS, "method": "adalora"})
     with pytest.raises(UserError, match="rank=0"):
         make_adaptation({**SETTINGS, "method": "lora", "rank": 0})
+    with pytest.raises(UserError, match="embedding_rank=-1"):
+        make_adaptation({**SETTINGS, "method": "lora", "embedding_rank": -1})
     nothing = make_adaptation({**SETTINGS, "method": "lora", "targets": "no_such"})
     with pytest.raises(UserError, match="no_such"):
         nothing.split(params, jax.random.key(0))

@@ -228,11 +228,14 @@ def test_a_loss_that_is_not_finite_counts_as_not_learning(tiny_model, tiny_data,
     assert finetune(config, tmp_path / "seeds", quiet=True) == results
 
 
-@pytest.mark.parametrize("method", ["lora", "bitfit"])
-def test_a_small_tree_is_saved_and_loads_onto_its_base(method, tiny_model, tiny_data, tmp_path):
-    config = configuration(
-        "classification", tiny_model, tiny_data, f"--config.tune.method={method}"
-    )
+@pytest.mark.parametrize(
+    "tune",
+    [("method=lora",), ("method=lora", "embedding_rank=2"), ("method=bitfit",)],
+    ids=["lora", "lora with embeddings", "bitfit"],
+)
+def test_a_small_tree_is_saved_and_loads_onto_its_base(tune, tiny_model, tiny_data, tmp_path):
+    flags = [f"--config.tune.{setting}" for setting in tune]
+    config = configuration("classification", tiny_model, tiny_data, *flags)
     config["optimizer"]["learning_rate"] = 0.01
     (result,) = finetune(config, tmp_path / "run", quiet=True)
     model = tmp_path / "run/model"
