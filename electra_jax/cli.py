@@ -309,11 +309,13 @@ def _evaluate(argv: Sequence[str]) -> int:
     _prepare_host()
     import json
 
+    from electra_jax.finetuning.result import with_nulls
     from electra_jax.inference.predictor import Predictor, check_outputs, write_lines
 
     check_outputs(a.data, a.output, a.predictions)
     predictor = Predictor(a.model, a.task, null_threshold=a.null_threshold)
     scores = predictor.evaluate(a.data, _column_names(a.columns), a.predictions, a.quiet)
+    scores = with_nulls(scores)
     print(json.dumps(scores))
     if a.output:
         write_lines([scores], a.output)

@@ -74,10 +74,10 @@ class LoRA:
     they were.
     """
 
-    rank: int = 8
-    alpha: float = 16.0
-    targets: str = r"self/(query|value)/kernel|Wqkv/kernel"
-    embedding_rank: int = 0
+    rank: int = 3
+    alpha: float = 6.0
+    targets: str = "kernel"
+    embedding_rank: int = 3
 
     def split(self, params: Tree, key: jax.Array) -> tuple[Tree, Tree]:
         """Low-rank factors and head, the base's encoder."""

@@ -34,15 +34,17 @@ def feature_length(feature: Feature) -> int:
 
 
 def choose_lengths(
-    lengths: Sequence[int], shapes: int | None = None, *, steps: int = 0
+    lengths: Sequence[int], shapes: int | None = None, *, steps: int = 0, limit: int | None = None
 ) -> tuple[int, ...]:
     """Batch lengths that cover `lengths` with the least padding (exact, by dynamic programming over
-    `LENGTHS`): at most `shapes`, or as many as pay for their compilation in a run of `steps`."""
+    `LENGTHS`): at most `shapes`, or as many as pay for their compilation in a run of `steps`; none
+    above `limit`, which no text exceeds."""
     if shapes is not None and shapes < 1:
         raise UserError(f"data.shapes={shapes}: must be at least 1 (or None: as many as pay)")
     longest = max(lengths)
     candidates = [c for c in LENGTHS if c < longest]
-    candidates.append(next((c for c in LENGTHS if c >= longest), longest))
+    rounded = next((c for c in LENGTHS if c >= longest), longest)
+    candidates.append(rounded if limit is None else max(longest, min(rounded, limit)))
     ends = np.searchsorted(np.sort(np.asarray(lengths)), candidates, side="right")
     # cost[j] = tokens of batches where candidates[j] is the longest length in use.
     cost = [float(end * c) for end, c in zip(ends, candidates, strict=True)]

@@ -5,17 +5,24 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.codecs import make_codec
-from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Feature
+from electra_jax.finetuning.examples import (
+    Codec,
+    CodecSettings,
+    Example,
+    Feature,
+    QuestionExample,
+)
 from electra_jax.finetuning.question_answering import check_answers
 from electra_jax.finetuning.question_files import read_questions
 from electra_jax.finetuning.readers import (
     TFDS_PREFIX,
+    check_roles,
     columns_read,
     read_examples,
     same_content,
@@ -118,9 +125,26 @@ def load_examples(
 ) -> list[Example]:
     """Every example of a file. Raises `UserError` where there is none."""
     examples = list(iterate_examples(task, path, columns, labelled, labels))
-    if not examples:
-        raise UserError(f"{path}: no examples in it")
+    check_examples(task, path, examples)
     return examples
+
+
+def check_examples(task: Task, path: str, examples: Iterable[Example]) -> int:
+    """How many examples there are; says so where labelled questions have no answer and the task
+    gives one to each. Raises `UserError` where there is no example."""
+    count = unanswerable = 0
+    for example in examples:
+        count += 1
+        unanswerable += isinstance(example, QuestionExample) and example.is_impossible
+    if not count:
+        raise UserError(f"{path}: no examples in it")
+    if unanswerable and task.questions != "v2":
+        log.warning(
+            "%s: %s of %s questions have no answer; %s does not train on them and scores any "
+            "answer to them as wrong (question_answering and squad2 learn to give none)",
+            path, f"{unanswerable:,}", f"{count:,}", task.name,
+        )  # fmt: skip
+    return count
 
 
 def iterate_examples(
@@ -132,7 +156,8 @@ def iterate_examples(
 ) -> Any:
     """The examples of a file one by one, whatever the task's kind."""
     if task.kind == "question_answering":
-        return read_questions(path, labelled=labelled)
+        check_roles(task, {role: name for role, name in columns.items() if name is not None})
+        return read_questions(path, labelled, columns)
     return read_examples(task, path, columns, labelled, labels)
 
 

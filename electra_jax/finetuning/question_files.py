@@ -14,7 +14,13 @@ from typing import Any
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.examples import QuestionExample
-from electra_jax.finetuning.records import Record, format_of, open_bytes, read_records
+from electra_jax.finetuning.records import (
+    Record,
+    format_of,
+    open_bytes,
+    read_records,
+    well_formed_json,
+)
 
 UNKNOWN_PLACE = -1
 """Offset of an answer whose place in the context is not told; its text still counts as gold."""
@@ -24,7 +30,9 @@ _STARTS = ("answer_start", "start")
 
 
 def read_questions(
-    path: str | os.PathLike[str], labelled: bool = True
+    path: str | os.PathLike[str],
+    labelled: bool = True,
+    columns: Mapping[str, str | None] | None = None,
 ) -> Iterator[QuestionExample]:
     """The questions of a file or a tfds data set, one after the other, in order.
 
@@ -35,6 +43,7 @@ def read_questions(
 
     Args:
       labelled: False for questions to answer: answers are neither needed nor read.
+      columns: other names of question, context, answers and id.
 
     Raises:
       UserError: a file of another kind, not JSON, a missing field, one of a wrong type, an empty
@@ -42,12 +51,14 @@ def read_questions(
     """
     path = os.fspath(path)
     records = _read_json(path) if format_of(path) == "json" else read_records(path)
+    names = {role: role for role in ("question", "context", "answers")}
+    names |= {role: name for role, name in (columns or {}).items() if name is not None}
     number = 0
     for where, record in records:
-        if "header" in record and "context" not in record:  # MRQA's first line
+        if "header" in record and names["context"] not in record:  # MRQA's first line
             continue
         for place, context, question in _questions(record, where):
-            yield _example(place, number, context, question, labelled)
+            yield _example(place, number, context, question, labelled, names)
             number += 1
 
 
@@ -67,6 +78,8 @@ def _read_json(path: str) -> Iterator[tuple[str, Record]]:
         raise UserError(
             f"{path}:{line} is not JSON ({reason})" + advice * (reason == "Extra data")
         ) from None
+    if b"\\u" in content:
+        whole = well_formed_json(whole)
     name = "data" if isinstance(whole, dict) else ""
     records = _get(whole, ("data",), path) if isinstance(whole, dict) else whole
     yield from _items(records, name, f"{path}: ")
@@ -100,13 +113,26 @@ def _items(value: Any, name: str, prefix: str) -> Iterator[tuple[str, Record]]:
 
 
 def _example(
-    where: str, number: int, context: Record, question: Record, labelled: bool
+    where: str,
+    number: int,
+    context: Record,
+    question: Record,
+    labelled: bool,
+    names: Mapping[str, str],
 ) -> QuestionExample:
-    own = next((question[name] for name in _IDS if name in question), None)
+    for role, record in (("question", question), ("context", context), ("answers", question)):
+        if names[role] not in record and (labelled or role != "answers"):
+            found = ", ".join(map(str, record)) or "nothing"
+            raise UserError(
+                f'{where} has no "{names[role]}"; it has {found}: name the right column, in '
+                f"training with --config.data.columns.{role}=NAME, else with --columns {role}=NAME"
+            )
+    ids = (names["id"],) if "id" in names else _IDS
+    own = next((question[name] for name in ids if name in question), None)
     answers: tuple[tuple[str, int], ...] = ()
     is_impossible = False
     if labelled:
-        answers = tuple(_answers(question, where))
+        answers = tuple(_answers(question, names["answers"], where))
         is_impossible = question.get("is_impossible", not answers)
         if not isinstance(is_impossible, bool):
             raise UserError(
@@ -120,14 +146,14 @@ def _example(
     return QuestionExample(
         where=where,
         id=str(own) if isinstance(own, str | int) else str(number),
-        question=_text(question, ("question",), where),
-        context=_text(context, ("context",), where),
+        question=_text(question, (names["question"],), where),
+        context=_text(context, (names["context"],), where),
         answers=answers,
         is_impossible=is_impossible,
     )
 
 
-def _answers(question: Record, where: str) -> Iterator[tuple[str, int]]:
+def _answers(question: Record, column: str, where: str) -> Iterator[tuple[str, int]]:
     for i, detected in enumerate(question.get("detected_answers", ())):
         inside = f"{where}, detected_answers[{i}]"
         spans = _get(detected, ("char_spans",), inside)
@@ -138,13 +164,13 @@ def _answers(question: Record, where: str) -> Iterator[tuple[str, int]]:
                 f'{inside}: "char_spans" holds {_shown(spans)}, not [[first, last], …]'
             ) from None
         yield _text(detected, ("text",), inside), _offset(start, inside)
-    answers = _get(question, ("answers",), where)
+    answers = _get(question, (column,), where)
     if isinstance(answers, dict):
         answers = _columns_as_list(answers, where)
     if not isinstance(answers, list):
-        raise UserError(f'{where}: "answers" holds {_shown(answers)}, not a list')
+        raise UserError(f'{where}: "{column}" holds {_shown(answers)}, not a list')
     for i, answer in enumerate(answers):
-        inside = f"{where}, answers[{i}]"
+        inside = f"{where}, {column}[{i}]"
         if isinstance(answer, str):
             yield _text({"text": answer}, ("text",), inside), UNKNOWN_PLACE
         else:

@@ -39,6 +39,7 @@ _WORD_LISTS = ("tokens", "words", "form")  # their strings have a space between 
 __all__ = [
     "TFDS_PREFIX",
     "check_labels",
+    "check_roles",
     "columns_read",
     "example_of",
     "read_examples",
@@ -72,7 +73,7 @@ def read_examples(
     """
     path = os.fspath(path)
     chosen = {role: name for role, name in (columns or {}).items() if name is not None}
-    _check_roles(task, chosen)
+    check_roles(task, chosen)
     labels = labels if labels is not None else task.labels
     known = None if labels is None else frozenset(labels)
     if task.kind == "tagging" and format_of(path) in CONLL_FORMATS:
@@ -132,7 +133,8 @@ def unknown_label(where: str, label: str, known: Collection[str]) -> UserError:
     )
 
 
-def _check_roles(task: Task, chosen: Mapping[str, str]) -> None:
+def check_roles(task: Task, chosen: Mapping[str, str]) -> None:
+    """Raises UserError where `data.columns` name a role that the task does not have."""
     for role in chosen:
         if role not in task.column_roles:
             raise UserError(
@@ -226,12 +228,13 @@ def _name(value: Any, source: _Source, where: str) -> str:
         value = "true" if value else "false"
     elif isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, str | int | float) or value == "":
+    name = str(value).strip()
+    number = isinstance(value, int | float) and math.isfinite(value)
+    if not number and not (isinstance(value, str) and name):
         raise UserError(
             f"{where} has no label: {json.dumps(value, ensure_ascii=False)[:60]}; a label is a "
             "string or a number (data to predict needs none)"
         )
-    name = str(value).strip()
     return source.task.aliases.get(name, name)
 
 
@@ -283,31 +286,44 @@ def _measured(source: _Source, where: str, identity: str, record: Record) -> Exa
 def _related(source: _Source, where: str, identity: str, record: Record) -> Example:
     (text,) = _texts(source, where, record)[:1]
     if "head" in source.columns or "tail" in source.columns:
-        spans = [_span(source.value(r, where, record), r, text, where) for r in ("head", "tail")]
+        given = _get(record, source.texts[0], "text", where)
+        words = given if isinstance(given, list) else None
+        spans = [
+            _span(source.value(r, where, record), r, text, where, words) for r in ("head", "tail")
+        ]
         text = mark_spans(text, spans[0], spans[1])
     else:
         text = mark_entities(text, where)
     return TextExample(where, identity, (text,), _label(source, where, record))
 
 
-def _span(value: Any, role: str, text: str, where: str) -> tuple[int, int]:
-    """[start, end) in characters, from [start, end] or an object with `span` or `start`, `end`."""
+def _span(
+    value: Any, role: str, text: str, where: str, words: Sequence[str] | None
+) -> tuple[int, int]:
+    """[start, end) in characters, from [start, end] or an object with `span` or `start`, `end`;
+    these count words where the text is a list of `words`."""
+    unit, count = ("characters", len(text)) if words is None else ("words", len(words))
     span = value
     if isinstance(value, Mapping):
         span = value.get("span", [value.get("start"), value.get("end")])
     whole = isinstance(span, list) and len(span) == 2 and all(type(x) is int for x in span)
-    if not whole or not 0 <= span[0] < span[1] <= len(text):
+    if not whole or not 0 <= span[0] < span[1] <= count:
         raise UserError(
-            f"{where}: {role} must have a span [start, end) of characters within the text "
-            f"({len(text)} characters); it holds {json.dumps(value, ensure_ascii=False)[:80]}"
+            f"{where}: {role} must have a span [start, end) of {unit} within the text "
+            f"({count} {unit}); it holds {json.dumps(value, ensure_ascii=False)[:80]}"
         )
-    inside = text[span[0] : span[1]]
+    start, end = span
+    if words is not None:
+        inside = " ".join(words[start:end])
+        start = sum(len(word) + 1 for word in words[:start])
+        end = start + len(inside)
+    inside = text[start:end]
     if isinstance(value, Mapping) and value.get("text", inside) != inside:
         raise UserError(
-            f'{where}: {role} says "{value["text"]}", but characters {span[0]} to {span[1]} of the '
-            f'text are "{inside}"; offsets count characters from 0'
+            f'{where}: {role} says "{value["text"]}", but {unit} {span[0]} to {span[1]} of the '
+            f'text are "{inside}"; offsets count {unit} from 0'
         )
-    return span[0], span[1]
+    return start, end
 
 
 def _tagged(source: _Source, where: str, identity: str, record: Record) -> Example:

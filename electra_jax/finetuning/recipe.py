@@ -16,13 +16,14 @@ from electra_jax.interop.names import flatten
 from electra_jax.training.optimizer import matches, names
 
 LAYERWISE_MODES = ("paper", "reference")
+_TIMES = {"full": 1.0, "lora": 10 / 3, "bitfit": 10.0}
 
 
 def default_learning_rate(config: ElectraConfig, method: str = "full") -> float:
-    """The paper's: 3e-4 for small, 1e-4 for base, 5e-5 for large encoders, told by their width; ten
-    times as much where few parameters are trained (benchmarks/LOG.md compares)."""
+    """The paper's: 3e-4 for small, 1e-4 for base, 5e-5 for large encoders, told by their width;
+    more where few parameters are trained (benchmarks/LOG.md compares)."""
     rate = 3e-4 if config.hidden_size <= 512 else 1e-4 if config.hidden_size <= 768 else 5e-5
-    return rate if method == "full" else 10 * rate
+    return rate * _TIMES[method]
 
 
 def default_layerwise_decay(config: ElectraConfig, method: str = "full") -> float:

@@ -19,6 +19,7 @@ import numpy as np
 
 from electra_jax.errors import UserError
 from electra_jax.text.datasets import TFDS_PREFIX, open_dataset
+from electra_jax.text.unicode import well_formed
 
 Record = dict[str, Any]
 
@@ -122,7 +123,18 @@ def _read_jsonl(path: str) -> Iterator[tuple[str, Record]]:
             ) from None
         if not isinstance(record, dict):
             raise UserError(f"{where} is not a JSON object: {line.strip()[:60]}")
-        yield where, record
+        yield where, well_formed_json(record) if "\\u" in line else record
+
+
+def well_formed_json(value: Any) -> Any:
+    """A JSON value whose strings hold no lone surrogate."""
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, list):
+        return [well_formed_json(item) for item in value]
+    if isinstance(value, dict):
+        return {well_formed(key): well_formed_json(item) for key, item in value.items()}
+    return value
 
 
 def _read_table(path: str, kind: str, headerless: Sequence[str]) -> Iterator[tuple[str, Record]]:

@@ -53,14 +53,15 @@ def read_result(workdir: Path) -> Result | None:
 
 def write_figures(path: Path, content: Any) -> None:
     """Writes JSON whole or not at all; undefined numbers as null, which JSON has."""
-    write_json_atomic(path, _with_nulls(content))
+    write_json_atomic(path, with_nulls(content))
 
 
-def _with_nulls(value: Any) -> Any:
+def with_nulls(value: Any) -> Any:
+    """The value with None for every number that is undefined, as JSON has no other word for it."""
     if isinstance(value, dict):
-        return {k: _with_nulls(v) for k, v in value.items()}
+        return {k: with_nulls(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_with_nulls(v) for v in value]
+        return [with_nulls(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

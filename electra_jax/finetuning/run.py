@@ -51,7 +51,7 @@ from electra_jax.finetuning.recipe import (
 )
 from electra_jax.finetuning.result import Result, read_result, write_figures, write_result
 from electra_jax.interop.folder import LoadedModel, encoder_of, load_model_folder
-from electra_jax.interop.names import flatten, unflatten
+from electra_jax.interop.names import REFERENCE, flatten, unflatten
 from electra_jax.interop.weights import read_safetensors, write_safetensors
 from electra_jax.training.loop import LoopSettings, Run, fit
 from electra_jax.training.metrics_log import read_rows
@@ -100,7 +100,7 @@ def loss_settings(config: Mapping[str, Any], labels: Sequence[str], data: TaskDa
                 "training data"
             )
     if weights is not None:
-        if isinstance(weights, str | Mapping) or not all(
+        if not isinstance(weights, list | tuple) or not all(
             isinstance(w, int | float) and w >= 0 for w in weights
         ):
             raise UserError(
@@ -173,7 +173,9 @@ class FineTuning:
         )
         lengths = np.asarray([feature_length(f) for f in data.features])
         steps, eval_every = _durations(train, len(lengths))
-        chosen = choose_lengths(lengths.tolist(), config["data"]["shapes"], steps=steps)
+        chosen = choose_lengths(
+            lengths.tolist(), config["data"]["shapes"], steps=steps, limit=data.settings.max_length
+        )
         plan = Plan(chosen, train["batch_size"], encoder_config.pad_token_id)
         order = TrainingOrder(lengths, plan, seed)
         schedule = _schedule(config, encoder_config, lengths, steps)
@@ -268,6 +270,11 @@ class FineTuning:
         with RunLock(self.workdir):
             load_or_check_config(self.workdir, self.recorded(), may_change=MAY_CHANGE)
             if (found := read_result(self.workdir)) is not None:
+                if self.data.test and not found.test_scores:
+                    log.warning(
+                        "this run is finished; score data.test_path with electra-jax evaluate "
+                        "--model=%s/model --data=%s", self.workdir, self.config["data"]["test_path"]
+                    )  # fmt: skip
                 return found
             began = time.perf_counter()
             if not self.run.quiet:
@@ -554,9 +561,16 @@ def _place(
     network = objective.network
     same_kind = start.kind == HUGGINGFACE_KINDS[network.kind] and network.head == "huggingface"
     same_labels = tuple((start.id2label or {}).values()) == tuple(data.codec.labels)
-    if same_kind and same_labels:
-        known |= {n: x for n, x in flatten(start.params).items() if is_head(n)}
+    head = {n: x for n, x in flatten(start.params).items() if is_head(n)}
+    wanted = {n: x.shape for tree in (params, frozen) for n, x in flatten(tree).items()}
+    fits = all(x.shape == wanted.get(n) for n, x in head.items())
+    if same_kind and same_labels and fits:
+        known |= head
         log.warning("%s: its head has these labels, and is kept", start.source)
+    elif start.kind in (*HUGGINGFACE_KINDS.values(), REFERENCE):
+        log.warning(
+            "%s: its head is of another task or other labels, and begins anew", start.source
+        )
     trees = []
     for tree in (params, frozen):
         flat = flatten(tree)

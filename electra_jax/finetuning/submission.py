@@ -81,12 +81,17 @@ def write_submission(
     contents = {files[n]: "".join(_lines(n, ordered[n])) for n in files if n in ordered}
     target = Path(path)
     temporary = target.with_name(f".{target.name}.tmp")
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file, content in contents.items():
-            entry = zipfile.ZipInfo(file)  # with a fixed date: the same predictions, the same zip
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
-    os.replace(temporary, target)
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file, content in contents.items():
+                entry = zipfile.ZipInfo(file)  # a fixed date: the same predictions, the same zip
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
     return list(contents)
 
 
@@ -110,8 +115,14 @@ def _in_order(
 
 def _lines(name: str, predictions: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[str]:
     task = TASKS["mnli" if name == MISMATCHED else name]
+    field = "score" if task.kind == "regression" else "label"
     yield "index\tprediction\n"
     for index, prediction in predictions:
+        if field not in prediction:
+            raise UserError(
+                f'{name}: prediction {index} has no "{field}"; give what `electra-jax predict` '
+                f"wrote with a model of {task.name}"
+            )
         if task.kind == "regression":
             low, high = task.target_range or (0.0, 1.0)
             value = f"{min(max(float(prediction['score']), low), high):.3f}"

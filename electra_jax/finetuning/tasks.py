@@ -51,7 +51,11 @@ _ROLES: dict[str, dict[str, tuple[str, ...]]] = {
     "regression": {"label": ("score", "label", "target", "value", "rating")},
     "relation": {"label": ("label", "relation"), "head": ("head", "e1"), "tail": ("tail", "e2")},
     "tagging": {"words": _WORDS, "tags": _TAGS},
-    "question_answering": {},
+    "question_answering": {
+        "question": ("question",),
+        "context": ("context",),
+        "answers": ("answers",),
+    },
     "multiple_choice": {
         "context": ("context", "passage", "article", "prompt", "ctx"),
         "question": ("question", "query"),
@@ -278,6 +282,8 @@ def collect_labels(task: Task, examples: Iterable[Example]) -> tuple[str, ...]:
             found.update(example.label)
         elif isinstance(example, TextExample) and isinstance(example.label, str):
             found.add(example.label)
+    if task.tag_scheme != "given":  # one word more in a span is another tag, never another label
+        found |= {f"{letter}-{tag[2:]}" for tag in found if tag[1:2] == "-" for letter in "BIES"}
     if not found:
         raise UserError(f"none of the {count} training examples has a label")
     if len(found) < 2 and task.kind != "multilabel":

@@ -1,6 +1,7 @@
 """Answers of a fine-tuned model: for a few inputs in Python, or for files of any length.
 
-Files are read, answered and written a block at a time, so memory does not grow with them.
+Files are read, answered and written a block at a time, so memory does not grow with them; what
+`evaluate` keeps of an example is its label and its answer.
 """
 
 from __future__ import annotations
@@ -22,12 +23,18 @@ from tqdm import tqdm
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.batches import LENGTHS, Plan
-from electra_jax.finetuning.data import iterate_examples, load_examples
+from electra_jax.finetuning.data import check_examples, iterate_examples
 from electra_jax.finetuning.entity_marks import mark_entities
-from electra_jax.finetuning.examples import Example, QuestionExample, TextExample
+from electra_jax.finetuning.examples import (
+    ChoiceExample,
+    Example,
+    QuestionExample,
+    TaggedExample,
+    TextExample,
+)
 from electra_jax.finetuning.export import TrainedTask, trained_task
 from electra_jax.finetuning.forward import Forward
-from electra_jax.finetuning.readers import example_of
+from electra_jax.finetuning.readers import TFDS_PREFIX, example_of
 from electra_jax.interop.folder import load_model_folder
 from electra_jax.modeling.encoder import join_layers, split_layers
 
@@ -124,15 +131,30 @@ class Predictor:
         """The task's official metrics on a labelled file; the answers go to the file
         `predictions` as `predict_file` writes them, if one is named."""
         check_outputs(path, predictions)
-        codec = self.trained.codec
+        codec, task = self.trained.codec, self.trained.task
         names = {**self.trained.columns, **(columns or {})}
-        examples = load_examples(self.trained.task, path, names, labels=codec.labels or None)
+
+        def examples() -> Iterator[Example]:
+            return iterate_examples(task, path, names, labels=codec.labels or None)
+
+        again: Iterable[Example]
+        if path.startswith(TFDS_PREFIX) or os.path.isfile(path):
+            # Once through it first: what is wrong in the last line is said before any work.
+            count, again = check_examples(task, path, examples()), examples()
+        else:  # a pipe is read once
+            again = list(examples())
+            count = check_examples(task, path, again)
+        gold: list[Example] = []
         scored: list[dict[str, Any]] = []
 
+        def read() -> Iterator[Example]:
+            for example in again:
+                gold.append(_without_texts(example))
+                yield example
+
         def answered() -> Iterator[dict[str, Any]]:
-            bar = tqdm(unit=" examples", disable=quiet, desc="evaluate", total=len(examples))
-            with bar:
-                for answer in self.answers(examples):
+            with tqdm(unit=" examples", disable=quiet, desc="evaluate", total=count) as bar:
+                for answer in self.answers(read()):
                     bar.update()
                     scored.append(_for_scores(answer))
                     yield answer
@@ -142,7 +164,7 @@ class Predictor:
         else:
             for _ in answered():
                 pass
-        return codec.score(examples, scored)
+        return codec.score(gold, scored)
 
     def predict_file(
         self,
@@ -161,6 +183,19 @@ class Predictor:
         return write_lines(
             tqdm(self.answers(examples), unit=" examples", disable=quiet, desc="predict"), target
         )
+
+
+def _without_texts(example: Example) -> Example:
+    """An example with nothing but what scores read."""
+    if isinstance(example, TextExample):
+        return dataclasses.replace(example, texts=())
+    if isinstance(example, TaggedExample):
+        return dataclasses.replace(example, words=(), text=None, offsets=())
+    if isinstance(example, ChoiceExample):
+        return dataclasses.replace(example, context="", choices=())
+    if isinstance(example, QuestionExample):
+        return dataclasses.replace(example, question="", context="")
+    raise TypeError(type(example).__name__)
 
 
 def _for_scores(answer: dict[str, Any]) -> dict[str, Any]:

@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.interop.files import copy_tokenizer, new_folder, write_json
+from electra_jax.interop.files import ADAPTER_FILES, copy_tokenizer, new_folder, write_json
 from electra_jax.interop.names import flatten, unflatten
 from electra_jax.interop.weights import read_safetensors, write_safetensors
 
 LORA = "lora"
-ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter.safetensors"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = ADAPTER_FILES
 
 
 def lora_update(flat: Mapping[str, Any], scale: float) -> dict[str, Any]:

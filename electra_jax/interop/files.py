@@ -17,6 +17,7 @@ from electra_jax.text.tokenizer import load_tokenizer
 
 CONFIG = "config.json"
 HEADS_FILE, ENCODER_FOLDER = "heads.safetensors", "encoder"  # of a network of our own
+ADAPTER_FILES = ("adapter_config.json", "adapter.safetensors")
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -28,7 +29,14 @@ TOKENIZER_FILES = (
     "spiece.model",
 )
 # What a model folder of ours may hold; a folder with anything else in it is never replaced.
-_REPLACEABLE = {CONFIG, "model.safetensors", "heads.safetensors", "encoder", *TOKENIZER_FILES}
+_REPLACEABLE = {
+    CONFIG,
+    "model.safetensors",
+    HEADS_FILE,
+    ENCODER_FOLDER,
+    *ADAPTER_FILES,
+    *TOKENIZER_FILES,
+}
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from electra_jax.errors import UserError
 from electra_jax.text.datasets import TFDS_PREFIX, open_dataset
+from electra_jax.text.unicode import well_formed
 
 LINE_LIMIT = 10 * 2**20
 """Longest line that is read, in bytes. A longer one is a file without line breaks, not text."""
@@ -91,10 +92,7 @@ class RawDocument:
             found = found or "no fields"
             raise UserError(f'{place} has no string field "text" (found: {found})')
         value = record["text"]
-        # An escaped lone surrogate is valid JSON but no text; tokenizers refuse it.
-        if "\\u" in text and not _encodable(value):
-            value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return value
+        return well_formed(value) if "\\u" in text else value
 
 
 @dataclass(frozen=True)
@@ -234,14 +232,6 @@ def _format_of(path: str) -> str:
 def _some(paths: Sequence[str]) -> str:
     shown = ", ".join(paths[:3])
     return shown if len(paths) <= 3 else f"{shown} and {len(paths) - 3} more"
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _numbered_lines(path: str, stream: _Stream) -> Iterator[tuple[int, int, bytes]]:

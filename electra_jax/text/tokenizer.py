@@ -21,6 +21,7 @@ import tokenizers
 
 from electra_jax.errors import UserError
 from electra_jax.text import sentencepiece_model, wordpiece
+from electra_jax.text.unicode import well_formed
 from electra_jax.text.word_cache import WordCache
 
 ROLES = ("pad", "unk", "cls", "sep", "mask")
@@ -98,17 +99,18 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without special tokens ("[CLS]" in the text is ordinary characters)."""
-        return self._encoder.encode(_valid(text), add_special_tokens=False).ids
+        return self._encoder.encode(well_formed(text), add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of each text, on all cores that TOKENIZERS_PARALLELISM allows."""
-        return self._encode_each([_valid(text) for text in texts])
+        return self._encode_each([well_formed(text) for text in texts])
 
     def encode_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """`encode` of each text, joined: (ids [total] int32, number of ids [texts] int64).
 
         Fastest way through much text: words already seen are looked up.
         """
+        texts = [well_formed(text) for text in texts]
         if self._words:
             return self._words.encode(texts)
         each = self._encode_each(texts)
@@ -121,7 +123,7 @@ class Tokenizer:
 
         Spaces around a token are not part of it.
         """
-        text = _valid(text)
+        text = well_formed(text)
         encoded = self._encoder.encode(text, add_special_tokens=False)
         return encoded.ids, [_trimmed(text, start, end) for start, end in encoded.offsets]
 
@@ -441,15 +443,6 @@ def _encoder(definition: dict[str, Any]) -> tokenizers.Tokenizer:
 def _encoded(encoder: tokenizers.Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     encoded = encoder.encode_batch_fast(list(texts), add_special_tokens=False)
     return [encoding.ids for encoding in encoded]
-
-
-def _valid(text: str) -> str:
-    """Lone surrogates, which are no characters, become U+FFFD."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:

@@ -156,10 +156,11 @@ def load_or_check_config(
 
 
 def _anything_kept(workdir: Path) -> bool:
-    """Is there a checkpoint, or what a finished run leaves?"""
+    """Is there a checkpoint, a best step, a failed attempt, or what a finished run leaves?"""
     checkpoints = workdir / "checkpoints"
     saved = checkpoints.is_dir() and any(f.name[:1].isdigit() for f in checkpoints.iterdir())
-    return saved or (workdir / "model").exists() or (workdir / "result.json").exists()
+    names = ("model", "result.json", "best.json", "failed-1")
+    return saved or any((workdir / name).exists() for name in names)
 
 
 def config_differences(

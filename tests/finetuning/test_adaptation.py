@@ -12,11 +12,12 @@ from electra_jax.finetuning.networks import Network
 from electra_jax.interop.names import flatten, unflatten
 
 NETWORK = Network(CONFIG, "classification", 3)
+ATTENTION = "self/(query|value)/kernel"
 SETTINGS = {
     "method": "full",
     "rank": 4,
     "alpha": 8.0,
-    "targets": "self/(query|value)/kernel",
+    "targets": ATTENTION,
     "embedding_rank": 0,
 }
 WORDS = "electra/embeddings/word_embeddings"
@@ -39,8 +40,8 @@ def batch():
 
 @pytest.mark.parametrize(
     "adaptation",
-    [Full(), BitFit(), LoRA(4), LoRA(4, embedding_rank=2)],
-    ids=["full", "bitfit", "lora", "lora with embeddings"],
+    [Full(), BitFit(), LoRA(4, embedding_rank=0), LoRA()],
+    ids=["full", "bitfit", "lora of kernels", "lora"],
 )
 def test_the_network_starts_as_its_base(adaptation, params, batch):
     trained, frozen = adaptation.split(params, jax.random.key(2))
@@ -64,7 +65,7 @@ def test_bitfit_trains_biases_and_the_head(params):
 
 def test_lora_is_its_merged_network(params, batch):
     """Merged kernels and the two products side by side give the same logits to 1e-5."""
-    adaptation = LoRA(4, 8.0)
+    adaptation = LoRA(4, 8.0, ATTENTION, 0)
     trained, frozen = adaptation.split(params, jax.random.key(0))
     key = jax.random.key(9)
     trained = {
@@ -100,11 +101,14 @@ def test_gradients_reach_only_what_is_trained(params, batch):
 
     gradient = jax.jit(jax.grad(loss))(trained)
     assert gradient.keys() == trained.keys()
-    assert all(float(jnp.abs(g).max()) > 0 for n, g in gradient.items() if n.endswith("/b"))
+    moving = {n for n, g in gradient.items() if n.startswith("lora") and jnp.abs(g).max() > 0}
+    assert moving == {
+        n for n in trained if n.endswith("/b") != (WORDS in n) and n.startswith("lora")
+    }
 
 
 def test_lora_moves_only_the_embeddings_of_words_that_occur(params, batch):
-    adaptation = LoRA(4, 8.0, embedding_rank=2)
+    adaptation = LoRA(4, 8.0, ATTENTION, 2)
     trained, frozen = adaptation.split(params, jax.random.key(0))
 
     def loss(trained):
@@ -122,18 +126,18 @@ def test_lora_moves_only_the_embeddings_of_words_that_occur(params, batch):
 
 
 def test_counts_with_and_without_the_head(params):
-    trained, frozen = LoRA(4).split(params, jax.random.key(0))
+    trained, frozen = LoRA(4, targets=ATTENTION, embedding_rank=0).split(params, jax.random.key(0))
     assert count(trained, head=False) == 2 * 2 * (32 * 4 + 4 * 32)
     assert count(trained) == count(trained, head=False) + 32 * 32 + 32 + 32 * 3 + 3
     assert count(frozen) == count(params, head=False)
-    words, _ = LoRA(4, embedding_rank=2).split(params, jax.random.key(0))
+    words, _ = LoRA(4, targets=ATTENTION, embedding_rank=2).split(params, jax.random.key(0))
     size, width = CONFIG.vocab_size, CONFIG.embedding_size
     assert count(words) == count(trained) + 2 * (size + width)
 
 
 def test_settings_choose_the_method(params):
     assert isinstance(make_adaptation(SETTINGS), Full)
-    assert make_adaptation({**SETTINGS, "method": "lora"}) == LoRA(4, 8.0, SETTINGS["targets"])
+    assert make_adaptation({**SETTINGS, "method": "lora"}) == LoRA(4, 8.0, ATTENTION, 0)
     with pytest.raises(UserError, match="adalora"):
         make_adaptation({**SETTINGS, "method": "adalora"})
     with pytest.raises(UserError, match="rank=0"):

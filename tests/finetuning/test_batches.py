@@ -80,6 +80,8 @@ def test_chosen_lengths_are_the_best_of_all_choices(lengths):
     best = min(tokens((*pair, 64)) for pair in itertools.combinations(candidates[:-1], 2))
     assert len(found) == 3 and tokens(found) == best
     assert choose_lengths([600], 2) == (600,)
+    assert choose_lengths([100], 1) == (112,)
+    assert choose_lengths([90, 100], 1, limit=100) == (100,)
     assert choose_lengths([5, 5], 4) == (8,)
     with pytest.raises(UserError, match=r"data\.shapes=0: must be at least 1"):
         choose_lengths([5], 0)

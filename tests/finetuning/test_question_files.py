@@ -94,6 +94,18 @@ def test_prediction_input_needs_no_answers_and_reads_none(tmp_path):
     assert not first.is_impossible
 
 
+def test_columns_of_other_names_and_half_characters(tmp_path):
+    columns = {"question": "q", "context": "body", "answers": "a", "id": "uid"}
+    record = {"uid": "u1", "q": "Who?", "body": CONTEXT, "a": ["Rollo"]}
+    path = written(tmp_path / "a.jsonl", record)
+    (example,) = read_questions(path, columns=columns)
+    assert (example.id, example.question, example.answers) == ("u1", "Who?", (("Rollo", -1),))
+    with pytest.raises(UserError, match=r'has no "question"; .*columns\.question=NAME'):
+        list(read_questions(path))
+    half = written(tmp_path / "b.json", article(qa(question="Who\ud83d?")))
+    assert next(read_questions(half)).question == "Who\ufffd?"
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [

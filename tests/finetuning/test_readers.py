@@ -230,6 +230,26 @@ def test_chunks_are_learnt_in_the_reference_s_scheme(write):
     assert_fails(r"a.conll:1: tag 'NN' marks no span", "chunking", write("a.conll", "a NN"))
 
 
+def test_a_chunk_of_another_length_than_any_in_training_is_no_unknown_label(write):
+    train = read("chunking", write("train.conll", "as B-CONJP", "well I-CONJP", "", "a B-NP"))
+    labels = collect_labels(TASKS["chunking"], train)
+    assert labels == tuple(sorted(f"{x}-{y}" for x in "BIES" for y in ("CONJP", "NP")))
+    dev = write("dev.conll", "and B-CONJP", "a B-NP", "b I-NP", "c I-NP")
+    (example,) = read("chunking", dev, labels=labels)
+    assert example.tags == ("S-CONJP", "B-NP", "I-NP", "E-NP")
+    other = write("other.conll", "a B-VP")
+    assert_fails('unknown label "S-VP"', "chunking", other, labels=labels)
+
+
+def test_half_a_character_is_replaced(write):
+    """JSON may hold half of a surrogate pair, which no tokenizer and no file takes."""
+    path = write("a.jsonl", r'{"text": "cut \ud83d emoji \ud83d\ude00", "label": "a\udc00"}')
+    (example,) = read("classification", path)
+    assert (example.texts, example.label) == (("cut \ufffd emoji \U0001f600",), "a\ufffd")
+    words = write("b.jsonl", r'{"tokens": ["a", "\ud83d"], "tags": ["O", "O"]}')
+    assert read("ner", words)[0].words == ("a", "\ufffd")
+
+
 @pytest.mark.parametrize(
     "record",
     [
@@ -298,6 +318,9 @@ def test_relations_with_spans_and_with_marks(write):
     }
     path = write("a.jsonl", {**spans, "label": "In"})
     assert read("relation", path)[0].texts == ("$ 甲 $ 在 # 乙 #",)
+    words = {"tokens": ["The", "old", "cup", "of", "green", "tea"], "head": [1, 3], "label": "In"}
+    path = write("c.jsonl", {**words, "tail": {"span": [4, 6], "text": "green tea"}})
+    assert read("relation", path)[0].texts == ("The $ old cup $ of # green tea #",)
     marked = write("b.jsonl", {"sentence": "<e1>a</e1> of <e2>b</e2>", "label": "Other"})
     assert read("semeval2010_8", marked)[0].texts == ("$ a $ of # b #",)
 
@@ -332,6 +355,8 @@ def test_equal_files_are_noticed_whatever_they_are_called(write):
         ("sst2", {"sentence": "a", "label": 2}, 'unknown label "2"; the known labels are: 0, 1'),
         ("sst2", {"sentence": "a", "label": ""}, 'has no label: ""'),
         ("sst2", {"sentence": "a", "label": None}, "has no label: null"),
+        ("classification", {"text": "a", "label": " "}, 'has no label: " "'),
+        ("classification", {"text": "a", "label": float("nan")}, "has no label: NaN"),
         (
             "sst2",
             {"sentence": "a"},
@@ -372,6 +397,11 @@ def test_equal_files_are_noticed_whatever_they_are_called(write):
             "relation",
             {"text": "abc", "head": {"span": [0, 9]}, "tail": [1, 2], "label": "x"},
             r"head must have a span .*within the text \(3 characters\)",
+        ),
+        (
+            "relation",
+            {"tokens": ["abc", "de"], "head": [0, 1], "tail": [1, 5], "label": "x"},
+            r"tail must have a span .* of words within the text \(2 words\)",
         ),
         (
             "relation",

@@ -12,6 +12,7 @@ from finetuning import tiny_task
 from finetuning.tiny_task import configuration, write_jsonl, write_task
 
 from electra_jax.errors import UserError
+from electra_jax.finetuning import run as run_module
 from electra_jax.finetuning.blocks import report_blocks
 from electra_jax.finetuning.result import Result, read_result, summarize, write_result
 from electra_jax.finetuning.run import FineTuning, adapter_base
@@ -115,12 +116,15 @@ def test_a_stopped_run_goes_on_to_the_same_end(tiny_model, tiny_data, tmp_path):
     assert steps[0] == steps[1]
 
 
-def test_a_finished_run_is_not_trained_again(tiny_model, tiny_data, tmp_path):
+def test_a_finished_run_is_not_trained_again(tiny_model, tiny_data, tmp_path, caplog):
     config = configuration("classification", tiny_model, tiny_data)
     (first,) = finetune(config, tmp_path / "run", quiet=True)
     before = (tmp_path / "run/model/model.safetensors").stat().st_mtime_ns
     (again,) = finetune(config, tmp_path / "run", quiet=True)
     assert again == first
+    config["data"]["test_path"] = str(tiny_data / "dev.jsonl")
+    finetune(config, tmp_path / "run", quiet=True)
+    assert "finished; score data.test_path with electra-jax evaluate" in caplog.text
     assert (tmp_path / "run/model/model.safetensors").stat().st_mtime_ns == before
     changed = configuration("classification", tiny_model, tiny_data, "--config.train.steps=6")
     with pytest.raises(UserError, match=r"train\.steps"):
@@ -230,13 +234,26 @@ def test_a_loss_that_is_not_finite_counts_as_not_learning(tiny_model, tiny_data,
 
 @pytest.mark.parametrize(
     "tune",
-    [("method=lora",), ("method=lora", "embedding_rank=2"), ("method=bitfit",)],
+    [
+        ("method=lora", "rank=2", "embedding_rank=0"),
+        ("method=lora", "rank=2", "embedding_rank=2"),
+        ("method=bitfit",),
+    ],
     ids=["lora", "lora with embeddings", "bitfit"],
 )
-def test_a_small_tree_is_saved_and_loads_onto_its_base(tune, tiny_model, tiny_data, tmp_path):
+def test_a_small_tree_is_saved_and_loads_onto_its_base(
+    tune, tiny_model, tiny_data, tmp_path, monkeypatch
+):
     flags = [f"--config.tune.{setting}" for setting in tune]
     config = configuration("classification", tiny_model, tiny_data, *flags)
     config["optimizer"]["learning_rate"] = 0.01
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as at_the_end, pytest.raises(KeyboardInterrupt):
+        at_the_end.setattr(run_module, "write_result", killed)
+        finetune(config, tmp_path / "run", quiet=True)
     (result,) = finetune(config, tmp_path / "run", quiet=True)
     model = tmp_path / "run/model"
     assert not (model / "model.safetensors").exists()
@@ -301,7 +318,9 @@ def test_freezing_holds_what_it_names(tiny_model, tiny_data, tmp_path):
     assert np.array_equal(after[words], before[words])
 
 
-def test_a_head_of_the_same_labels_is_kept_and_another_is_not(tiny_model, tiny_data, tmp_path):
+def test_a_head_of_the_same_labels_is_kept_and_another_is_not(
+    tiny_model, tiny_data, tmp_path, caplog
+):
     config = configuration("classification", tiny_model, tiny_data)
     finetune(config, tmp_path / "first", quiet=True)
     trained = tmp_path / "first/model"
@@ -320,6 +339,17 @@ def test_a_head_of_the_same_labels_is_kept_and_another_is_not(tiny_model, tiny_d
     )
     params, _ = fresh.run.initial(*fresh.objective.init(_init_key(0)))
     assert np.shape(params["classifier"]["out_proj"]["bias"]) == (3,)
+    assert "its head is of another task or other labels, and begins anew" in caplog.text
+    # Two labels are transformers' default, which it leaves out.
+    settings = json.loads((trained / "config.json").read_text())
+    del settings["id2label"], settings["label2id"]
+    (trained / "config.json").write_text(json.dumps(settings))
+    write_jsonl(other / "train.jsonl", [{"text": "a day", "score": i} for i in range(30)])
+    number = FineTuning.build(
+        configuration("regression", trained, other), tmp_path / "c", quiet=True
+    )
+    params, _ = number.run.initial(*number.objective.init(_init_key(0)))
+    assert np.shape(params["classifier"]["out_proj"]["bias"]) == (1,)
     assert same(params["electra"], load_model_folder(trained).params["electra"])
 
 
@@ -351,6 +381,7 @@ WRONG = {
     "train.batch_size=0": {"train.batch_size": 0},
     "data.shapes=0": {"data.shapes": 0},
     "class_weights='balance'": {"loss.class_weights": "balance"},
+    "class_weights=2.0: give": {"loss.class_weights": 2.0},
     "label_smoothing=2": {"loss.label_smoothing": 2.0},
     "eval_batch_size=0": {"train.eval_batch_size": 0},
     "classifier_dropout=2": {"model.classifier_dropout": 2.0},
@@ -384,6 +415,23 @@ def test_training_and_evaluating_on_one_file_is_warned_of(tiny_model, tiny_data,
     with caplog.at_level(logging.WARNING):
         FineTuning.build(config, tmp_path / "run", quiet=True)
     assert "are the same" in caplog.text
+
+
+def test_questions_without_an_answer_are_told_where_the_task_has_none(tiny_model, tmp_path, caplog):
+    asked = [
+        {
+            "question": "a day",
+            "context": "a film",
+            "answers": {"text": ["film"][:number], "answer_start": [2][:number]},
+        }
+        for number in (0, 1)
+    ]
+    data = write_jsonl(tmp_path / "train.jsonl", asked)
+    for row, (name, told) in enumerate((("squad2", False), ("cmrc2018", True))):
+        config = configuration(name, tiny_model, data)
+        config["data"]["max_query_length"] = 8
+        FineTuning.build(config, tmp_path / str(row), quiet=True)
+        assert ("1 of 2 questions have no answer" in caplog.text) == told
 
 
 def test_evaluation_data_may_have_no_other_labels(tiny_model, tiny_data, tmp_path):

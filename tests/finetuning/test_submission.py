@@ -82,12 +82,19 @@ def test_the_same_predictions_give_the_same_zip(tmp_path):
         ({"rte": []}, False, r"missing: cola, sst2, .*mnli, mnli_mismatched, qnli, wnli, ax"),
         ({"sst": []}, True, r"not tasks of GLUE: sst; they are cola"),
         ({"rte": [{"label": "yes"}]}, True, r'rte: prediction 0 is "yes".*entailment, not_ent'),
+        ({"stsb": [{"label": "1"}]}, True, r'stsb: prediction 0 has no "score"'),
+        ({"sst2": [{"score": 1.0}]}, True, r'sst2: prediction 0 has no "label"'),
     ],
 )
 def test_what_the_server_would_refuse_is_refused(tmp_path, predictions, partial, message):
     with pytest.raises(UserError, match=message):
         write_submission(tmp_path / "x.zip", predictions, partial)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_zip_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"cannot write .*nowhere/x\.zip: No such file"):
+        write_submission(tmp_path / "nowhere/x.zip", {"rte": []}, partial=True)
 
 
 def test_a_test_set_cut_short_is_refused(tmp_path):

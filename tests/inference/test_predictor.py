@@ -142,6 +142,40 @@ def test_only_a_block_is_held(predictor, monkeypatch):
     assert taken == 12
 
 
+def test_evaluation_holds_no_texts_and_says_what_is_wrong_before_it_answers(
+    tiny, predictor, tmp_path, monkeypatch
+):
+    kept = []
+    codec = type(predictor.trained.codec)
+    score = codec.score
+    monkeypatch.setattr(
+        codec, "score", lambda self, gold, said: kept.extend(gold) or score(self, gold, said)
+    )
+    predictor.evaluate(str(tiny[1] / "dev.jsonl"))
+    assert len(kept) == 48 and all(e.texts == () and e.label for e in kept)
+    rows = [{"text": "a film", "label": "good"}, {"text": "a film", "label": "odd"}]
+    wrong = write_jsonl(tmp_path / "dev.jsonl", rows)
+    monkeypatch.setattr(predictor, "_forward", None)
+    with pytest.raises(UserError, match=r'dev\.jsonl:2: unknown label "odd"'):
+        predictor.evaluate(str(wrong))
+    wrong.write_text("")
+    with pytest.raises(UserError, match="no examples"):
+        predictor.evaluate(str(wrong))
+
+
+def test_undefined_scores_are_null(tmp_path, capsys):
+    data = tiny_task.write_task(tmp_path / "data", tiny_task.regression)
+    model = tiny_task.make_model(tmp_path)
+    config = configuration("regression", model, data, "--config.train.steps=4")
+    finetune(config, tmp_path / "run", quiet=True)
+    one = write_jsonl(tmp_path / "one.jsonl", [{"text": "a film", "score": 1.0}])
+    output = tmp_path / "scores.json"
+    command = ["evaluate", f"--model={tmp_path / 'run/model'}", f"--data={one}", "--quiet"]
+    assert main([*command, f"--output={output}"]) == 0
+    for text in (capsys.readouterr().out, output.read_text()):
+        assert "NaN" not in text and json.loads(text)["pearson"] is None
+
+
 def test_the_command_line(tiny, tmp_path, capsys):
     model, data = tiny
     arguments = [f"--model={model}", f"--data={data / 'dev.jsonl'}"]

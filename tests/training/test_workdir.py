@@ -170,9 +170,11 @@ def test_a_run_without_a_checkpoint_takes_another_config(tmp_path):
     assert load_or_check_config(tmp_path, other) == {}
     with pytest.raises(UserError, match="mesh"):
         load_or_check_config(tmp_path, CONFIG, remote=True)
-    (tmp_path / "model").mkdir()
-    with pytest.raises(UserError, match="mesh"):
-        load_or_check_config(tmp_path, CONFIG)
+    for kept in ("model", "best.json", "failed-1"):
+        (tmp_path / kept).mkdir()
+        with pytest.raises(UserError, match="mesh"):
+            load_or_check_config(tmp_path, CONFIG)
+        (tmp_path / kept).rmdir()
 
 
 def test_a_config_that_cannot_resume_is_refused_with_the_difference_and_kept(tmp_path):
