@@ -249,7 +249,7 @@ def _finetune(argv: Sequence[str]) -> int:
     config, rest = load_config(argv)
     a = parser.parse_args(rest)
     _prepare_host()
-    from electra_jax.finetuning.result import describe_result, summarize
+    from electra_jax.finetuning.result import REMEDY, describe_result, summarize
     from electra_jax.finetuning.seeds import finetune
 
     results = finetune(config, a.workdir, quiet=a.quiet)
@@ -263,6 +263,7 @@ def _finetune(argv: Sequence[str]) -> int:
             f"{s['std']:.2f}, median {s['median']:.2f}, max {s['max']:.2f}, each "
             f"{', '.join(f'{x:.2f}' for x in s['each'])}; did not learn: "
             f"{len(s['did_not_learn'])}, restarts: {s['restarts']}"
+            + (f"; {REMEDY}" if s["did_not_learn"] else "")
         )
     print(f"{a.workdir}/seed-*/model; {a.workdir}/results.json; {a.workdir}/report.html")
     return 0

@@ -15,6 +15,10 @@ import numpy as np
 from electra_jax.training.workdir import write_json_atomic
 
 RESULT = "result.json"
+REMEDY = (
+    "try more steps (train.epochs, train.min_steps), another optimizer.learning_rate, or an "
+    "encoder that was pretrained for longer"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,4 +99,4 @@ def describe_result(result: Result) -> str:
         line += f"; test: {test}"
     if result.restarts:
         line += f" (after {result.restarts} restarts)"
-    return line + (f"; DID NOT LEARN: {result.failure}" if result.failure else "")
+    return line + (f"; DID NOT LEARN: {result.failure}; {REMEDY}" if result.failure else "")

@@ -14,7 +14,13 @@ from finetuning.tiny_task import configuration, write_jsonl, write_task
 from electra_jax.errors import UserError
 from electra_jax.finetuning import run as run_module
 from electra_jax.finetuning.blocks import report_blocks
-from electra_jax.finetuning.result import Result, read_result, summarize, write_result
+from electra_jax.finetuning.result import (
+    Result,
+    describe_result,
+    read_result,
+    summarize,
+    write_result,
+)
 from electra_jax.finetuning.run import FineTuning, adapter_base
 from electra_jax.finetuning.seeds import finetune
 from electra_jax.inference.predictor import Predictor
@@ -215,6 +221,7 @@ def test_a_run_that_does_not_learn_is_named_and_begun_again(
     assert failed.failure and failed.seed == 0 and result.seed != 0
     assert "This run did not learn" in (tmp_path / "run/report.html").read_text()
     assert summarize([result])["did_not_learn"] == [result.seed]
+    assert re.search("DID NOT LEARN: .*; try more steps", describe_result(result))
 
 
 def test_a_loss_that_is_not_finite_counts_as_not_learning(tiny_model, tiny_data, tmp_path, caplog):
