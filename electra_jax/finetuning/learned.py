@@ -95,9 +95,12 @@ def failure(
             return f"{right} of {len(examples)} choices are right, no more than by chance"
     elif kind == "question_answering":
         unanswerable = sum(isinstance(e, QuestionExample) and e.is_impossible for e in examples)
-        score = scores.get("f1", 100.0)
-        if score < _LEAST_QUESTION_SCORE:
-            return f"its F1 is {score:.1f}"
+        score, silent = scores.get("f1", 100.0), 0.0
+        if "best_f1" in scores:  # where saying that there is no answer can be right
+            score, silent = scores["best_f1"], 100.0 * unanswerable / len(examples)
         if unanswerable < len(examples) and not any(p["prediction_text"] for p in predictions):
             return "it answers no question"
+        if unanswerable < len(examples) and score < silent + _LEAST_QUESTION_SCORE:
+            beside = f", where answering no question has {silent:.1f}" if silent else ""
+            return f"its F1 is {score:.1f}{beside}"
     return None

@@ -73,6 +73,13 @@ def test_every_kind_of_answer():
     questions = [QuestionExample("f:1", "0", "q", "c", (("c", 0),))]
     assert "F1" in judge("question_answering", questions, [{"prediction_text": "x"}], {"f1": 1.0})
     assert judge("question_answering", questions, [{"prediction_text": "x"}], {"f1": 60.0}) is None
+    # Half of the questions have no answer: saying so of all of them is worth 50.
+    half = [*questions, QuestionExample("f:2", "1", "q", "c", (), True)]
+    said = [{"prediction_text": "x"}, {"prediction_text": ""}]
+    found = judge("question_answering", half, said, {"f1": 45.0, "best_f1": 51.0})
+    assert "its F1 is 51.0, where answering no question has 50.0" in found
+    better = {"f1": 45.0, "best_f1": 55.0}
+    assert judge("question_answering", half, said, better) is None
     assert "no question" in judge(
         "question_answering", questions, [{"prediction_text": ""}], {"f1": 50.0}
     )
