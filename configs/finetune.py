@@ -12,9 +12,9 @@ task's own data set is fetched through tensorflow-datasets.
 
 The recipe is the paper's: bias-corrected AdamW at 3e-4 (small), 1e-4 (base) or 5e-5 (large) with
 layer-wise decay 0.8 (large: 0.9), 10 % warm-up, linear decay, batches of 32, 3 epochs (RTE, STS-B:
-10; questions: 2). Without layer-wise decay, BitFit learns at ten times and LoRA at 10/3 times these
-rates. Minutes on a GPU
-for most tasks; SST-2 with a 6-layer, 384-wide encoder takes a quarter of an hour on two CPU cores.
+10; questions: 2). BitFit learns at 10 and LoRA at 20/3 times these rates, without layer-wise decay.
+Minutes on a GPU for most tasks; SST-2 with a 6-layer, 384-wide encoder takes a quarter of an hour
+on two CPU cores. Small sets of questions need more steps: SQuAD 2.0 learnt nothing of 2,916 in 206.
 """
 
 from ml_collections import ConfigDict, config_dict

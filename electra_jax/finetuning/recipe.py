@@ -16,7 +16,7 @@ from electra_jax.interop.names import flatten
 from electra_jax.training.optimizer import matches, names
 
 LAYERWISE_MODES = ("paper", "reference")
-_TIMES = {"full": 1.0, "lora": 10 / 3, "bitfit": 10.0}
+_TIMES = {"full": 1.0, "lora": 20 / 3, "bitfit": 10.0}
 
 
 def default_learning_rate(config: ElectraConfig, method: str = "full") -> float:

@@ -122,7 +122,7 @@ def test_defaults_by_size():
     assert rates == {"small": 3e-4, "base": 1e-4, "large": 5e-5}
     assert default_layerwise_decay(named_size("large").discriminator) == 0.9
     assert default_layerwise_decay(ElectraConfig()) == 0.8
-    assert default_learning_rate(ElectraConfig(), "lora") == pytest.approx(1e-3)
+    assert default_learning_rate(ElectraConfig(), "lora") == pytest.approx(2e-3)
     assert default_learning_rate(ElectraConfig(), "bitfit") == pytest.approx(3e-3)
     for method in ("lora", "bitfit"):
         assert default_layerwise_decay(ElectraConfig(), method) == 1.0
