@@ -273,12 +273,14 @@ class _Fit:
         return 0, state, {}
 
     def compiled(
-        self, state: TrainState, batch: Mapping[str, jax.Array], progress: Progress
+        self, state: TrainState, batch: Mapping[str, jax.Array], progress: Progress, clock: _Clock
     ) -> Any:
-        """The step for batches of these shapes; tells the memory that it needs, if that is more
-        than was said."""
+        """The step for batches of these shapes. Of a new one, the time to compile does not count,
+        and the memory that it needs is told, if that is more than was said."""
         shape = tuple((name, value.shape) for name, value in sorted(batch.items()))
-        if shape not in self._compiled:
+        if shape in self._compiled:
+            return self._compiled[shape]
+        with clock.pause():
             traced = self.train_step.trace(state, batch, self.words)
             rows = self.run.settings.batch_size // self.run.settings.accumulate
             need = memory.estimated(traced, self.abstract, self.shardings, self.run.mesh, rows=rows)
@@ -372,8 +374,7 @@ class _Fit:
                 if last:
                     break
                 batch = self.place(next(batches))
-                with clock.pause():
-                    compiled_step = self.compiled(state, batch, progress)
+                compiled_step = self.compiled(state, batch, progress, clock)
                 if window is None:
                     window = _Window(Packing(self.step.sums), run.objective.coefficients)
                     if meta.get("window"):
