@@ -314,9 +314,8 @@ def _span(
         )
     start, end = span
     if words is not None:
-        inside = " ".join(words[start:end])
-        start = sum(len(word) + 1 for word in words[:start])
-        end = start + len(inside)
+        start, length = sum(len(w) + 1 for w in words[:start]), len(" ".join(words[start:end]))
+        end = start + length
     inside = text[start:end]
     if isinstance(value, Mapping) and value.get("text", inside) != inside:
         raise UserError(
