@@ -136,6 +136,8 @@ class FineTuning:
     forward: Forward
     seed: int
     eval_every: int
+    # The evaluated step that is kept so far and its answers: the last one need not ask again.
+    answers: tuple[int, list[dict[str, Any]]] | None = None
 
     @classmethod
     def build(
@@ -285,13 +287,16 @@ class FineTuning:
 
     def _measure(self, state: TrainState, step: int) -> dict[str, float]:
         """Scores on the evaluation examples; the best parameters so far are kept on disk."""
-        scores = self.scores(self.predict(self.data.eval, state))
+        predictions = self.predict(self.data.eval, state)
+        scores = self.scores(predictions)
         found = scores[self.data.metric]
         best = self._best()
         # A score may be undefined (a correlation of constant answers): any other is better.
         better = best is None or best["score"] is None or found > best["score"]
         if step > 0 and (better or (best is not None and best["step"] == step)):
             self._keep(state, step, found)
+        if (better and step > 0) or self.config["train"]["select"] == "last":
+            self.answers = (step, predictions)
         return {f"eval_{name}": value for name, value in scores.items()}
 
     def _finished(self, row: Mapping[str, float]) -> bool:
@@ -342,7 +347,10 @@ class FineTuning:
     def _finish(self, state: TrainState, seconds: float) -> Result:
         data, task = self.data, self.data.task
         state, step = self._selected(state)
-        predictions = self.predict(data.eval, state)
+        if self.answers and self.answers[0] == step:
+            predictions = self.answers[1]
+        else:  # of a run that was interrupted
+            predictions = self.predict(data.eval, state)
         scores = self.scores(predictions) if data.eval else {}
         why = failure(
             task.kind, data.eval, predictions, scores, self._last_loss(),

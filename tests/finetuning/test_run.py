@@ -122,6 +122,17 @@ def test_a_stopped_run_goes_on_to_the_same_end(tiny_model, tiny_data, tmp_path):
     assert steps[0] == steps[1]
 
 
+def test_the_kept_evaluation_is_not_answered_again(tiny_model, tiny_data, tmp_path):
+    config = configuration("classification", tiny_model, tiny_data)
+    run = FineTuning.build(config, tmp_path / "run", quiet=True)
+    answered, predict = [], run.predict
+    run.predict = lambda *a: answered.append(a) or predict(*a)
+    result = run.train()
+    rows = [r for r in read_rows(tmp_path / "run") if "eval_accuracy" in r]
+    assert len(answered) == len(rows) > 0
+    assert result.score == max(r["eval_accuracy"] for r in rows if r["step"] > 0)
+
+
 def test_a_finished_run_is_not_trained_again(tiny_model, tiny_data, tmp_path, caplog):
     config = configuration("classification", tiny_model, tiny_data)
     (first,) = finetune(config, tmp_path / "run", quiet=True)
