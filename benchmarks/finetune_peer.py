@@ -91,7 +91,8 @@ class Peer:
                     feature["labels"][place] = self.labels.index(example.tags[word])
             return [feature]
         if kind == "multiple_choice":
-            contexts = [example.context] * len(example.choices)
+            context = "\n".join(filter(None, (example.context, example.question)))
+            contexts = [context] * len(example.choices)
             tokens = encode(contexts, list(example.choices), truncation=True, max_length=length)
             return [dict(tokens, labels=example.label)]
         feature = dict(encode(*example.texts, truncation=True, max_length=length))

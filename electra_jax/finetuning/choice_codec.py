@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.finetuning import metrics
-from electra_jax.finetuning.encoding import Ids, PairEncoder, softmax
+from electra_jax.finetuning.encoding import NOTHING, Ids, PairEncoder, softmax
 from electra_jax.finetuning.examples import ChoiceExample, CodecSettings, Feature
 from electra_jax.finetuning.tasks import Task
 from electra_jax.text.tokenizer import Tokenizer
@@ -17,10 +17,12 @@ Outputs = Mapping[str, np.ndarray]
 
 
 class ChoiceCodec:
-    """One of several continuations: [CLS] context [SEP] choice [SEP] for each.
+    """One of several continuations: [CLS] context [SEP] choice [SEP] for each, or [CLS] passage
+    question [SEP] choice [SEP].
 
     The turns of a dialogue (lines of the context, for `ranking`) have [SEP] between them, and the
-    oldest are cut first where they do not fit; other contexts are cut from their end.
+    oldest are cut first where they do not fit; other contexts are cut from their end, a passage
+    before its question.
 
     Attributes:
       labels: () (choices have no names).
@@ -54,7 +56,8 @@ class ChoiceCodec:
         `train`, "label" int32."""
         ranking = self.task.kind == "ranking"
         context, choices = self._context(example, ranking), self._pairs.texts(example.choices)
-        pairs = [self._pairs.join((context, choice), keep_end=ranking) for choice in choices]
+        question = self._pairs.texts([example.question])[0] if example.question else NOTHING
+        pairs = [self._pairs.join((context, choice), ranking, question) for choice in choices]
         feature: Feature = {
             "input_ids": [ids for ids, _ in pairs],
             "token_type_ids": [types for _, types in pairs],

@@ -17,6 +17,7 @@ from electra_jax.finetuning.text_codecs import (
     ClassificationCodec,
     MultilabelCodec,
     RegressionCodec,
+    RelationCodec,
 )
 from electra_jax.text.tokenizer import Tokenizer
 
@@ -25,7 +26,7 @@ MIN_LENGTH = 8
 
 _CODECS: dict[str, Callable[[Task, Tokenizer, CodecSettings, tuple[str, ...]], Codec]] = {
     "classification": ClassificationCodec,
-    "relation": ClassificationCodec,
+    "relation": RelationCodec,
     "multilabel": MultilabelCodec,
     "regression": RegressionCodec,
     "tagging": TagCodec,

@@ -100,6 +100,13 @@ def codec_settings(task: Task, data: Mapping[str, Any], positions: int) -> Codec
         )
     if length < 8:
         raise UserError(f"data.max_length={length}: must be at least 8")
+    for name in ("n_best", "max_answer_length", "max_query_length"):
+        if data[name] < 1:
+            raise UserError(f"data.{name}={data[name]}: must be at least 1")
+    if data["on_bad_answer"] not in ("fail", "skip"):
+        raise UserError(f"data.on_bad_answer={data['on_bad_answer']!r}: choose one of fail, skip")
+    if not 0.0 < data["threshold"] < 1.0:
+        raise UserError(f"data.threshold={data['threshold']}: a probability, between 0 and 1")
     double = data["double_unordered"]
     return CodecSettings(
         max_length=length,
@@ -153,12 +160,13 @@ def iterate_examples(
     columns: Mapping[str, str | None],
     labelled: bool = True,
     labels: Sequence[str] | None = None,
+    usual: Mapping[str, str] | None = None,
 ) -> Any:
-    """The examples of a file one by one, whatever the task's kind."""
+    """The examples of a file one by one, whatever the task's kind; see `read_examples`."""
     if task.kind == "question_answering":
         check_roles(task, {role: name for role, name in columns.items() if name is not None})
         return read_questions(path, labelled, columns)
-    return read_examples(task, path, columns, labelled, labels)
+    return read_examples(task, path, columns, labelled, labels, usual)
 
 
 def _targets(path: str, examples: Sequence[Any]) -> tuple[float, float]:
@@ -210,7 +218,9 @@ class TaskData:
         files = find_files(task, data)
         train: list[Any] = load_examples(task, files.train, data["columns"])
         labels = collect_labels(task, train)
-        if data["train_examples"]:
+        if data["train_examples"] is not None:
+            if data["train_examples"] < 1:
+                raise UserError(f"data.train_examples={data['train_examples']}: must be at least 1")
             train = train[: data["train_examples"]]
         settings = codec_settings(task, data, positions)
         if task.kind == "regression" and task.target_range is None:
@@ -236,6 +246,12 @@ class TaskData:
         if not features:
             raise UserError(f"{files.train}: none of its {len(train)} examples can be trained on")
         cut, missed = (getattr(codec, name, 0) for name in ("truncated", "missed_words"))
+        if lost := getattr(codec, "lost_entities", 0):
+            log.warning(
+                "%s: in %s texts the two entities do not fit into %d tokens together; one of them "
+                "is cut away (a larger data.max_length keeps both)",
+                files.train, f"{lost:,}", settings.max_length,
+            )  # fmt: skip
         columns = columns_read(task, files.train, data["columns"])
         return cls(
             task, codec, settings, files, columns, train, held_out, test, features, cut, missed

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from electra_jax.text.tokenizer import Tokenizer
 
 Ids = npt.NDArray[np.int32]
+NOTHING: Ids = np.empty(0, np.int32)
 
 
 def longest_first(first: int, second: int, limit: int) -> tuple[int, int]:
@@ -40,17 +41,24 @@ class PairEncoder:
         ids, counts = self.tokenizer.encode_flat(texts)
         return np.split(ids, np.cumsum(counts)[:-1])
 
-    def join(self, parts: Sequence[Ids], keep_end: bool = False) -> tuple[Ids, Ids]:
+    def join(
+        self, parts: Sequence[Ids], keep_end: bool = False, tail: Ids = NOTHING
+    ) -> tuple[Ids, Ids]:
         """(input_ids, token_type_ids), int32 [n], of one or two parts, cut to `max_length`.
 
         Args:
           keep_end: cut the first part from its beginning.
+          tail: goes after the first part, and is cut only where nothing is left of that.
         """
         special = self.tokenizer.special_ids
-        lengths = [len(part) for part in parts]
         limit = self.max_length - 1 - len(parts)
+        excess = max(0, sum(map(len, parts)) + len(tail) - limit)
+        self.truncated += excess > 0
+        if len(tail):
+            first = parts[0][: max(0, len(parts[0]) - excess)]
+            parts = [np.concatenate([first, tail]), *parts[1:]]
+        lengths = [len(part) for part in parts]
         if sum(lengths) > limit:
-            self.truncated += 1
             kept = [limit] if len(parts) == 1 else [*longest_first(lengths[0], lengths[1], limit)]
         else:
             kept = lengths

@@ -11,6 +11,7 @@ import re
 
 from electra_jax.errors import UserError
 
+MARKS = ("$", "#")
 _MARKS = (
     (("<e1>", "</e1>"), ("<e2>", "</e2>")),
     (("[[", "]]"), ("<<", ">>")),

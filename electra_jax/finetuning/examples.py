@@ -46,11 +46,13 @@ class TaggedExample(Example):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ChoiceExample(Example):
-    """A question (or dialogue) with candidate answers; `label` is the right one's index."""
+    """A question (or dialogue) with candidate answers; `label` is the right one's index.
+    `question` is there where a passage, the `context`, has one."""
 
     context: str
     choices: tuple[str, ...]
     label: int | None = None
+    question: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -34,8 +34,10 @@ def task_settings(
     settings: CodecSettings,
     network: Network,
     columns: Mapping[str, str | None],
+    usual: Mapping[str, str],
 ) -> Any:
-    """What config.json says beside the network's shape; `columns` are those that were named."""
+    """What config.json says beside the network's shape; `columns` are those that were named,
+    `usual` all that were read."""
     problem = {
         "classification": "single_label_classification",
         "relation": "single_label_classification",
@@ -51,6 +53,7 @@ def task_settings(
             "codec": dataclasses.asdict(settings),
             "question": dataclasses.asdict(network.question),
             "columns": {role: name for role, name in columns.items() if name is not None},
+            "columns_read": dict(usual),
         },
         "classifier_dropout": network.dropout_rate,
     }
@@ -94,6 +97,22 @@ def _in_data_unit(
     return {**params, "classifier": head}, {**extra, KEY: settings}
 
 
+def in_network_unit(
+    head: Mapping[str, np.ndarray], start: LoadedModel, target_range: tuple[float, float]
+) -> dict[str, np.ndarray]:
+    """The flat tree of a regression's head, read with `start`, for another range of targets."""
+    codec = start.settings.get(KEY, {}).get("codec", {})
+    from_low, from_high = codec.get("target_range", (0.0, 1.0))
+    low, high = target_range
+    scale, shift = (from_high - from_low) / (high - low), (from_low - low) / (high - low)
+    last = "classifier/out_proj" if "classifier/out_proj/kernel" in head else "classifier"
+    scaled = {
+        f"{last}/kernel": head[f"{last}/kernel"] * np.float32(scale),
+        f"{last}/bias": head[f"{last}/bias"] * np.float32(scale) + np.float32(shift),
+    }
+    return {**head, **scaled}
+
+
 def export_adapter(
     folder: Path,
     adaptation: Adaptation,
@@ -122,7 +141,8 @@ def export_adapter(
 
 @dataclasses.dataclass(frozen=True)
 class TrainedTask:
-    """A fine-tuned model ready to answer. `columns` have the names that training was given."""
+    """A fine-tuned model ready to answer. `columns` have the names that training was given, `usual`
+    all columns that it read: where data to answer has them, they are what is meant."""
 
     task: Task
     codec: Codec
@@ -130,6 +150,7 @@ class TrainedTask:
     params: Any
     settings: CodecSettings
     columns: dict[str, str]
+    usual: dict[str, str]
 
 
 def trained_task(
@@ -163,6 +184,11 @@ def trained_task(
     values = {n: v for n, v in stated["codec"].items() if n in known}
     values["target_range"] = tuple(values.get("target_range", (0.0, 1.0)))
     if null_threshold is not None:
+        if task.questions != "v2":
+            raise UserError(
+                f"null_threshold={null_threshold}: {task.name} always has an answer, so there is "
+                "nothing to weigh against none; leave it out"
+            )
         values["null_threshold"] = null_threshold
     settings = CodecSettings(**values)
     head = stated["head"]
@@ -177,5 +203,8 @@ def trained_task(
         QuestionSettings(**stated["question"]),
     )
     codec = make_codec(task, loaded.tokenizer, settings, labels, head)
-    columns = {r: n for r, n in stated.get("columns", {}).items() if r in task.column_roles}
-    return TrainedTask(task, codec, network, loaded.params, settings, columns)
+    columns, usual = (
+        {r: n for r, n in stated.get(key, {}).items() if r in task.column_roles}
+        for key in ("columns", "columns_read")
+    )
+    return TrainedTask(task, codec, network, loaded.params, settings, columns, usual)

@@ -127,7 +127,7 @@ class QuestionCodec:
                 "host": {
                     "offsets": np.pad(context.offsets[here], (edges, (0, 0))),
                     "words": np.pad(context.word_of_token[here], edges, constant_values=NO_WORD),
-                    "max_context": np.pad(best[number, here], edges),
+                    "max_context": np.pad(best[here] == number, edges),
                 },
             }
             if train:

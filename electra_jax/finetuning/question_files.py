@@ -51,8 +51,7 @@ def read_questions(
     """
     path = os.fspath(path)
     records = _read_json(path) if format_of(path) == "json" else read_records(path)
-    names = {role: role for role in ("question", "context", "answers")}
-    names |= {role: name for role, name in (columns or {}).items() if name is not None}
+    names = _names(columns)
     number = 0
     for where, record in records:
         if "header" in record and names["context"] not in record:  # MRQA's first line
@@ -60,6 +59,18 @@ def read_questions(
         for place, context, question in _questions(record, where):
             yield _example(place, number, context, question, labelled, names)
             number += 1
+
+
+def question_of(
+    record: Record, where: str, number: int, columns: Mapping[str, str | None] | None = None
+) -> QuestionExample:
+    """One question to answer, as a line of a file has it. Raises `UserError`."""
+    return _example(where, number, record, record, False, _names(columns))
+
+
+def _names(columns: Mapping[str, str | None] | None) -> dict[str, str]:
+    names = {role: role for role in ("question", "context", "answers")}
+    return names | {role: name for role, name in (columns or {}).items() if name is not None}
 
 
 def _read_json(path: str) -> Iterator[tuple[str, Record]]:
@@ -124,8 +135,9 @@ def _example(
         if names[role] not in record and (labelled or role != "answers"):
             found = ", ".join(map(str, record)) or "nothing"
             raise UserError(
-                f'{where} has no "{names[role]}"; it has {found}: name the right column, in '
-                f"training with --config.data.columns.{role}=NAME, else with --columns {role}=NAME"
+                f'{where} has no "{names[role]}"; it has {found}: give it, or name the right '
+                f"column of a file, in training with --config.data.columns.{role}=NAME, else with "
+                f"--columns {role}=NAME"
             )
     ids = (names["id"],) if "id" in names else _IDS
     own = next((question[name] for name in ids if name in question), None)

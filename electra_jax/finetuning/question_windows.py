@@ -110,16 +110,19 @@ def window_starts(tokens: int, room: int, stride: int) -> list[int]:
 
 
 def max_context(tokens: int, starts: list[int], room: int) -> np.ndarray:
-    """bool [windows, tokens]: whether a token has its best context in a window.
+    """int32 [tokens]: the window in which each token has its best context.
 
     Best is the largest smaller side, plus 0.01 of the window's length; the first of equals.
     """
-    first = np.asarray(starts)[:, None]
-    length = np.minimum(room, tokens - first)
-    left = np.arange(tokens)[None] - first
-    right = length - 1 - left
-    score = np.where((left >= 0) & (right >= 0), np.minimum(left, right) + 0.01 * length, -np.inf)
-    return np.arange(len(starts))[:, None] == np.argmax(score, axis=0)[None]
+    best, best_score = np.zeros(tokens, np.int32), np.full(tokens, -np.inf)
+    for number, first in enumerate(starts):
+        length = min(room, tokens - first)
+        left, here = np.arange(length), slice(first, first + length)
+        score = np.minimum(left, length - 1 - left) + 0.01 * length
+        better = score > best_score[here]
+        best[here][better] = number
+        best_score[here][better] = score[better]
+    return best
 
 
 def training_answer(example: QuestionExample) -> tuple[str, int] | None:

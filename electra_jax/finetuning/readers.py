@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from electra_jax.errors import UserError
@@ -34,6 +36,7 @@ from electra_jax.finetuning.tasks import Task
 from electra_jax.finetuning.words import split_words
 
 _IDS = ("id", "idx", "index")  # columns that may name an example, the latter two GLUE's
+_TEXTS = {1: "one text", 2: "two texts"}
 _WORD_LISTS = ("tokens", "words", "form")  # their strings have a space between any two words
 
 __all__ = [
@@ -55,6 +58,7 @@ def read_examples(
     columns: Mapping[str, str | None] | None = None,
     labelled: bool = True,
     labels: Collection[str] | None = None,
+    usual: Mapping[str, str] | None = None,
 ) -> Iterator[Example]:
     """The examples of a file or a tfds data set, one after the other, in order.
 
@@ -66,6 +70,7 @@ def read_examples(
         label, id; words, tags; context, question, choices (several columns: "a,b,c"); head, tail.
       labelled: False for data to predict: labels are neither needed nor read.
       labels: the known labels, for evaluation data; the table's where the task has them there.
+      usual: the columns that a model was trained from, by role: taken where a file has them.
 
     Raises:
       UserError: whatever is wrong with the data; see the module. Questions and answers have their
@@ -84,7 +89,7 @@ def read_examples(
     build = _BUILDERS[task.kind]
     source: _Source | None = None
     for number, (where, record) in enumerate(records):
-        source = source or _Source(task, chosen, record, where, labelled)
+        source = source or _Source(task, chosen, record, where, labelled, usual or {})
         example = build(source, where, source.identity(record, number), record)
         if known is not None:
             check_labels(example, known)
@@ -93,9 +98,16 @@ def read_examples(
         raise UserError(f"{path}: there are no examples in it")
 
 
-def example_of(task: Task, record: Record, where: str, number: int) -> Example:
+def example_of(
+    task: Task,
+    record: Record,
+    where: str,
+    number: int,
+    columns: Mapping[str, str] | None = None,
+    usual: Mapping[str, str] | None = None,
+) -> Example:
     """One record without a label, read as a line of a file to predict is. Raises `UserError`."""
-    source = _Source(task, {}, record, where, labelled=False)
+    source = _Source(task, columns or {}, record, where, False, usual or {})
     return _BUILDERS[task.kind](source, where, source.identity(record, number), record)
 
 
@@ -155,13 +167,20 @@ class _Source:
     """
 
     def __init__(
-        self, task: Task, chosen: Mapping[str, str], record: Record, where: str, labelled: bool
+        self,
+        task: Task,
+        chosen: Mapping[str, str],
+        record: Record,
+        where: str,
+        labelled: bool,
+        usual: Mapping[str, str] = MappingProxyType({}),
     ):
         self.task = task
         self.labelled = labelled
         self.columns = dict(chosen)
         for role, names in task.roles.items():
             if role not in chosen:
+                names = (usual[role], *names) if role in usual else names
                 found = next((name for name in names if name in record), None)
                 if found is not None:
                     self.columns[role] = found
@@ -169,10 +188,20 @@ class _Source:
         if "text" in chosen:
             self.texts = tuple(chosen[r] for r in ("text", "text_pair") if r in chosen)
         elif task.texts:
-            found_texts = next((t for t in task.texts if all(c in record for c in t)), None)
+            trained = tuple(usual[r] for r in ("text", "text_pair") if r in usual)
+            sets = tuple(dict.fromkeys((trained, *task.texts))) if trained else task.texts
+            found_texts = next((t for t in sets if all(c in record for c in t)), None)
             if found_texts is None:
-                wanted = " or ".join(" + ".join(t) for t in task.texts)
+                wanted = " or ".join(" + ".join(t) for t in sets)
                 raise _missing(where, record, "text", wanted)
+            if trained and len(found_texts) != len(trained):
+                raise UserError(
+                    f"{where}: the model was trained on {_TEXTS[len(trained)]} "
+                    f"({', '.join(trained)}), and here {' and '.join(found_texts)} would be read "
+                    f"(of {', '.join(map(str, record))}): name the texts as in training, or those "
+                    f"of a file with --columns "
+                    f"{' '.join(f'{r}=NAME' for r in ('text', 'text_pair') if r in usual)}"
+                )
             self.texts = found_texts
 
     def identity(self, record: Record, number: int) -> str:
@@ -191,10 +220,14 @@ class _Source:
 def _missing(where: str, record: Record, role: str, wanted: str) -> UserError:
     file = where.rpartition(":")[0]
     header = " (the first line names them)" if format_of(file) in ("tsv", "csv") else ""
+    remedy = (
+        f"name the right one, in training with --config.data.columns.{role}=NAME, else with "
+        f"--columns {role}=NAME"
+    )
     return UserError(
         f"{where} has no column for the {role.replace('_', ' ')} (looked for {wanted}); it has "
-        f"{', '.join(map(str, record)) or 'none'}{header}: name the right one, in training with "
-        f"--config.data.columns.{role}=NAME, else with --columns {role}=NAME"
+        f"{', '.join(map(str, record)) or 'none'}{header}: "
+        + (remedy if file else "give it by that name")
     )
 
 
@@ -342,6 +375,9 @@ def _tagged(source: _Source, where: str, identity: str, record: Record) -> Examp
         raise UserError(
             f"{where} has {len(words)} words and {len(tags)} tags; each word needs one tag"
         )
+    if not all(tag.strip() for tag in tags):
+        empty = next(i for i, tag in enumerate(tags) if not tag.strip())
+        raise UserError(f'{where}: the tag of word {empty} ("{words[empty]}") is empty; fill it')
     scheme = source.task.tag_scheme
     if scheme != "given":
         try:
@@ -354,7 +390,7 @@ def _tagged(source: _Source, where: str, identity: str, record: Record) -> Examp
 def _list(value: Any, role: str, where: str) -> tuple[str, ...]:
     """A list of strings (numbers become strings), or a string of them with spaces between."""
     if isinstance(value, str):
-        return tuple(value.split())
+        return tuple(re.findall(r"[^ \t\r\n]+", value))
     if not isinstance(value, list) or not all(type(item) in (str, int) for item in value):
         raise UserError(
             f"{where}: {role} must be a list of strings, or a string with spaces between them; it "
@@ -373,7 +409,9 @@ def _with_choices(source: _Source, where: str, identity: str, record: Record) ->
         raise _missing(where, record, "context", "context or question")
     choices, names = _choices(source, where, record)
     label = _choice_label(source, where, record, choices, names) if source.labelled else None
-    return ChoiceExample(where, identity, "\n".join(contexts), choices, label)
+    if source.task.kind == "ranking":
+        contexts = ["\n".join(contexts)]
+    return ChoiceExample(where, identity, contexts[0], choices, label, *contexts[1:])
 
 
 def _turns(value: Any, column: str, where: str) -> str:
@@ -418,7 +456,12 @@ def _choice_label(
     if type(value) in (str, int) and str(value) in names:
         return names.index(str(value))
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if isinstance(value, str) and choices.count(value) == 1 and number not in range(len(choices)):
+    if isinstance(value, str) and choices.count(value) == 1:
+        if number in range(len(choices)) and choices[number] != value:
+            raise UserError(
+                f'{where}: the label "{value}" may be the choice "{value}" or the one of that '
+                f'index, "{choices[number]}"; give the letter ({", ".join(names)})'
+            )
         return choices.index(value)
     if type(number) is not int:
         raise UserError(

@@ -77,9 +77,11 @@ def read_records(
     """(where, record) of each line of a .jsonl, each row of a .tsv or .csv with a header, or each
     example of `tfds:NAME[/CONFIG][:SPLIT]`.
 
-    Files may end in .gz. `where` is "file:line", lines counted from 1; blank lines are skipped.
-    Values of .tsv and .csv are strings; a .tsv has no quoting, a .csv has the usual one. Labels of
-    a tfds data set become their names, and None where it hides them (-1).
+    Files may end in .gz. `where` is "file:line", lines counted from 1. Blank lines are skipped in
+    .jsonl; in a table at its end and, if it has several columns, anywhere: a blank line among those
+    of one column is an empty text. Values of .tsv and .csv are strings; a .tsv has no quoting, a
+    .csv has the usual one. Labels of a tfds data set become their names, and None where it hides
+    them (-1).
 
     Args:
       headerless: names of the columns of a .tsv whose first row names none of them.
@@ -139,7 +141,15 @@ def well_formed_json(value: Any) -> Any:
 
 def _read_table(path: str, kind: str, headerless: Sequence[str]) -> Iterator[tuple[str, Record]]:
     header: list[str] | None = None
+    blank: list[int] = []  # rows without text since the last one with any
     for number, fields in _rows(path, kind):
+        if not any(field.strip() for field in fields):
+            if header is not None and (fields or len(header) == 1):
+                blank.append(number)
+            continue
+        for earlier in blank:  # not the end of the file: answers are to stay in line with it
+            yield f"{path}:{earlier}", dict.fromkeys(header or (), "")
+        blank.clear()
         if header is None:
             without = len(fields) == len(headerless) and not set(fields) & set(headerless)
             header = list(headerless) if without else fields
@@ -156,19 +166,17 @@ def _read_table(path: str, kind: str, headerless: Sequence[str]) -> Iterator[tup
 
 
 def _rows(path: str, kind: str) -> Iterator[tuple[int, list[str]]]:
-    """(number of the row's first line, fields) of the rows that are not blank."""
+    """(number of the row's first line, fields) of every row; a blank line has none."""
     if kind == "tsv":
         for number, line in read_lines(path):
-            if line.strip():
-                yield number, line.split("\t")
+            yield number, line.split("\t") if line else []
         return
     csv.field_size_limit(LINE_LIMIT)
     reader = csv.reader((line + "\n" for _, line in read_lines(path)), strict=True)
     first = 1
     try:
         for fields in reader:
-            if any(field.strip() for field in fields):
-                yield first, fields
+            yield first, fields
             first = reader.line_num + 1
     except csv.Error as error:
         raise UserError(f"{path}:{reader.line_num} is not CSV: {error}") from None
@@ -201,10 +209,11 @@ def read_conll(
 ) -> Iterator[tuple[str, Record]]:
     """(where, {"words", "tags"}) of each sentence: a word a line, a blank line between sentences.
 
-    Columns are separated by tabs, or else by any spaces, and are numbered from 0, or from -1 for
-    the last one backwards. -DOCSTART- lines are skipped; in .conllu, so are comments, word ranges
-    and empty words. Without labels, lines of different numbers of columns are taken for running
-    text and refused.
+    Columns are separated by tabs, or else by spaces (other white space belongs to words, as the
+    full-width space of Chinese), and are numbered from 0, or from -1 for the last one backwards.
+    -DOCSTART- lines are skipped; in .conllu, so are comments, word ranges and empty words. Without
+    labels, lines of different numbers of columns are taken for running text and
+    refused.
     """
     universal = format_of(path) == "conllu"
     word_column = _column_number(columns.get("words", "1" if universal else "0"), "words")
@@ -217,12 +226,12 @@ def read_conll(
         return f"{path}:{first}", {"words": words, "tags": tags} if labelled else {"words": words}
 
     for number, line in read_lines(path):
-        if not line.strip():
+        if not line.strip(" \t"):
             if words:
                 yield sentence()
                 words, tags = [], []
             continue
-        fields = line.split("\t") if "\t" in line else line.split()
+        fields = line.split("\t") if "\t" in line else [f for f in line.split(" ") if f]
         if fields[0] == "-DOCSTART-" or (
             universal and (line.startswith("#") or not fields[0].isdigit())
         ):
@@ -242,7 +251,12 @@ def read_conll(
             )
         words.append(fields[word_column])
         if labelled:
-            tags.append(fields[tag_column])
+            tags.append(fields[tag_column].strip())
+            if not tags[-1]:
+                raise UserError(
+                    f"{path}:{number}: the tag in column {tag_column} is empty ({line[:60]!r}); "
+                    "fill it, or name another column with data.columns.tags"
+                )
     if not labelled and lines == 1 and columns_before > 2:
         raise _running_text(path)
     if words:

@@ -31,7 +31,12 @@ from electra_jax.finetuning.batches import (
 from electra_jax.finetuning.blocks import report_blocks
 from electra_jax.finetuning.data import TaskData
 from electra_jax.finetuning.examples import Example
-from electra_jax.finetuning.export import export_adapter, export_model, task_settings
+from electra_jax.finetuning.export import (
+    export_adapter,
+    export_model,
+    in_network_unit,
+    task_settings,
+)
 from electra_jax.finetuning.forward import Forward
 from electra_jax.finetuning.learned import constant_loss, failure
 from electra_jax.finetuning.networks import (
@@ -73,7 +78,7 @@ MAY_CHANGE = (
     r"(model|network)\.(scan_layers|remat|attention)",
     r"train\.(log_every|checkpoint_every|keep|keep_every|eval_batch_size)",
     r"train\.(tensorboard|wandb).*",
-    r"train\.accumulate",
+    r"train\.(accumulate|restarts)",
     r"mesh\..*",
     r"data\.(path|eval_path|test_path)",
     r"seeds",
@@ -108,6 +113,8 @@ def loss_settings(config: Mapping[str, Any], labels: Sequence[str], data: TaskDa
                 f"({', '.join('1.0' for _ in labels)},) for {', '.join(labels)}"
             )
         weights = tuple(float(w) for w in weights)
+        if not any(weights):
+            raise UserError("loss.class_weights are all 0: give one label or more a weight above 0")
         if len(weights) != len(labels):
             raise UserError(
                 f"loss.class_weights has {len(weights)} numbers and the task {len(labels)} labels: "
@@ -174,6 +181,9 @@ class FineTuning:
             network, loss_settings(config, data.codec.labels, data), adaptation
         )
         lengths = np.asarray([feature_length(f) for f in data.features])
+        for name, least in (("patience", 0), ("restarts", 0), ("min_steps", 0), ("eval_every", 1)):
+            if train[name] is not None and train[name] < least:
+                raise UserError(f"train.{name}={train[name]}: must be at least {least}")
         steps, eval_every = _durations(train, len(lengths))
         chosen = choose_lengths(
             lengths.tolist(), config["data"]["shapes"], steps=steps, limit=data.settings.max_length
@@ -211,6 +221,11 @@ class FineTuning:
         self = cls(
             config, workdir, start, data, objective, order, steps, run, forward, seed, eval_every
         )
+        if (optimizer["freeze"] or optimizer["freeze_layers"]) and not self.parameters()[0]:
+            raise UserError(
+                "nothing is trained: optimizer.freeze and optimizer.freeze_layers hold every "
+                "parameter that tune.method leaves; free some"
+            )
         if data.eval:
             run.measure = self._measure
             run.finished = self._finished
@@ -360,8 +375,9 @@ class FineTuning:
         params, frozen = (jax.tree.map(np.asarray, t) for t in (state.params, state.frozen))
         merged = self.objective.adaptation.merge(params, frozen)
         extra = task_settings(
-            task, data.codec, data.settings, self.objective.network, self.config["data"]["columns"]
-        )
+            task, data.codec, data.settings, self.objective.network,
+            self.config["data"]["columns"], data.columns,
+        )  # fmt: skip
         tokenizer = self.start.tokenizer_folder
         model = self.workdir / "model"
         if isinstance(self.objective.adaptation, Full):
@@ -568,12 +584,13 @@ def _place(
     known = {f"electra/{n}": x for n, x in flatten(encoder).items()}
     network = objective.network
     same_kind = start.kind == HUGGINGFACE_KINDS[network.kind] and network.head == "huggingface"
-    same_labels = tuple((start.id2label or {}).values()) == tuple(data.codec.labels)
+    measured = network.kind == "regression"  # its one output has a name in the file, no label here
+    same_labels = measured or (tuple((start.id2label or {}).values()) == tuple(data.codec.labels))
     head = {n: x for n, x in flatten(start.params).items() if is_head(n)}
     wanted = {n: x.shape for tree in (params, frozen) for n, x in flatten(tree).items()}
     fits = all(x.shape == wanted.get(n) for n, x in head.items())
     if same_kind and same_labels and fits:
-        known |= head
+        known |= in_network_unit(head, start, data.settings.target_range) if measured else head
         log.warning("%s: its head has these labels, and is kept", start.source)
     elif start.kind in (*HUGGINGFACE_KINDS.values(), REFERENCE):
         log.warning(

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from electra_jax.finetuning import metrics
-from electra_jax.finetuning.encoding import PairEncoder, softmax
+from electra_jax.finetuning.encoding import Ids, PairEncoder, softmax
+from electra_jax.finetuning.entity_marks import MARKS
 from electra_jax.finetuning.examples import CodecSettings, Feature, TextExample
 from electra_jax.finetuning.readers import unknown_label
 from electra_jax.finetuning.tasks import Task
@@ -54,11 +55,14 @@ class _TextCodec:
     def encode(self, example: TextExample, train: bool) -> list[Feature]:
         """One feature: "input_ids", "token_type_ids" int32 [n], and with `train` the label."""
         texts = example.texts if example.texts[-1] else example.texts[:1]
-        input_ids, types = self._pairs.join(self._pairs.texts(texts))
+        input_ids, types = self._pairs.join(self._parts(texts))
         feature: Feature = {"input_ids": input_ids, "token_type_ids": types}
         if train:
             feature.update(self._target(example))
         return [feature]
+
+    def _parts(self, texts: Sequence[str]) -> list[Ids]:
+        return self._pairs.texts(texts)
 
     def _target(self, example: TextExample) -> Feature:
         raise NotImplementedError
@@ -93,6 +97,33 @@ class ClassificationCodec(_TextCodec):
         gold = [str(example.label) for example in examples]
         predicted = [prediction["label"] for prediction in predictions]
         return {n: _CLASS_METRICS[n](gold, predicted, self.task) for n in self.task.metrics}
+
+
+class RelationCodec(ClassificationCodec):
+    """One label for two marked entities of a text. A text that does not fit is cut on both sides,
+    so that its entities stay.
+
+    Attributes:
+      lost_entities: in how many of the texts encoded so far that was not possible.
+    """
+
+    def __init__(
+        self, task: Task, tokenizer: Tokenizer, settings: CodecSettings, labels: tuple[str, ...]
+    ):
+        super().__init__(task, tokenizer, settings, labels)
+        self._marks = [tokenizer.encode(mark)[-1] for mark in MARKS]
+        self.lost_entities = 0
+
+    def _parts(self, texts: Sequence[str]) -> list[Ids]:
+        (ids,) = super()._parts(texts)
+        room = self.settings.max_length - 2
+        places = np.flatnonzero(np.isin(ids, self._marks))
+        if len(ids) <= room or not places.size or places[-1] < room:
+            return [ids]
+        first, last = int(places[0]), int(places[-1])
+        spare = room - (last + 1 - first)
+        self.lost_entities += spare < 0
+        return [ids[min(first - max(spare, 0) // 2, len(ids) - room) :]]
 
 
 class MultilabelCodec(_TextCodec):

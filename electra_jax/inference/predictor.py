@@ -34,6 +34,7 @@ from electra_jax.finetuning.examples import (
 )
 from electra_jax.finetuning.export import TrainedTask, trained_task
 from electra_jax.finetuning.forward import Forward
+from electra_jax.finetuning.question_files import question_of
 from electra_jax.finetuning.readers import TFDS_PREFIX, example_of
 from electra_jax.interop.folder import load_model_folder
 from electra_jax.modeling.encoder import join_layers, split_layers
@@ -94,20 +95,22 @@ class Predictor:
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         """Answers to a few inputs: a text, a pair of texts, a list of words (tagging), or a mapping
-        as a line of a file would be ({"question": …, "context": …}, {"text": …, "head": …})."""
+        as a line of a file would be ({"question": …, "context": …}, {"text": …, "head": …}), by
+        the names of columns that training had."""
         if isinstance(inputs, str | Mapping):
             raise UserError("predict takes a list of inputs: write predict([…]) for one")
         return list(self.answers(self._example(i, x) for i, x in enumerate(inputs)))
 
     def _example(self, number: int, value: Any) -> Example:
         where, name, task = f"input {number}", str(number), self.trained.task
+        columns, usual = self.trained.columns, self.trained.usual
         try:
-            if task.kind == "question_answering":
-                return QuestionExample(where, name, value["question"], value["context"])
             if isinstance(value, Mapping):
                 record = {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
-                return example_of(task, record, where, number)
-            if task.kind in ("multiple_choice", "ranking"):
+                if task.kind == "question_answering":
+                    return question_of(record, where, number, columns)
+                return example_of(task, record, where, number, columns, usual)
+            if task.kind in ("multiple_choice", "ranking", "question_answering"):
                 raise TypeError("a mapping is needed")
             if task.kind == "tagging":
                 words = {"text": value} if isinstance(value, str) else {"words": list(value)}
@@ -135,13 +138,14 @@ class Predictor:
         names = {**self.trained.columns, **(columns or {})}
 
         def examples() -> Iterator[Example]:
-            return iterate_examples(task, path, names, labels=codec.labels or None)
+            labels = codec.labels or None
+            return iterate_examples(task, path, names, labels=labels, usual=self.trained.usual)
 
         again: Iterable[Example]
-        if path.startswith(TFDS_PREFIX) or os.path.isfile(path):
+        if _can_be_read_twice(path):
             # Once through it first: what is wrong in the last line is said before any work.
             count, again = check_examples(task, path, examples()), examples()
-        else:  # a pipe is read once
+        else:
             again = list(examples())
             count = check_examples(task, path, again)
         gold: list[Example] = []
@@ -175,14 +179,25 @@ class Predictor:
     ) -> int:
         """Writes one JSON line for each example of `source`, in order; how many.
 
+        A file is read through once before any work: what is wrong in its last line costs nothing.
         `target` appears when it is whole.
         """
         check_outputs(source, target)
-        names = {**self.trained.columns, **(columns or {})}
-        examples = iterate_examples(self.trained.task, source, names, labelled=False)
-        return write_lines(
-            tqdm(self.answers(examples), unit=" examples", disable=quiet, desc="predict"), target
+        names, task = {**self.trained.columns, **(columns or {})}, self.trained.task
+
+        def examples() -> Iterator[Example]:
+            return iterate_examples(task, source, names, False, usual=self.trained.usual)
+
+        total = sum(1 for _ in examples()) if _can_be_read_twice(source) else None
+        bar = tqdm(
+            self.answers(examples()), unit=" examples", disable=quiet, desc="predict", total=total
         )
+        return write_lines(bar, target)
+
+
+def _can_be_read_twice(source: str) -> bool:
+    """A file or data set; a pipe is read once."""
+    return source.startswith(TFDS_PREFIX) or os.path.isfile(source)
 
 
 def _without_texts(example: Example) -> Example:

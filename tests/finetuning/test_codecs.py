@@ -367,6 +367,28 @@ def test_words_are_joined_as_they_are_written():
     assert join_words(["東京", "Tower", "の"]) == "東京Towerの"
 
 
+# Relations.
+
+
+def test_a_text_is_cut_around_its_entities():
+    tokenizer = tokenizer_from_vocab((*VOCAB, "$", "#"), Options(True, None, True))
+    head, tail = tokenizer.encode("$ #")
+    example = TextExample("f:1", "0", ("a b c d $ e $ f # g # h a b",), "x")
+
+    def ids(length):
+        codec = codec_of("relation", tokenizer, ("x", "y"), max_length=length)
+        feature = encode(codec, example, train=True)
+        assert feature["label"] == 0 and codec.truncated == (length < 16)
+        return feature["input_ids"].tolist()[1:-1], codec.lost_entities
+
+    entities = [head, E, head, F, tail, G, tail]
+    assert ids(16) == ([A, B, C, D, *entities, H, A, B], 0)
+    assert ids(15) == ([A, B, C, D, *entities, H, A], 0)  # both fit at the beginning
+    assert ids(12) == ([D, *entities, H, A], 0)
+    assert ids(9) == (entities, 0)
+    assert ids(8) == (entities[:-1], 1)
+
+
 # Choices.
 
 
@@ -385,6 +407,22 @@ def test_each_choice_is_a_pair(letters):
     assert feature["label"] == 1
     assert feature["label"].dtype == feature["input_ids"][0].dtype == np.int32
     assert codec.truncated == 2
+
+
+def test_a_passage_is_cut_before_its_question(letters):
+    codec = codec_of("multiple_choice", letters, max_length=8)
+    feature = encode(codec, ChoiceExample("f:1", "0", "a b c d", ("g", "g h"), 1, "e f"))
+    assert [ids.tolist() for ids in feature["input_ids"]] == [
+        [CLS, A, B, E, F, SEP, G, SEP],
+        [CLS, A, E, F, SEP, G, H, SEP],
+    ]
+    assert feature["token_type_ids"][1].tolist() == [0] * 5 + [1] * 3
+    assert codec.truncated == 2
+    long = ChoiceExample("f:1", "0", "a b", ("g h", "g"), 1, "c d e f")
+    assert encode(codec, long)["input_ids"][0].tolist() == [CLS, C, D, E, SEP, G, H, SEP]
+    short = ChoiceExample("f:1", "0", "a", ("g", "h"), 1, "b")
+    assert encode(codec, short)["input_ids"][0].tolist() == [CLS, A, B, SEP, G, SEP]
+    assert codec.truncated == 4
 
 
 def test_the_oldest_turns_of_a_dialogue_are_cut_first(letters):

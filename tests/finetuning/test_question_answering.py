@@ -251,9 +251,8 @@ def test_windows_and_best_contexts():
     assert window_starts(30, 10, 100) == [0, 10, 20]
     assert window_starts(0, 10, 4) == []
     best = max_context(11, [0, 4], 10)
-    assert best.sum(0).tolist() == [1] * 11
     # Token 6: 6 left and 3 right in the first window, 2 and 4 in the second.
-    assert best[0, 6] and best[1, 8]
+    assert best.tolist() == [0] * 7 + [1] * 4
 
 
 def decoded(codec, question, start_logits, end_logits):

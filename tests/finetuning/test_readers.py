@@ -274,7 +274,58 @@ def test_choices_however_they_are_written(write, record):
 def test_choices_of_a_table_and_a_passage_beside_the_question(write):
     path = write("a.tsv", "passage\tquestion\tone\ttwo\tlabel", "p\tq\ta\tb\t0")
     (example,) = read("multiple_choice", path, {"choices": "one,two"})
-    assert (example.context, example.choices, example.label) == ("p\nq", ("a", "b"), 0)
+    assert (example.context, example.question, example.choices) == ("p", "q", ("a", "b"))
+    assert example.label == 0
+
+
+def test_a_choice_that_is_a_number_is_not_taken_for_an_index(write):
+    sums = [
+        {"question": "1+1", "choices": [*"1234"], "label": label} for label in (2, "C", "D", "9")
+    ]
+    sums[3]["choices"] = [*"5679"]
+    assert [e.label for e in read("multiple_choice", write("a.jsonl", *sums))] == [2, 2, 3, 3]
+    same = {"question": "0+1", "choices": [*"01"], "label": "1"}
+    assert read("multiple_choice", write("b.jsonl", same))[0].label == 1
+    sums[0]["label"] = "2"
+    assert_fails(
+        r'c\.jsonl:1: the label "2" may be the choice "2" or the one of that index, "3"; give the '
+        r"letter \(A, B, C, D\)",
+        "multiple_choice",
+        write("c.jsonl", sums[0]),
+    )
+
+
+def test_blank_rows_of_a_table_are_empty_texts_but_for_the_end_of_the_file(write):
+    lines = ["a film", "", "a day"]
+    for name, blank in (("a.tsv", ""), ("a.csv", ""), ("b.csv", '""')):
+        path = write(name, "text", *(line or blank for line in lines))
+        assert_fails(r"[ab]\.[ct]sv:3: the text .* is empty", "sst2", path, labelled=False)
+        path = write(name, "", "text", "a film", "a day", blank, blank)
+        assert len(read("sst2", path, labelled=False)) == 2
+    for name, blank in (("c.tsv", "\t"), ("c.csv", ",")):
+        row = blank.join
+        path = write(name, row(["text", "label"]), row(["a", "1"]), blank, row(["b", "0"]), blank)
+        assert_fails(r":3: the text .* is empty", "sst2", path)
+        path = write(name, row(["text", "label"]), row(["a", "1"]), "", row(["b", "0"]), blank)
+        assert [e.label for e in read("sst2", path)] == ["1", "0"]
+
+
+def test_the_columns_of_training_come_before_the_usual_ones(write):
+    path = write("a.jsonl", {"sentence": "s", "question": "q", "label": 1, "stars": 0})
+    (guessed,) = read("classification", path)
+    (example,) = read("classification", path, usual={"text": "sentence", "label": "stars"})
+    assert guessed.texts == ("q", "s") and (example.texts, example.label) == (("s",), "0")
+    (other,) = read(
+        "classification", write("b.jsonl", {"text": "t", "label": 1}), usual={"text": "x"}
+    )
+    assert other.texts == ("t",)
+    assert_fails(
+        r"a\.jsonl:1: the model was trained on one text \(body\), and here question and sentence "
+        r"would be read .*--columns text=NAME",
+        "classification",
+        path,
+        usual={"text": "body"},
+    )
 
 
 def test_turns_of_a_dialogue_are_lines(write):
@@ -376,6 +427,7 @@ def test_equal_files_are_noticed_whatever_they_are_called(write):
         ("multilabel", {"text": "a", "labels": 3}, "labels must be a list of names"),
         ("ner", {"tokens": ["a", "b"], "tags": ["O"]}, "has 2 words and 1 tags"),
         ("ner", {"tokens": [], "tags": []}, "there are no words"),
+        ("pos", {"tokens": ["a", "b"], "tags": ["X", ""]}, r'tag of word 1 \("b"\) is empty'),
         ("ner", {"tokens": ["a", None], "tags": ["O", "O"]}, "words must be a list of strings"),
         ("ner", {"tokens": ["a"], "x": ["O"]}, "no column for the tags .*it has tokens, x"),
         (
@@ -453,7 +505,22 @@ def test_files_that_are_not_there_are_not_of_an_unknown_kind(tmp_path):
     assert_fails("is a folder", "sst2", str(tmp_path))
 
 
+def test_only_spaces_and_tabs_separate_columns(write):
+    path = write("a.conll", "10\u00a0km NOUN", "\u3000  PUNCT", " \t", "b\tc NUM")
+    assert [(e.words, e.tags) for e in read("pos", path)] == [
+        (("10\u00a0km", "\u3000"), ("NOUN", "PUNCT")),
+        (("b",), ("c NUM",)),
+    ]
+    table = write("a.tsv", "tokens\ttags", "10\u00a0km  b\tX Y")
+    assert read("pos", table)[0].words == ("10\u00a0km", "b")
+
+
 def test_bad_conll_files_are_named(write):
+    assert_fails(
+        r"a\.conll:2: the tag in column -1 is empty",
+        "pos",
+        write("a.conll", "a\tX", "b\tX\t"),
+    )
     assert_fails(
         r"a\.conll:2 has 1 columns .*data\.columns\.words", "ner", write("a.conll", "a O", "b")
     )

@@ -68,8 +68,12 @@ def test_every_kind_of_task_learns_and_ships(task, tiny_model, tmp_path):
         for row in given:
             row.pop("label", None)
         for answer, same_answer in zip(predictor.predict(given), kept, strict=False):
-            text = ("prediction_text", "label", "labels", "prediction")
-            assert all(answer[n] == same_answer[n] for n in text if n in answer)
+            text = {"prediction_text", "label", "labels", "prediction", "score"} & answer.keys()
+            assert text and all(
+                answer[n]
+                == (pytest.approx(same_answer[n], abs=1e-4) if n == "score" else same_answer[n])
+                for n in text
+            )
     if kind == "question_answering":
         silent = Predictor(tmp_path / "run/model", null_threshold=-1e9)
         assert silent.predict(given)[0]["prediction_text"] == ""
@@ -371,6 +375,29 @@ def test_a_head_of_the_same_labels_is_kept_and_another_is_not(
     assert same(params["electra"], load_model_folder(trained).params["electra"])
 
 
+def test_a_regression_s_head_is_kept_whatever_the_range_of_targets(tiny_model, tmp_path, caplog):
+    data = write_task(tmp_path / "data", tiny_task.regression)
+    config = configuration("regression", tiny_model, data)
+    (first,) = finetune(config, tmp_path / "first", quiet=True)
+    still = ("--config.optimizer.learning_rate=0.0", "--config.train.steps=1")
+    few = "--config.data.train_examples=3"  # whose targets span another range
+    for number, flags in enumerate((still, (*still, few))):
+        config = configuration("regression", tmp_path / "first/model", data, *flags)
+        (same_model,) = finetune(config, tmp_path / str(number), quiet=True)
+        assert same_model.scores == pytest.approx(first.scores, abs=1e-3)
+    assert caplog.text.count("its head has these labels, and is kept") == 2
+
+
+def test_a_run_that_did_not_learn_may_be_given_more_starts(tiny_model, tiny_data, tmp_path):
+    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=4")
+    config["optimizer"]["learning_rate"] = 0.0
+    (failed,) = finetune(config, tmp_path / "run", quiet=True)
+    config["train"]["restarts"] = 1
+    (again,) = finetune(config, tmp_path / "run", quiet=True)
+    assert failed.failure and (failed.restarts, again.restarts) == (0, 1)
+    assert read_result(tmp_path / "run/failed-1") == failed
+
+
 def test_an_undefined_score_is_null_on_disk(tmp_path):
     scores = {"pearson": math.nan, "spearman": 3.0}
     result = Result(0, 1, "pearson", math.nan, scores, {}, "constant", 0, 1, 1, 1, 1.0)
@@ -407,6 +434,15 @@ WRONG = {
     "no regular expression": {"tune.method": "lora", "tune.targets": "("},
     "freeze_layers": {"optimizer.freeze_layers": 9},
     "layer_0.* is in no parameter's name": {"optimizer.freeze": ("encoder/layer_0/",)},
+    "train.patience=-1: must be at least 0": {"train.patience": -1},
+    "train.restarts=-1": {"train.restarts": -1},
+    "train.eval_every=0": {"train.eval_every": 0},
+    "class_weights are all 0": {"loss.class_weights": (0, 0)},
+    "nothing is trained": {"optimizer.freeze_layers": 2, "optimizer.freeze": ("classifier",)},
+    "data.train_examples=-5": {"data.train_examples": -5},
+    "data.n_best=0": {"data.n_best": 0},
+    "data.on_bad_answer='ignore': choose one of": {"data.on_bad_answer": "ignore"},
+    "data.threshold=50": {"data.threshold": 50.0},
     "nothing.jsonl": {"data.test_path": "{empty}/nothing.jsonl"},
 }
 

@@ -190,6 +190,71 @@ def test_the_command_line(tiny, tmp_path, capsys):
     assert [json.loads(x)["label"] for x in output.read_text().splitlines()] == ["bad", "good"]
 
 
+def test_mappings_are_read_by_the_columns_of_training(tiny, tmp_path):
+    model, data = tiny
+    for split in ("train", "dev"):
+        rows = map(json.loads, (data / f"{split}.jsonl").read_text().splitlines())
+        renamed = [{"text": "a film", "body": r["text"], "label": r["label"]} for r in rows]
+        write_jsonl(tmp_path / f"{split}.jsonl", renamed)
+    flags = ("--config.data.columns.text=body", "--config.train.steps=4")
+    config = configuration("classification", model, tmp_path, *flags)
+    finetune(config, tmp_path / "run", quiet=True)
+    predictor = Predictor(tmp_path / "run/model")
+    rows = [{"text": "a bright film", "body": "the dull day"}, {"body": "a bright film"}]
+    answers = predictor.predict([{**row, "id": "x"} for row in rows])
+    assert answers == predictor.predict([{"body": r["body"], "id": "x"} for r in rows])
+    assert [a["probabilities"] for a in answers] == [
+        pytest.approx(a["probabilities"], abs=1e-6)
+        for a in predictor.predict(["the dull day", "a bright film"])
+    ]
+    with pytest.raises(UserError, match=r"input 0 has no column for the text .*looked for body"):
+        predictor.predict([{"text": "a film"}])
+
+
+def test_a_file_is_read_as_in_training_whatever_else_is_in_it(tiny, predictor, tmp_path):
+    row = {"text": "a bright film", "question": "the dull day", "sentence": "a cold house"}
+    source, output = write_jsonl(tmp_path / "in.jsonl", [row]), tmp_path / "out.jsonl"
+    assert predictor.predict_file(str(source), output, quiet=True) == 1
+    (alone,) = predictor.predict(["a bright film"])
+    assert json.loads(output.read_text())["probabilities"] == alone["probabilities"]
+    with pytest.raises(UserError, match=r"trained on one text \(text\)"):
+        predictor.predict([{"question": "a film", "sentence": "a film"}])
+
+
+def test_questions_as_mappings_are_read_as_a_line_of_a_file(tmp_path):
+    model = tiny_task.make_model(tmp_path)
+    data = tiny_task.write_task(tmp_path / "data", tiny_task.question_answering)
+    length = ("--config.train.steps=2", "--config.data.max_query_length=8")
+    config = configuration("question_answering", model, data, *length)
+    finetune(config, tmp_path / "run", quiet=True)
+    predictor = Predictor(tmp_path / "run/model")
+    (answer,) = predictor.predict([{"id": "abc", "question": "a man", "context": "the film"}])
+    assert answer["id"] == "abc"
+    for wrong, message in (
+        ({"question": "a man"}, 'input 0 has no "context"'),
+        ({"question": 5, "context": "the film"}, 'input 0: "question" holds 5, not a text'),
+        ({"question": "a man", "context": None}, '"context" holds null'),
+        ({"question": " ", "context": "the film"}, '"question" is empty'),
+        ("a man", "input 0: not an input of question_answering"),
+    ):
+        with pytest.raises(UserError, match=message):
+            predictor.predict([wrong])
+
+
+def test_what_is_wrong_in_the_last_line_is_said_before_any_work(predictor, tmp_path, monkeypatch):
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "a film"}] * 3 + [{"text": ""}])
+    monkeypatch.setattr(predictor, "_forward", None)
+    with pytest.raises(UserError, match=r"in\.jsonl:4: the text .* is empty"):
+        predictor.predict_file(str(source), tmp_path / "out.jsonl", quiet=True)
+
+
+def test_a_null_threshold_is_for_questions_that_may_have_no_answer(tiny):
+    with pytest.raises(
+        UserError, match=r"null_threshold=3\.0: classification always has an answer"
+    ):
+        Predictor(tiny[0], null_threshold=3.0)
+
+
 def wrong_inputs(folder):
     yield "no such", None
     yield "in.jsonl:2", '{"text": "a film"}\nnot json\n'
