@@ -212,8 +212,7 @@ def read_conll(
     Columns are separated by tabs, or else by spaces (other white space belongs to words, as the
     full-width space of Chinese), and are numbered from 0, or from -1 for the last one backwards.
     -DOCSTART- lines are skipped; in .conllu, so are comments, word ranges and empty words. Without
-    labels, lines of different numbers of columns are taken for running text and
-    refused.
+    labels, lines of different numbers of columns are taken for running text and refused.
     """
     universal = format_of(path) == "conllu"
     word_column = _column_number(columns.get("words", "1" if universal else "0"), "words")
