@@ -249,23 +249,21 @@ def _finetune(argv: Sequence[str]) -> int:
     config, rest = load_config(argv)
     a = parser.parse_args(rest)
     _prepare_host()
-    from electra_jax.finetuning.result import REMEDY, describe_result, summarize
+    from electra_jax.finetuning.result import describe_result, describe_summary, summarize
     from electra_jax.finetuning.seeds import finetune
 
     results = finetune(config, a.workdir, quiet=a.quiet)
     if len(results) == 1:
         print(f"{describe_result(results[0])}\n{a.workdir}/model; {a.workdir}/report.html")
         return 0
-    s = summarize(results)
-    if "mean" in s:
-        print(
-            f"{s['metric']} over {s['runs']} seeds: mean {s['mean']:.2f}, standard deviation "
-            f"{s['std']:.2f}, median {s['median']:.2f}, max {s['max']:.2f}, each "
-            f"{', '.join(f'{x:.2f}' for x in s['each'])}; did not learn: "
-            f"{len(s['did_not_learn'])}, restarts: {s['restarts']}"
-            + (f"; {REMEDY}" if s["did_not_learn"] else "")
-        )
-    print(f"{a.workdir}/seed-*/model; {a.workdir}/results.json; {a.workdir}/report.html")
+    print(describe_summary(summarize(results)))
+    models = any(Path(a.workdir).glob("seed-*/model"))
+    print(
+        f"{a.workdir}/seed-*/model; " * models
+        + f"{a.workdir}/results.json; {a.workdir}/report.html"
+    )
+    if not models:  # the loss of every seed was not finite, as it is an error of one seed alone
+        raise UserError(f"no seed came to a model: {results[0].failure}")
     return 0
 
 

@@ -19,7 +19,7 @@ def report_blocks(
     """The blocks of report.json (see `training.report`) for the evaluation examples' answers."""
     blocks: list[dict[str, Any]] = []
     if result.failure:
-        blocks.append({"title": "This run did not learn", "text": result.failure})
+        blocks.append(failure_block(result.failure))
     rows = [[name, value] for name, value in result.scores.items()]
     rows += [[f"test {name}", value] for name, value in result.test_scores.items()]
     if rows:
@@ -32,6 +32,11 @@ def report_blocks(
     if pairs := _labels(data, predictions):
         blocks.append(_confusions(pairs, data.codec.labels))
     return blocks
+
+
+def failure_block(why: str) -> dict[str, Any]:
+    """What the page of a run that did not learn begins with."""
+    return {"title": "This run did not learn", "text": why}
 
 
 def _labels(data: TaskData, predictions: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -232,11 +232,6 @@ class TaskData:
             load_examples(task, file, data["columns"], labels=labels) if file else []
             for file in (files.eval, data["test_path"])
         )
-        if not files.eval:
-            log.warning(
-                "no evaluation data: the last step is kept, and whether it learnt is judged by its "
-                "training loss alone (data.eval_path names some)"
-            )
         if files.eval and same_content(files.train, files.eval):
             log.warning(
                 "%s and %s are the same: the scores will say nothing", files.train, files.eval

@@ -5,8 +5,9 @@ Promise 8: a fine-tune that did not learn is named, never passed on in silence.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,28 @@ from electra_jax.finetuning.examples import (
 LOSS_SHARE = 0.98
 _LEAST_RECALL = 0.05  # above chance, mean over labels
 _LEAST_QUESTION_SCORE = 2.0  # percent of F1
+_ENOUGH = 20  # evaluation examples, to tell answers from chance by them alone
+_SURE = 3.0  # standard deviations above chance that outweigh a training loss
+_LEAST_SURE = 2.0  # and without which answers are no better than chance
 
 
-def constant_loss(kind: str, examples: Sequence[Example]) -> float | None:
-    """The mean cross entropy in nats of the best constant answer; None where there is no such
-    thing."""
+def constant_loss(
+    kind: str, examples: Sequence[Example], target_range: tuple[float, float] = (0.0, 1.0)
+) -> float | None:
+    """The mean loss of the best constant answer: cross entropy in nats, of several labels a text
+    the mean of theirs, of a regression the variance of its targets scaled by `target_range`. None
+    of questions, whose places have no constant."""
+    if kind == "regression":
+        low, high = target_range
+        targets = [float(e.label) for e in examples if isinstance(e, TextExample)]  # type: ignore
+        return float(np.var(targets)) / (high - low) ** 2
+    if kind == "multilabel":
+        sets = [set(e.label) for e in examples if isinstance(e, TextExample)]  # type: ignore
+        share = np.asarray([sum(name in s for s in sets) for name in set().union(*sets)]) / len(
+            sets
+        )
+        rest = np.clip(1.0 - share, 1e-12, 1.0)
+        return float(np.mean(-share * np.log(share) - rest * np.log(rest)))
     if kind in ("classification", "relation"):
         counts = Counter(e.label for e in examples if isinstance(e, TextExample))
     elif kind == "tagging":
@@ -54,14 +72,60 @@ def failure(
     `train_loss` is the last logged mean of a "mean" loss without smoothing, None where it is
     another.
     """
+    learnt = None
     if train_loss is not None and best_constant_loss:
-        if train_loss >= LOSS_SHARE * best_constant_loss:
-            return (
-                f"its training loss ended at {train_loss:.3f}, where a constant answer has "
-                f"{best_constant_loss:.3f}"
-            )
-    if not examples:
-        return None
+        learnt = train_loss < LOSS_SHARE * best_constant_loss
+    if examples and (why := _by_answers(kind, examples, predictions, scores, learnt)):
+        return why
+    if learnt is False and not _better_than_chance(kind, examples, predictions):
+        return (
+            f"its training loss ended at {train_loss:.3f}, where a constant answer has "
+            f"{best_constant_loss:.3f}"
+        )
+    return None
+
+
+def above_chance(gold: Sequence[Collection[Any]], said: Sequence[Collection[Any]]) -> float:
+    """By how many standard deviations the labels said are right more often than the same labels
+    dealt out by chance would be. One label an example, or several that are dealt out one by one."""
+    n = len(gold)
+    given, found = (Counter(x for labels in side for x in labels) for side in (gold, said))
+    hits = sum(len(set(a) & set(b)) for a, b in zip(gold, said, strict=True))
+    products = [given[x] * found[x] for x in given]
+    if n < 2 or not any(products):
+        return 0.0
+    # Of each label a hypergeometric count; where each example has one, also their covariances.
+    variance = float(sum(given[x] * found[x] * (n - given[x]) * (n - found[x]) for x in given))
+    if all(len(labels) == 1 for labels in (*gold, *said)):
+        variance += sum(products) ** 2 - sum(p * p for p in products)
+    variance /= n * n * (n - 1)
+    return (hits - sum(products) / n) / variance**0.5 if variance > 0 else 0.0
+
+
+def _better_than_chance(
+    kind: str, examples: Sequence[Any], predictions: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether the answers alone show that something was learnt, whatever the training loss, which
+    is noisy in short runs and where one label is rare."""
+    if kind in ("classification", "relation"):
+        gold, said = [[e.label] for e in examples], [[p["label"]] for p in predictions]
+        return above_chance(gold, said) >= _SURE
+    if kind in ("multiple_choice", "ranking"):
+        chances = [1 / len(e.choices) for e in examples]
+        right = sum(e.label == p["prediction"] for e, p in zip(examples, predictions, strict=True))
+        spread = sum(c * (1 - c) for c in chances) ** 0.5
+        return spread > 0 and right - sum(chances) >= _SURE * spread
+    return False
+
+
+def _by_answers(
+    kind: str,
+    examples: Sequence[Any],
+    predictions: Sequence[Mapping[str, Any]],
+    scores: Mapping[str, float],
+    learnt: bool | None,
+) -> str | None:
+    """Why answers are those of a run that did not learn; `learnt`: what its training loss says."""
     if kind in ("classification", "relation"):
         gold = [e.label for e in examples]
         found = [p["label"] for p in predictions]
@@ -78,21 +142,29 @@ def failure(
                 f'"{label}" has {most}, and a label is found as often as by chance ({recall:.0%})'
             )
     elif kind == "multilabel":
-        if len({tuple(p["labels"]) for p in predictions}) == 1 and len(predictions) > 1:
+        gold, said = [e.label for e in examples], [p["labels"] for p in predictions]
+        differ = len({tuple(sorted(labels)) for labels in gold}) > 1
+        if differ and len({tuple(labels) for labels in said}) == 1:
             return "it gives every evaluation example the same labels"
+        if differ and len(examples) >= _ENOUGH and above_chance(gold, said) < _LEAST_SURE:
+            return "its labels are right no more often than by chance"
     elif kind == "regression":
         spread = float(np.std([p["score"] for p in predictions]))
         if len(predictions) > 1 and spread < 0.02 * float(np.std([e.label for e in examples])):
             return f"its answers hardly vary (standard deviation {spread:.2g})"
+        correlation = scores.get("pearson", math.nan) / 100
+        if len(examples) >= _ENOUGH and correlation < _LEAST_SURE / len(examples) ** 0.5:
+            return f"its answers do not rise with the targets (correlation {correlation:.2f})"
     elif kind == "tagging":
         tags = {t for p in predictions for t in p["tags"] if t is not None}
         if len(tags) == 1 and len({t for e in examples for t in e.tags or ()}) > 1:
             return f'it tags every word "{next(iter(tags))}"'
     elif kind in ("multiple_choice", "ranking"):
-        chance = float(np.mean([1 / len(e.choices) for e in examples]))
-        right = sum(e.label == p["prediction"] for e, p in zip(examples, predictions, strict=True))
-        if right / len(examples) <= chance:
-            return f"{right} of {len(examples)} choices are right, no more than by chance"
+        pairs = [x for x in zip(examples, predictions, strict=True) if len(x[0].choices) > 1]
+        right = sum(e.label == p["prediction"] for e, p in pairs)
+        by_chance = sum(1 / len(e.choices) for e, _ in pairs)
+        if pairs and right <= by_chance and not (learnt and len(pairs) < _ENOUGH):
+            return f"{right} of {len(pairs)} choices are right, no more than by chance"
     elif kind == "question_answering":
         unanswerable = sum(isinstance(e, QuestionExample) and e.is_impossible for e in examples)
         score, silent = scores.get("f1", 100.0), 0.0
@@ -100,7 +172,8 @@ def failure(
             score, silent = scores["best_f1"], 100.0 * unanswerable / len(examples)
         if unanswerable < len(examples) and not any(p["prediction_text"] for p in predictions):
             return "it answers no question"
-        if unanswerable < len(examples) and score < silent + _LEAST_QUESTION_SCORE:
+        least = min(_LEAST_QUESTION_SCORE, 0.1 * (100.0 - silent))  # above what silence has
+        if unanswerable < len(examples) and score < silent + least:
             beside = f", where answering no question has {silent:.1f}" if silent else ""
             return f"its F1 is {score:.1f}{beside}"
     return None

@@ -44,6 +44,12 @@ class LossSettings:
     r_drop: float = 0.0
     fgm: float = 0.0
 
+    @property
+    def plain(self) -> bool:
+        """Whether the loss is what `learned.constant_loss` can be compared with."""
+        changed = self.label_smoothing or self.class_weights or self.r_drop or self.fgm
+        return not changed and self.reduction == "mean"
+
 
 def _cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Array:
     """−log softmax at `labels` over the last axis; `smoothing` spreads over all that may be
@@ -52,7 +58,8 @@ def _cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float) -> ja
     picked = jnp.take_along_axis(log_probs, labels[..., None], axis=-1)[..., 0]
     if smoothing == 0.0:
         return -picked
-    spread = jnp.mean(log_probs, -1, where=logits > _EXCLUDED)
+    allowed = logits > _EXCLUDED  # nowhere in a row that only fills up the batch
+    spread = jnp.sum(log_probs, -1, where=allowed) / jnp.maximum(jnp.sum(allowed, -1), 1)
     return -(1.0 - smoothing) * picked - smoothing * spread
 
 

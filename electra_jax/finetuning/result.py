@@ -15,6 +15,8 @@ import numpy as np
 from electra_jax.training.workdir import write_json_atomic
 
 RESULT = "result.json"
+RESTART_STEP = 1_000_003
+"""Between the seeds of a run's attempts."""
 REMEDY = (
     "try more steps (train.epochs, train.min_steps), another optimizer.learning_rate, or an "
     "encoder that was pretrained for longer"
@@ -37,6 +39,11 @@ class Result:
     trained_without_head: int
     parameters: int
     seconds: float
+
+    @property
+    def first_seed(self) -> int:
+        """The seed before any restart: the one that a folder is named by."""
+        return self.seed - RESTART_STEP * self.restarts
 
 
 def write_result(workdir: Path, result: Result) -> None:
@@ -70,24 +77,46 @@ def with_nulls(value: Any) -> Any:
 
 
 def summarize(results: Sequence[Result]) -> dict[str, Any]:
-    """Mean, sample standard deviation, median, least and greatest of the task's metric over
-    seeds."""
-    scores = [r.score for r in results if r.score is not None and math.isfinite(r.score)]
-    if not scores:
-        return {"runs": len(results)}
-    values = np.asarray(scores, float)
+    """Mean, sample standard deviation, median, least and greatest of the task's metric over those
+    seeds that have a score, `scored` of `runs`; `each` seed's, None where it has none; the seeds
+    that did not learn, and how often a run was begun again."""
+    each = [r.score if r.score is not None and math.isfinite(r.score) else None for r in results]
+    values = np.asarray([score for score in each if score is not None], float)
+    statistics = {}
+    if len(values):
+        statistics = {
+            "mean": float(values.mean()),
+            "std": float(values.std(ddof=1)) if len(values) > 1 else None,
+            "median": float(np.median(values)),
+            "min": float(values.min()),
+            "max": float(values.max()),
+        }
     return {
         "runs": len(results),
+        "scored": len(values),
         "metric": results[0].metric,
-        "mean": float(values.mean()),
-        "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
-        "median": float(np.median(values)),
-        "min": float(values.min()),
-        "max": float(values.max()),
-        "each": scores,
-        "did_not_learn": [r.seed for r in results if r.failure],
+        **statistics,
+        "each": each,
+        "did_not_learn": [r.first_seed for r in results if r.failure],
         "restarts": sum(r.restarts for r in results),
     }
+
+
+def describe_summary(s: dict[str, Any]) -> str:
+    """`summarize`'s figures in one line for the terminal."""
+    runs = (
+        f"{s['runs']} seeds" if s["scored"] == s["runs"] else f"{s['scored']} of {s['runs']} seeds"
+    )
+    parts = [f"no score of {s['runs']} seeds"]
+    if s["scored"]:
+        parts = [f"{s['metric']} over {runs}: mean {s['mean']:.2f}"]
+        parts += [f"standard deviation {s['std']:.2f}"] if s["std"] is not None else []
+        each = ", ".join("none" if x is None else f"{x:.2f}" for x in s["each"])
+        parts += [f"median {s['median']:.2f}", f"max {s['max']:.2f}", f"each {each}"]
+    lost = s["did_not_learn"]
+    seeds = f" (seed {', '.join(map(str, lost))})" if lost else ""
+    line = f"{', '.join(parts)}; did not learn: {len(lost)}{seeds}, restarts: {s['restarts']}"
+    return line + (f"; {REMEDY}" if lost else "")
 
 
 def describe_result(result: Result) -> str:

@@ -32,6 +32,7 @@ from electra_jax.finetuning.blocks import report_blocks
 from electra_jax.finetuning.data import TaskData
 from electra_jax.finetuning.examples import Example
 from electra_jax.finetuning.export import (
+    KEY,
     export_adapter,
     export_model,
     in_network_unit,
@@ -115,6 +116,10 @@ def loss_settings(config: Mapping[str, Any], labels: Sequence[str], data: TaskDa
         weights = tuple(float(w) for w in weights)
         if not any(weights):
             raise UserError("loss.class_weights are all 0: give one label or more a weight above 0")
+        if not labels:
+            raise UserError(
+                f"loss.class_weights={weights}: {data.task.name} has no labels to weigh"
+            )
         if len(weights) != len(labels):
             raise UserError(
                 f"loss.class_weights has {len(weights)} numbers and the task {len(labels)} labels: "
@@ -180,6 +185,8 @@ class FineTuning:
         objective = FineTuneObjective(
             network, loss_settings(config, data.codec.labels, data), adaptation
         )
+        if not data.eval:
+            _warn_unjudged(data, objective.settings)
         lengths = np.asarray([feature_length(f) for f in data.features])
         for name, least in (("patience", 0), ("restarts", 0), ("min_steps", 0), ("eval_every", 1)):
             if train[name] is not None and train[name] < least:
@@ -369,7 +376,7 @@ class FineTuning:
         scores = self.scores(predictions) if data.eval else {}
         why = failure(
             task.kind, data.eval, predictions, scores, self._last_loss(),
-            constant_loss(task.kind, data.train),
+            constant_loss(task.kind, data.train, data.settings.target_range),
         )  # fmt: skip
         test_scores = self._test(state)
         params, frozen = (jax.tree.map(np.asarray, t) for t in (state.params, state.frozen))
@@ -419,12 +426,19 @@ class FineTuning:
 
     def _last_loss(self) -> float | None:
         """The last quarter of the run's mean training loss, where it is a plain mean."""
-        settings = self.objective.settings
-        changed = settings.label_smoothing or settings.class_weights or settings.r_drop
-        if changed or settings.reduction != "mean" or settings.fgm:
+        if not self.objective.settings.plain:
             return None
         losses = [r["loss"] for r in read_rows(self.workdir) if "loss" in r]
         return float(np.mean(losses[-max(1, len(losses) // 4) :])) if losses else None
+
+
+def _warn_unjudged(data: TaskData, settings: LossSettings) -> None:
+    judged = settings.plain and constant_loss(data.task.kind, data.train) is not None
+    by = "by its training loss alone" if judged else "by nothing"
+    log.warning(
+        "no evaluation data: the last step is kept, and whether it learnt is judged %s "
+        "(data.eval_path names some)", by
+    )  # fmt: skip
 
 
 def _load_start(config: Mapping[str, Any]) -> LoadedModel:
@@ -583,14 +597,25 @@ def _place(
     assert data is not None
     known = {f"electra/{n}": x for n, x in flatten(encoder).items()}
     network = objective.network
-    same_kind = start.kind == HUGGINGFACE_KINDS[network.kind] and network.head == "huggingface"
-    measured = network.kind == "regression"  # its one output has a name in the file, no label here
-    same_labels = measured or (tuple((start.id2label or {}).values()) == tuple(data.codec.labels))
+    if network.head == REFERENCE:  # heads of one task, whose settings the folder tells
+        stated = start.settings.get(KEY, {})
+        ranges = (
+            tuple(stated.get("codec", {}).get("target_range", ())),
+            data.settings.target_range,
+        )
+        same_kind = start.kind == REFERENCE and stated.get("task") == data.task.name
+        same_labels = tuple(stated.get("labels", ())) == tuple(data.codec.labels)
+        same_labels &= network.kind != "regression" or ranges[0] == ranges[1]
+    else:
+        same_kind = start.kind == HUGGINGFACE_KINDS[network.kind]
+        names = tuple((start.id2label or {}).values())  # a regression's output has one, no label
+        same_labels = network.kind == "regression" or names == tuple(data.codec.labels)
     head = {n: x for n, x in flatten(start.params).items() if is_head(n)}
     wanted = {n: x.shape for tree in (params, frozen) for n, x in flatten(tree).items()}
     fits = all(x.shape == wanted.get(n) for n, x in head.items())
     if same_kind and same_labels and fits:
-        known |= in_network_unit(head, start, data.settings.target_range) if measured else head
+        scaled = network.kind == "regression" and network.head != REFERENCE
+        known |= in_network_unit(head, start, data.settings.target_range) if scaled else head
         log.warning("%s: its head has these labels, and is kept", start.source)
     elif start.kind in (*HUGGINGFACE_KINDS.values(), REFERENCE):
         log.warning(

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.finetuning.blocks import failure_block
 from electra_jax.finetuning.result import (
+    RESTART_STEP,
     Result,
     describe_result,
     summarize,
@@ -21,9 +23,6 @@ from electra_jax.finetuning.run import FineTuning
 from electra_jax.training.report import write_report
 
 log = logging.getLogger(__name__)
-
-_ANOTHER = 1_000_003
-"""Between the seeds of a run's attempts."""
 
 
 def train_with_restarts(
@@ -36,7 +35,7 @@ def train_with_restarts(
     while (workdir / f"failed-{attempt + 1}").is_dir():
         attempt += 1
     while True:
-        attempt_seed = seed + _ANOTHER * attempt
+        attempt_seed = seed + RESTART_STEP * attempt
         last = attempt >= config["train"]["restarts"]
         run = FineTuning.build(config, workdir, quiet=quiet, seed=attempt_seed, **shared)
         shared |= {"start": run.start, "data": run.data}
@@ -55,6 +54,8 @@ def train_with_restarts(
 
 
 def _without_scores(run: FineTuning, why: str, restarts: int) -> Result:
+    write_figures(run.workdir / "report.json", [failure_block(why)])
+    write_report([run.workdir], run.workdir / "report.html")
     trained, alone, total = run.parameters()
     return Result(
         run.seed, 0, run.data.metric, None, {}, {}, why, restarts, trained, alone, total, 0.0
@@ -87,10 +88,6 @@ def finetune(config: Mapping[str, Any], workdir: str | Path, quiet: bool = False
     if seeds > 1:
         every = [dataclasses.asdict(result) for result in results]
         write_figures(workdir / "results.json", {"summary": summarize(results), "seeds": every})
-        folders = [workdir / f"seed-{r.seed if r.restarts == 0 else _first(r)}" for r in results]
+        folders = [workdir / f"seed-{r.first_seed}" for r in results]
         write_report(folders, workdir / "report.html")
     return results
-
-
-def _first(result: Result) -> int:
-    return result.seed - _ANOTHER * result.restarts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from collections import Counter
@@ -125,7 +126,10 @@ def _lines(name: str, predictions: Sequence[tuple[int, Mapping[str, Any]]]) -> I
             )
         if task.kind == "regression":
             low, high = task.target_range or (0.0, 1.0)
-            value = f"{min(max(float(prediction['score']), low), high):.3f}"
+            score = prediction["score"]
+            if not isinstance(score, int | float) or not math.isfinite(score):
+                raise UserError(f"{name}: prediction {index} has the score {score}, not a number")
+            value = f"{min(max(float(score), low), high):.3f}"
         else:
             value = str(prediction["label"])
             if value not in (task.labels or ()):

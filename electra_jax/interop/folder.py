@@ -259,7 +259,13 @@ def _load_own(folder: Path, settings: dict[str, Any], num_heads: int | None) -> 
 def _load_adapted(folder: Path, num_heads: int | None) -> LoadedModel:
     """A base with the small tree that was trained onto it."""
     content = read_json(folder / ADAPTER_CONFIG)
-    base = load_model_folder(content["base"], num_attention_heads=num_heads)
+    try:
+        base = load_model_folder(content["base"], num_attention_heads=num_heads)
+    except UserError as error:
+        raise UserError(
+            f"{folder} is trained onto the base {content['base']}, which cannot be read ({error}); "
+            f'where the base is elsewhere, write its place as "base" into {folder / ADAPTER_CONFIG}'
+        ) from None
     config, encoder = encoder_of(base)
     params = apply_adapter(folder, content, encoder)
     settings = content["settings"]

@@ -141,6 +141,10 @@ def build_optimizer(
     for field, beta in (("beta1", b1), ("beta2", b2)):
         if not 0.0 <= beta < 1.0:
             raise UserError(f"optimizer.{field}={beta}: must be at least 0 and below 1")
+    if settings["clip_norm"] and settings["clip_norm"] < 0:
+        raise UserError(
+            f"optimizer.clip_norm={settings['clip_norm']}: must not be negative (0: not clipped)"
+        )
     if name == "adam_reference":
         moments = scale_by_adam_reference(b1, b2, eps)
     else:

@@ -9,7 +9,7 @@ from electra_jax.finetuning.examples import (
     TaggedExample,
     TextExample,
 )
-from electra_jax.finetuning.learned import constant_loss, failure
+from electra_jax.finetuning.learned import above_chance, constant_loss, failure
 
 
 def texts(*labels):
@@ -30,7 +30,10 @@ def test_the_loss_of_the_best_constant():
     assert constant_loss("ranking", choices) == pytest.approx(np.log(3))
     tags = [TaggedExample("f:1", "0", ("a", "b"), ("O", "O"))]
     assert constant_loss("tagging", tags) == 0
-    assert constant_loss("regression", texts(1.0, 2.0)) is None
+    assert constant_loss("regression", texts(1.0, 3.0), (1.0, 3.0)) == pytest.approx(0.25)
+    several = texts(("a", "b"), ("a",), ("a", "b"), ("a",))
+    assert constant_loss("multilabel", several) == pytest.approx(np.log(2) / 2)
+    assert constant_loss("question_answering", []) is None
 
 
 def test_one_answer_to_everything_is_no_learning():
@@ -59,6 +62,34 @@ def test_a_training_loss_at_the_constant_s():
     assert judge("classification", [], [], loss=0.5, constant=0.6931) is None
 
 
+def test_answers_far_above_chance_outweigh_a_training_loss():
+    labels = ["a", "b"] * 10
+    assert (
+        judge("classification", texts(*labels), said(*labels), loss=0.69, constant=0.6931) is None
+    )
+    wrong = said(*labels[:8], *["a"] * 12)
+    assert "0.690" in judge("classification", texts(*labels), wrong, loss=0.69, constant=0.6931)
+    choices = [ChoiceExample("f:1", str(i), "c", ("x", "y"), 0) for i in range(20)]
+    right = [{"prediction": 0}] * 20
+    assert judge("multiple_choice", choices, right, loss=0.69, constant=0.6931) is None
+
+
+def test_standard_deviations_above_chance():
+    """Against the spread over permutations; several labels count one by one."""
+    draw = np.random.default_rng(0)
+    gold, said = draw.choice(3, 200, p=[0.7, 0.2, 0.1]), draw.choice(3, 200, p=[0.5, 0.3, 0.2])
+
+    def sets(labels):
+        return [(label,) for label in labels]
+
+    hits = np.array([np.sum(gold == draw.permutation(said)) for _ in range(4000)])
+    found = above_chance(sets(gold), sets(said))
+    assert found == pytest.approx((np.sum(gold == said) - hits.mean()) / hits.std(), abs=0.1)
+    several = [("a", "b"), ("b",)] * 10  # "b" tells nothing
+    assert above_chance(several, several) == pytest.approx(19**0.5)
+    assert above_chance(sets("aaa"), sets("aaa")) == above_chance([()], [()]) == 0.0
+
+
 def test_every_kind_of_answer():
     assert "vary" in judge("regression", texts(1.0, 3.0), [{"score": 2.0}, {"score": 2.001}])
     assert judge("regression", texts(1.0, 3.0), [{"score": 1.5}, {"score": 2.5}]) is None
@@ -66,10 +97,23 @@ def test_every_kind_of_answer():
     assert '"O"' in judge("tagging", tagged, [{"tags": ["O", "O"]}])
     assert judge("tagging", tagged, [{"tags": ["B-X", "O"]}]) is None
     several = texts(("a",), ("b",))
-    assert "same labels" in judge("multilabel", several, [{"labels": ["a"]}, {"labels": ["a"]}])
+    same = [{"labels": ["a"]}, {"labels": ["a"]}]
+    assert "same labels" in judge("multilabel", several, same)
+    assert judge("multilabel", texts(("a",), ("a",)), same) is None
+    many = texts(*[("a",), ("b",), ("c",)] * 10)
+    assert "chance" in judge("multilabel", many, [{"labels": [x]} for x in "bca" * 10])
+    assert judge("multilabel", many, [{"labels": [x]} for x in "abb" * 10]) is None
+    numbers = texts(*map(float, range(30)))
+    opposite = [{"score": -i} for i in range(30)]
+    found = judge("regression", numbers, opposite, {"pearson": -100.0})
+    assert "correlation -1.00" in found
+    assert judge("regression", numbers, opposite, {"pearson": 50.0}) is None
     choices = [ChoiceExample("f:1", str(i), "c", ("x", "y"), 0) for i in range(4)]
     half = [{"prediction": i % 2} for i in range(4)]
     assert "2 of 4" in judge("multiple_choice", choices, half)
+    assert judge("multiple_choice", choices, half, loss=0.2, constant=0.69) is None  # 4 are few
+    single = [ChoiceExample("f:1", "0", "c", ("x",), 0)]
+    assert judge("ranking", single, [{"prediction": 0}]) is None
     questions = [QuestionExample("f:1", "0", "q", "c", (("c", 0),))]
     assert "F1" in judge("question_answering", questions, [{"prediction_text": "x"}], {"f1": 1.0})
     assert judge("question_answering", questions, [{"prediction_text": "x"}], {"f1": 60.0}) is None
@@ -80,6 +124,10 @@ def test_every_kind_of_answer():
     assert "its F1 is 51.0, where answering no question has 50.0" in found
     better = {"f1": 45.0, "best_f1": 55.0}
     assert judge("question_answering", half, said, better) is None
+    rare = [*questions * 3, *half[1:] * 197]
+    answers = [said[0]] * 3 + [said[1]] * 197
+    assert judge("question_answering", rare, answers, {"f1": 100.0, "best_f1": 100.0}) is None
+    assert "98.6" in judge("question_answering", rare, answers, {"f1": 98.6, "best_f1": 98.6})
     assert "no question" in judge(
         "question_answering", questions, [{"prediction_text": ""}], {"f1": 50.0}
     )

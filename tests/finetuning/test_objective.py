@@ -104,6 +104,17 @@ def test_padding_changes_no_loss_and_no_gradient(case):
     assert max(float(d) for d in jax.tree.leaves(difference)) < 1e-4 * size
 
 
+@pytest.mark.parametrize("case", ["multiple_choice", "question_answering"], indirect=True)
+def test_a_row_of_padding_has_nothing_to_spread_a_label_over(case):
+    kind, objective, params = case
+    objective = FineTuneObjective(objective.network, LossSettings(label_smoothing=0.1))
+    run = jax.jit(jax.value_and_grad(lambda p, b: loss_of(objective, p, b)[0]))
+    value, gradient = run(params, make_batch(kind))
+    alone, _ = run(params, {n: x[:3] for n, x in make_batch(kind).items()})
+    np.testing.assert_allclose(value, alone, rtol=1e-5)
+    assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(gradient))
+
+
 @pytest.mark.parametrize("case", ["classification", "tagging"], indirect=True)
 def test_splitting_a_batch_changes_no_gradient(case):
     """The sum of the parts' gradients over the whole batch's weight, as the loop accumulates."""

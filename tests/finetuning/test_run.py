@@ -1,5 +1,6 @@
 """Whole fine-tuning runs on tiny tasks: every kind learns, resumes, exports and reports."""
 
+import dataclasses
 import json
 import logging
 import math
@@ -15,8 +16,10 @@ from electra_jax.errors import UserError
 from electra_jax.finetuning import run as run_module
 from electra_jax.finetuning.blocks import report_blocks
 from electra_jax.finetuning.result import (
+    RESTART_STEP,
     Result,
     describe_result,
+    describe_summary,
     read_result,
     summarize,
     write_result,
@@ -83,7 +86,7 @@ def test_every_kind_of_task_learns_and_ships(task, tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize("task", ["classification", "regression", "ner", "question_answering"])
-def test_the_reference_s_heads_train_and_ship_too(task, tiny_model, tmp_path):
+def test_the_reference_s_heads_train_and_ship_too(task, tiny_model, tmp_path, caplog):
     kind, make, _ = KINDS[task]
     data = write_task(tmp_path / "data", make)
     overrides = ("--config.model.head=reference", "--config.loss.reduction=sum")
@@ -96,6 +99,12 @@ def test_the_reference_s_heads_train_and_ship_too(task, tiny_model, tmp_path):
     assert scores["f1" if kind != "classification" and kind != "regression" else result.metric] == (
         pytest.approx(result.score, abs=1e-3)
     )
+    still = ("--config.optimizer.learning_rate=0.0", "--config.train.steps=1", *overrides)
+    config = configuration(task, tmp_path / "run/model", data, *still)
+    config["data"]["max_query_length"] = 8
+    (again,) = finetune(config, tmp_path / "again", quiet=True)
+    assert again.score == pytest.approx(result.score, abs=1e-3)
+    assert "its head has these labels, and is kept" in caplog.text
 
 
 def test_a_stopped_run_goes_on_to_the_same_end(tiny_model, tiny_data, tmp_path):
@@ -235,7 +244,7 @@ def test_a_run_that_does_not_learn_is_named_and_begun_again(
     failed = read_result(tmp_path / "run/failed-1")
     assert failed.failure and failed.seed == 0 and result.seed != 0
     assert "This run did not learn" in (tmp_path / "run/report.html").read_text()
-    assert summarize([result])["did_not_learn"] == [result.seed]
+    assert summarize([result])["did_not_learn"] == [0]  # the seed that the folder is of
     assert re.search("DID NOT LEARN: .*; try more steps", describe_result(result))
 
 
@@ -251,6 +260,8 @@ def test_a_loss_that_is_not_finite_counts_as_not_learning(tiny_model, tiny_data,
     assert all("not finite" in r.failure and r.score is None for r in results)
     stored = json.loads((tmp_path / "seeds/results.json").read_text())
     assert [r["score"] for r in stored["seeds"]] == [None, None]
+    assert stored["summary"]["did_not_learn"] == [0, 1]
+    assert "This run did not learn" in (tmp_path / "seeds/report.html").read_text()
     assert finetune(config, tmp_path / "seeds", quiet=True) == results
 
 
@@ -302,6 +313,24 @@ def test_an_adapter_refuses_another_base(tiny_model, tiny_data, tmp_path):
     tiny_task.save_encoder(base, tiny_model, seed=1)
     with pytest.raises(UserError, match="other weights"):
         load_model_folder(tmp_path / "run/model")
+    moved = tmp_path / "moved"
+    tiny_task.save_encoder(moved, tiny_model)
+    base.rename(tmp_path / "elsewhere")
+    adapter = tmp_path / "run/model/adapter_config.json"
+    with pytest.raises(
+        UserError, match=r"trained onto the base .*base, .*\"base\" into .*adapter_c"
+    ):
+        load_model_folder(tmp_path / "run/model")
+    adapter.write_text(json.dumps({**json.loads(adapter.read_text()), "base": str(moved)}))
+    load_model_folder(tmp_path / "run/model")
+
+
+def test_class_weights_are_of_labels(tiny_model, tmp_path):
+    data = write_task(tmp_path / "data", tiny_task.regression)
+    config = configuration("regression", tiny_model, data)
+    config["loss"]["class_weights"] = (1.0, 2.0)
+    with pytest.raises(UserError, match="regression has no labels to weigh"):
+        FineTuning.build(config, tmp_path / "run", quiet=True)
 
 
 def test_lora_starts_as_its_base(tiny_model, tiny_data, tmp_path):
@@ -405,7 +434,30 @@ def test_an_undefined_score_is_null_on_disk(tmp_path):
     assert "NaN" not in (tmp_path / "result.json").read_text()
     again = read_result(tmp_path)
     assert again.score is None and math.isnan(again.scores["pearson"])
-    assert summarize([result]) == {"runs": 1}
+    summary = summarize([result])
+    assert (summary["runs"], summary["scored"], summary["each"]) == (1, 0, [None])
+    assert describe_summary(summary).startswith(
+        "no score of 1 seeds; did not learn: 1 (seed 0), restarts: 0; try more steps"
+    )
+
+
+def test_seeds_without_a_score_are_counted_and_not_averaged():
+    scores = (80.0, math.nan, None)
+    results = [
+        Result(i, 1, "f1", x, {}, {}, None if i == 0 else "constant", i, 1, 1, 1, 1.0)
+        for i, x in enumerate(scores)
+    ]
+    results[2] = dataclasses.replace(results[2], seed=2 + 2 * RESTART_STEP)
+    summary = summarize(results)
+    assert summary["each"] == [80.0, None, None] and summary["std"] is None
+    line = describe_summary(summary)
+    assert line.startswith(
+        "f1 over 1 of 3 seeds: mean 80.00, median 80.00, max 80.00, each 80.00, none"
+    )
+    assert "did not learn: 2 (seed " in line and line.count("standard deviation") == 0
+    both = summarize([results[0], dataclasses.replace(results[0], score=82.0)])
+    assert both["std"] == pytest.approx(2**0.5)
+    assert "f1 over 2 seeds: mean 81.00, standard deviation 1.41" in describe_summary(both)
 
 
 WRONG = {
@@ -508,7 +560,11 @@ def test_labels_are_those_of_the_whole_file_and_targets_those_that_are_trained(
     with caplog.at_level(logging.WARNING):
         run = FineTuning.build(config, tmp_path / "run", quiet=True)
     assert run.data.codec.labels == ("a", "b") and len(run.data.train) == 2
-    assert "no evaluation data" in caplog.text
+    assert "no evaluation data" in caplog.text and "by its training loss alone" in caplog.text
+    config["loss"]["label_smoothing"] = 0.1
+    FineTuning.build(config, tmp_path / "run", quiet=True)
+    assert "is judged by nothing" in caplog.text
+    config["loss"]["label_smoothing"] = 0.0
     write_jsonl(tmp_path / "sorted/dev_matched.jsonl", rows)
     assert len(FineTuning.build(config, tmp_path / "run", quiet=True).data.eval) == 4
     data = write_task(tmp_path / "scores", tiny_task.regression)

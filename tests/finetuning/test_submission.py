@@ -1,5 +1,6 @@
 """The GLUE submission: names, headers, labels, and what is refused."""
 
+import math
 import zipfile
 
 import pytest
@@ -83,6 +84,12 @@ def test_the_same_predictions_give_the_same_zip(tmp_path):
         ({"sst": []}, True, r"not tasks of GLUE: sst; they are cola"),
         ({"rte": [{"label": "yes"}]}, True, r'rte: prediction 0 is "yes".*entailment, not_ent'),
         ({"stsb": [{"label": "1"}]}, True, r'stsb: prediction 0 has no "score"'),
+        (
+            {"stsb": [{"score": math.nan}]},
+            True,
+            "stsb: prediction 0 has the score nan, not a number",
+        ),
+        ({"stsb": [{"score": None}]}, True, "prediction 0 has the score None"),
         ({"sst2": [{"score": 1.0}]}, True, r'sst2: prediction 0 has no "label"'),
     ],
 )

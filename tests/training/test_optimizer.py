@@ -132,6 +132,8 @@ def test_a_sparse_table_is_clipped_by_the_dense_norm_here(oracles):
 
     schedule = learning_rate_schedule(1e-2, 10, 2)
     optimizer = build_optimizer(params, schedule, {**SETTINGS, "clip_norm": None})
+    with pytest.raises(UserError, match=r"clip_norm=-1\.0: must not be negative"):
+        build_optimizer(params, schedule, {**SETTINGS, "clip_norm": -1.0})
     state, start = optimizer.init(params), params
     for t in (1, 2, 3):
         grads = jax.grad(loss)(params)
