@@ -110,6 +110,15 @@ def _better_than_chance(
     if kind in ("classification", "relation"):
         gold, said = [[e.label] for e in examples], [[p["label"]] for p in predictions]
         return above_chance(gold, said) >= _SURE
+    if kind == "multilabel":
+        return (
+            above_chance([e.label for e in examples], [p["labels"] for p in predictions]) >= _SURE
+        )
+    if kind == "regression" and len(examples) > 1:
+        pairs = np.asarray([(e.label, p["score"]) for e, p in zip(examples, predictions)], float)
+        if not pairs.std(0).all():
+            return False
+        return float(np.corrcoef(pairs.T)[0, 1]) >= _SURE / len(examples) ** 0.5
     if kind in ("multiple_choice", "ranking"):
         chances = [1 / len(e.choices) for e in examples]
         right = sum(e.label == p["prediction"] for e, p in zip(examples, predictions, strict=True))

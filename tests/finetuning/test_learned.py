@@ -72,6 +72,15 @@ def test_answers_far_above_chance_outweigh_a_training_loss():
     choices = [ChoiceExample("f:1", str(i), "c", ("x", "y"), 0) for i in range(20)]
     right = [{"prediction": 0}] * 20
     assert judge("multiple_choice", choices, right, loss=0.69, constant=0.6931) is None
+    several = texts(*[("a",), ("a", "b")] * 10)
+    found = [{"labels": list(e.label)} for e in several]
+    assert judge("multilabel", several, found, loss=0.4, constant=0.35) is None
+    assert "0.400" in judge("multilabel", several[:2], found[:2], loss=0.4, constant=0.35)
+    numbers = texts(*map(float, range(20)))
+    rising = [{"score": i / 2} for i in range(20)]
+    assert judge("regression", numbers, rising, {"pearson": 100.0}, 0.2, 0.1) is None
+    mixed = [{"score": float(i % 2)} for i in range(20)]
+    assert "0.200" in judge("regression", numbers, mixed, {"pearson": 50.0}, 0.2, 0.1)
 
 
 def test_standard_deviations_above_chance():
