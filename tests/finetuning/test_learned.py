@@ -69,6 +69,15 @@ def test_answers_far_above_chance_outweigh_a_training_loss():
     )
     wrong = said(*labels[:8], *["a"] * 12)
     assert "0.690" in judge("classification", texts(*labels), wrong, loss=0.69, constant=0.6931)
+    # A third right of four labels, the early step of a run that went back to a constant.
+    four = texts(*"abcd" * 90)
+    weak = said(*"abcd" * 32, *"bcda" * 58)
+    assert above_chance([e.label for e in four], [x["label"] for x in weak]) > 3
+    assert "1.380" in judge("classification", four, weak, loss=1.38, constant=1.3863)
+    # Of 20 rare ones 8 are found, which no mean of a few steps' loss shows.
+    rare = texts(*["no"] * 980, *["yes"] * 20)
+    few = said(*["no"] * 978, *["yes"] * 2, *["yes"] * 8, *["no"] * 12)
+    assert judge("classification", rare, few, loss=0.1, constant=0.098) is None
     choices = [ChoiceExample("f:1", str(i), "c", ("x", "y"), 0) for i in range(20)]
     right = [{"prediction": 0}] * 20
     assert judge("multiple_choice", choices, right, loss=0.69, constant=0.6931) is None
