@@ -41,10 +41,10 @@ def constant_loss(
         targets = [float(e.label) for e in examples if isinstance(e, TextExample)]  # type: ignore
         return float(np.var(targets)) / (high - low) ** 2
     if kind == "multilabel":
-        sets = [set(e.label) for e in examples if isinstance(e, TextExample)]  # type: ignore
-        share = np.asarray([sum(name in s for s in sets) for name in set().union(*sets)]) / len(
-            sets
-        )
+        found = Counter(x for e in examples if isinstance(e, TextExample) for x in e.label)  # type: ignore
+        if not found:
+            return None
+        share = np.asarray(list(found.values())) / len(examples)
         rest = np.clip(1.0 - share, 1e-12, 1.0)
         return float(np.mean(-share * np.log(share) - rest * np.log(rest)))
     if kind in ("classification", "relation"):
@@ -78,7 +78,7 @@ def failure(
         learnt = train_loss < LOSS_SHARE * best_constant_loss
     if examples and (why := _by_answers(kind, examples, predictions, scores, learnt)):
         return why
-    if learnt is False and not _better_than_chance(kind, examples, predictions):
+    if learnt is False and not _better_than_chance(kind, examples, predictions, scores):
         return (
             f"its training loss ended at {train_loss:.3f}, where a constant answer has "
             f"{best_constant_loss:.3f}"
@@ -103,8 +103,22 @@ def above_chance(gold: Sequence[Collection[Any]], said: Sequence[Collection[Any]
     return (hits - sum(products) / n) / variance**0.5 if variance > 0 else 0.0
 
 
+def _right_choices(
+    examples: Sequence[Any], predictions: Sequence[Mapping[str, Any]]
+) -> tuple[int, int, float, float]:
+    """Of the examples with a choice to make: how many, how many right, and by chance the expected
+    number and its standard deviation."""
+    pairs = [x for x in zip(examples, predictions, strict=True) if len(x[0].choices) > 1]
+    chances = [1 / len(e.choices) for e, _ in pairs]
+    right = sum(e.label == p["prediction"] for e, p in pairs)
+    return len(pairs), right, sum(chances), sum(c * (1 - c) for c in chances) ** 0.5
+
+
 def _better_than_chance(
-    kind: str, examples: Sequence[Any], predictions: Sequence[Mapping[str, Any]]
+    kind: str,
+    examples: Sequence[Any],
+    predictions: Sequence[Mapping[str, Any]],
+    scores: Mapping[str, float],
 ) -> bool:
     """Whether the answers alone show that something was learnt, whatever the training loss: it is
     the mean of a few steps, and noisy where one label is rare. Elsewhere half of what a constant
@@ -120,16 +134,11 @@ def _better_than_chance(
         return (
             above_chance([e.label for e in examples], [p["labels"] for p in predictions]) >= _SURE
         )
-    if kind == "regression" and len(examples) > 1:
-        pairs = np.asarray([(e.label, p["score"]) for e, p in zip(examples, predictions)], float)
-        if not pairs.std(0).all():
-            return False
-        return float(np.corrcoef(pairs.T)[0, 1]) >= _SURE / len(examples) ** 0.5
+    if kind == "regression" and examples:
+        return scores.get("pearson", 0.0) / 100 >= _SURE / len(examples) ** 0.5
     if kind in ("multiple_choice", "ranking"):
-        chances = [1 / len(e.choices) for e in examples]
-        right = sum(e.label == p["prediction"] for e, p in zip(examples, predictions, strict=True))
-        n, chance, spread = len(examples), sum(chances), sum(c * (1 - c) for c in chances) ** 0.5
-        return spread > 0 and right - chance >= max(_SURE * spread, (n - chance) / 2)
+        count, right, chance, spread = _right_choices(examples, predictions)
+        return count > 0 and right - chance >= max(_SURE * spread, (count - chance) / 2)
     return False
 
 
@@ -175,11 +184,9 @@ def _by_answers(
         if len(tags) == 1 and len({t for e in examples for t in e.tags or ()}) > 1:
             return f'it tags every word "{next(iter(tags))}"'
     elif kind in ("multiple_choice", "ranking"):
-        pairs = [x for x in zip(examples, predictions, strict=True) if len(x[0].choices) > 1]
-        right = sum(e.label == p["prediction"] for e, p in pairs)
-        by_chance = sum(1 / len(e.choices) for e, _ in pairs)
-        if pairs and right <= by_chance and not (learnt and len(pairs) < _ENOUGH):
-            return f"{right} of {len(pairs)} choices are right, no more than by chance"
+        count, right, chance, _ = _right_choices(examples, predictions)
+        if count and right <= chance and not (learnt and count < _ENOUGH):
+            return f"{right} of {count} choices are right, no more than by chance"
     elif kind == "question_answering":
         unanswerable = sum(isinstance(e, QuestionExample) and e.is_impossible for e in examples)
         score, silent = scores.get("f1", 100.0), 0.0

@@ -11,7 +11,6 @@ import math
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from electra_jax.errors import UserError
@@ -89,7 +88,7 @@ def read_examples(
     build = _BUILDERS[task.kind]
     source: _Source | None = None
     for number, (where, record) in enumerate(records):
-        source = source or _Source(task, chosen, record, where, labelled, usual or {})
+        source = source or _Source(task, chosen, record, where, labelled, usual)
         example = build(source, where, source.identity(record, number), record)
         if known is not None:
             check_labels(example, known)
@@ -107,7 +106,7 @@ def example_of(
     usual: Mapping[str, str] | None = None,
 ) -> Example:
     """One record without a label, read as a line of a file to predict is. Raises `UserError`."""
-    source = _Source(task, columns or {}, record, where, False, usual or {})
+    source = _Source(task, columns or {}, record, where, False, usual)
     return _BUILDERS[task.kind](source, where, source.identity(record, number), record)
 
 
@@ -173,8 +172,9 @@ class _Source:
         record: Record,
         where: str,
         labelled: bool,
-        usual: Mapping[str, str] = MappingProxyType({}),
+        usual: Mapping[str, str] | None = None,
     ):
+        usual = usual or {}
         self.task = task
         self.labelled = labelled
         self.columns = dict(chosen)

@@ -32,17 +32,14 @@ from electra_jax.finetuning.blocks import report_blocks
 from electra_jax.finetuning.data import TaskData
 from electra_jax.finetuning.examples import Example
 from electra_jax.finetuning.export import (
-    KEY,
     export_adapter,
     export_model,
-    in_network_unit,
     task_settings,
 )
 from electra_jax.finetuning.forward import Forward
 from electra_jax.finetuning.learned import constant_loss, failure
 from electra_jax.finetuning.networks import (
     HEADS,
-    HUGGINGFACE_KINDS,
     REFERENCE_KINDS,
     Network,
     QuestionSettings,
@@ -56,8 +53,9 @@ from electra_jax.finetuning.recipe import (
     trained_sizes,
 )
 from electra_jax.finetuning.result import Result, read_result, write_figures, write_result
-from electra_jax.interop.folder import LoadedModel, encoder_of, load_model_folder
-from electra_jax.interop.names import REFERENCE, flatten, unflatten
+from electra_jax.finetuning.start import adapter_base, load_start, place
+from electra_jax.interop.folder import LoadedModel, encoder_of
+from electra_jax.interop.names import flatten, unflatten
 from electra_jax.interop.weights import read_safetensors, write_safetensors
 from electra_jax.training.loop import LoopSettings, Run, fit
 from electra_jax.training.metrics_log import read_rows
@@ -172,11 +170,12 @@ class FineTuning:
         seed = train["seed"] if seed is None else seed
         if jax.process_count() > 1:
             raise UserError("finetune runs on one host: start one process (all of its devices)")
-        start = start or _load_start(config)
-        shape, encoder = encoder_of(start)
+        start = start or load_start(config["init"])
+        shape, _ = encoder_of(start)
         encoder_config = _encoder_config(config, shape)
         head = _choice(config, "model.head", HEADS)
         _choice(config, "train.select", ("best", "last"))
+        first = data is None
         data = data or TaskData.load(
             config, start.tokenizer, encoder_config.max_position_embeddings, head
         )
@@ -185,12 +184,7 @@ class FineTuning:
         objective = FineTuneObjective(
             network, loss_settings(config, data.codec.labels, data), adaptation
         )
-        if not data.eval:
-            _warn_unjudged(data, objective.settings)
         lengths = np.asarray([feature_length(f) for f in data.features])
-        for name, least in (("patience", 0), ("restarts", 0), ("min_steps", 0), ("eval_every", 1)):
-            if train[name] is not None and train[name] < least:
-                raise UserError(f"train.{name}={train[name]}: must be at least {least}")
         steps, eval_every = _durations(train, len(lengths))
         chosen = choose_lengths(
             lengths.tolist(), config["data"]["shapes"], steps=steps, limit=data.settings.max_length
@@ -220,7 +214,7 @@ class FineTuning:
             batches=batches,
             mesh=mesh,
             workdir=workdir,
-            initial=lambda params, frozen: _place(encoder, start, data, objective, params, frozen),
+            initial=lambda params, frozen: place(start, data, objective, params, frozen),
             tensorboard=train["tensorboard"],
             wandb=train["wandb"],
             quiet=quiet,
@@ -236,6 +230,13 @@ class FineTuning:
         if data.eval:
             run.measure = self._measure
             run.finished = self._finished
+        elif first:
+            judged = objective.settings.plain and data.task.kind != "question_answering"
+            log.warning(
+                "no evaluation data: the last step is kept, and whether it learnt is judged by %s "
+                "(data.eval_path names some)",
+                "its training loss alone" if judged else "nothing",
+            )
         return self
 
     def recorded(self) -> dict[str, Any]:
@@ -432,34 +433,6 @@ class FineTuning:
         return float(np.mean(losses[-max(1, len(losses) // 4) :])) if losses else None
 
 
-def _warn_unjudged(data: TaskData, settings: LossSettings) -> None:
-    judged = settings.plain and constant_loss(data.task.kind, data.train) is not None
-    by = "by its training loss alone" if judged else "by nothing"
-    log.warning(
-        "no evaluation data: the last step is kept, and whether it learnt is judged %s "
-        "(data.eval_path names some)", by
-    )  # fmt: skip
-
-
-def _load_start(config: Mapping[str, Any]) -> LoadedModel:
-    if not config["init"]:
-        raise UserError(
-            "init is not set: --config.init=MODEL, a model folder, a pretraining run, a TF1 "
-            "checkpoint or a Hub id"
-        )
-    start = load_model_folder(config["init"])
-    if start.kind == "generator":
-        log.warning(
-            "%s is a generator; ELECTRA is fine-tuned from the discriminator", config["init"]
-        )
-    return start
-
-
-def adapter_base(init: str, start: LoadedModel) -> str:
-    """How an adapter names its base: a Hub id stays one, for other machines."""
-    return start.source if Path(init).expanduser().exists() else init
-
-
 def _encoder_config(config: Mapping[str, Any], shape: ElectraConfig) -> ElectraConfig:
     model = config["model"]
     names = (
@@ -567,9 +540,11 @@ def _eval_plan(plan: Plan, train: Mapping[str, Any], limit: int) -> Plan:
 
 
 def _durations(train: Mapping[str, Any], features: int) -> tuple[int, int]:
-    """(steps of the run, steps between evaluations)."""
-    if train["batch_size"] < 1:
-        raise UserError(f"train.batch_size={train['batch_size']}: must be at least 1")
+    """(steps of the run, steps between evaluations), whatever `train.*` counts checked."""
+    least = {"batch_size": 1, "eval_every": 1, "min_steps": 0, "patience": 0, "restarts": 0}
+    for name, value in least.items():
+        if train[name] is not None and train[name] < value:
+            raise UserError(f"train.{name}={train[name]}: must be at least {value}")
     per_epoch = -(-features // train["batch_size"])
     steps = train["steps"]
     if steps is None:
@@ -582,60 +557,6 @@ def _durations(train: Mapping[str, Any], features: int) -> tuple[int, int]:
         raise UserError(f"train: {steps} steps; must be at least 1")
     every = train["eval_every"] or max(per_epoch, -(-steps // _EVALUATIONS))
     return steps, min(every, steps)
-
-
-def _place(
-    encoder: Any,
-    start: LoadedModel,
-    data: TaskData | None,
-    objective: FineTuneObjective,
-    params: Any,
-    frozen: Any,
-) -> tuple[Any, Any]:
-    """The encoder's weights in the fresh trees; the head's too where the model has this very
-    head."""
-    assert data is not None
-    known = {f"electra/{n}": x for n, x in flatten(encoder).items()}
-    network = objective.network
-    if network.head == REFERENCE:  # heads of one task, whose settings the folder tells
-        stated = start.settings.get(KEY, {})
-        ranges = (
-            tuple(stated.get("codec", {}).get("target_range", ())),
-            data.settings.target_range,
-        )
-        same_kind = start.kind == REFERENCE and stated.get("task") == data.task.name
-        same_labels = tuple(stated.get("labels", ())) == tuple(data.codec.labels)
-        same_labels &= network.kind != "regression" or ranges[0] == ranges[1]
-    else:
-        same_kind = start.kind == HUGGINGFACE_KINDS[network.kind]
-        names = tuple((start.id2label or {}).values())  # a regression's output has one, no label
-        same_labels = network.kind == "regression" or names == tuple(data.codec.labels)
-    head = {n: x for n, x in flatten(start.params).items() if is_head(n)}
-    wanted = {n: x.shape for tree in (params, frozen) for n, x in flatten(tree).items()}
-    fits = all(x.shape == wanted.get(n) for n, x in head.items())
-    if same_kind and same_labels and fits:
-        scaled = network.kind == "regression" and network.head != REFERENCE
-        known |= in_network_unit(head, start, data.settings.target_range) if scaled else head
-        log.warning("%s: its head has these labels, and is kept", start.source)
-    elif start.kind in (*HUGGINGFACE_KINDS.values(), REFERENCE):
-        log.warning(
-            "%s: its head is of another task or other labels, and begins anew", start.source
-        )
-    trees = []
-    for tree in (params, frozen):
-        flat = flatten(tree)
-        missing = [n for n in flat if n.startswith("electra/") and n not in known]
-        if missing:
-            raise UserError(f"{start.source}: lacks {', '.join(missing[:5])}")
-        filled = {n: np.asarray(known[n]) if n in known else x for n, x in flat.items()}
-        for name, leaf in filled.items():
-            if leaf.shape != flat[name].shape:
-                raise UserError(
-                    f"{start.source}: {name} is {leaf.shape} where {flat[name].shape} is needed"
-                )
-        nested = isinstance(objective.adaptation, Full)
-        trees.append(unflatten(filled) if nested else filled)
-    return trees[0], trees[1]
 
 
 def _digest(file: str) -> str:

@@ -207,7 +207,7 @@ def _without_texts(example: Example) -> Example:
     if isinstance(example, TaggedExample):
         return dataclasses.replace(example, words=(), text=None, offsets=())
     if isinstance(example, ChoiceExample):
-        return dataclasses.replace(example, context="", choices=())
+        return dataclasses.replace(example, context="", choices=(), question="")
     if isinstance(example, QuestionExample):
         return dataclasses.replace(example, question="", context="")
     raise TypeError(type(example).__name__)

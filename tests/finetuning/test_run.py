@@ -24,8 +24,9 @@ from electra_jax.finetuning.result import (
     summarize,
     write_result,
 )
-from electra_jax.finetuning.run import FineTuning, adapter_base
+from electra_jax.finetuning.run import FineTuning
 from electra_jax.finetuning.seeds import finetune
+from electra_jax.finetuning.start import adapter_base
 from electra_jax.inference.predictor import Predictor
 from electra_jax.interop.folder import load_model_folder
 from electra_jax.interop.names import flatten

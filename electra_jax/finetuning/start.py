@@ -1,0 +1,98 @@
+"""What a fine-tuning run starts from: the model that it is given, and which of its weights go into
+the fresh trees. Apart from the run, because it alone knows what earlier heads are worth."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from electra_jax.errors import UserError
+from electra_jax.finetuning.adaptation import Full, is_head
+from electra_jax.finetuning.data import TaskData
+from electra_jax.finetuning.export import KEY, in_network_unit
+from electra_jax.finetuning.networks import HUGGINGFACE_KINDS
+from electra_jax.finetuning.objective import FineTuneObjective
+from electra_jax.interop.folder import LoadedModel, encoder_of, load_model_folder
+from electra_jax.interop.names import REFERENCE, flatten, unflatten
+
+log = logging.getLogger(__name__)
+
+
+def load_start(init: str | None) -> LoadedModel:
+    """The model that `init` names. Raises `UserError` where it is not set or no model."""
+    if not init:
+        raise UserError(
+            "init is not set: --config.init=MODEL, a model folder, a pretraining run, a TF1 "
+            "checkpoint or a Hub id"
+        )
+    start = load_model_folder(init)
+    if start.kind == "generator":
+        log.warning("%s is a generator; ELECTRA is fine-tuned from the discriminator", init)
+    return start
+
+
+def adapter_base(init: str, start: LoadedModel) -> str:
+    """How an adapter names its base: a Hub id stays one, for other machines."""
+    return start.source if Path(init).expanduser().exists() else init
+
+
+def place(
+    start: LoadedModel, data: TaskData, objective: FineTuneObjective, params: Any, frozen: Any
+) -> tuple[Any, Any]:
+    """`params` and `frozen` with the encoder's weights in them; the head's too where the model has
+    this very head. Raises `UserError` where an encoder's weight is missing or of another shape."""
+    _, encoder = encoder_of(start)
+    known = {f"electra/{n}": x for n, x in flatten(encoder).items()}
+    wanted = {n: x.shape for tree in (params, frozen) for n, x in flatten(tree).items()}
+    head = _kept_head(start, data, objective, wanted)
+    if head is not None:
+        known |= head
+        log.warning("%s: its head has these labels, and is kept", start.source)
+    elif start.kind in (*HUGGINGFACE_KINDS.values(), REFERENCE):
+        log.warning(
+            "%s: its head is of another task or other labels, and begins anew", start.source
+        )
+    trees = []
+    for tree in (params, frozen):
+        flat = flatten(tree)
+        missing = [n for n in flat if n.startswith("electra/") and n not in known]
+        if missing:
+            raise UserError(f"{start.source}: lacks {', '.join(missing[:5])}")
+        filled = {n: np.asarray(known[n]) if n in known else x for n, x in flat.items()}
+        for name, leaf in filled.items():
+            if leaf.shape != flat[name].shape:
+                raise UserError(
+                    f"{start.source}: {name} is {leaf.shape} where {flat[name].shape} is needed"
+                )
+        nested = isinstance(objective.adaptation, Full)
+        trees.append(unflatten(filled) if nested else filled)
+    return trees[0], trees[1]
+
+
+def _kept_head(
+    start: LoadedModel,
+    data: TaskData,
+    objective: FineTuneObjective,
+    wanted: Mapping[str, tuple[int, ...]],
+) -> dict[str, Any] | None:
+    """The start's head, flat, where it answers this very task; None where it does not."""
+    network, labels = objective.network, tuple(data.codec.labels)
+    head = {n: x for n, x in flatten(start.params).items() if is_head(n)}
+    if any(x.shape != wanted.get(n) for n, x in head.items()):
+        return None
+    if network.head == REFERENCE:  # of one task, which the folder's settings tell
+        stated = start.settings.get(KEY, {})
+        task, range_ = data.task, tuple(stated.get("codec", {}).get("target_range", ()))
+        same = start.kind == REFERENCE and stated.get("task") == task.name
+        same &= tuple(stated.get("labels", ())) == labels
+        same &= task.kind != "regression" or range_ == data.settings.target_range
+        return head if same else None
+    if start.kind != HUGGINGFACE_KINDS[network.kind]:
+        return None
+    if network.kind == "regression":  # its output has a name in the file, and no label here
+        return in_network_unit(head, start, data.settings.target_range)
+    return head if tuple((start.id2label or {}).values()) == labels else None
