@@ -18,7 +18,8 @@ import numpy as np
 
 from electra_jax.config import DTYPES, SIZES, PairConfig, named_size
 from electra_jax.data.rows import Rows
-from electra_jax.objectives.electra import CorruptionSettings, ElectraObjective, Masking
+from electra_jax.objectives.corruption import Masking
+from electra_jax.objectives.electra import ElectraObjective, ElectraSettings
 from electra_jax.objectives.structure import SpecialIds
 from electra_jax.text.rows_writer import FORMAT, Progress, RowsWriter, Split
 from electra_jax.training.compilation import use_compilation_cache
@@ -139,7 +140,7 @@ class TrainingStep:
         """Compiles; `rows` say what the ids mean (default: synthetic ids, one piece a row)."""
         special = SpecialIds(**rows.special_ids) if rows else SPECIAL
         masking = Masking(
-            CorruptionSettings(mask_prob=mask_prob),
+            ElectraSettings(mask_prob=mask_prob),
             special,
             seq_len,
             rows.max_segments if rows else 1,

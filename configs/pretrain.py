@@ -23,6 +23,7 @@ import dataclasses
 from ml_collections import ConfigDict, config_dict
 
 from electra_jax.config import SIZES, named_size
+from electra_jax.config_file import objective_block
 
 # steps, batch size, learning rate, masked share, warm-up steps
 _RECIPES = {
@@ -65,18 +66,10 @@ def get_config(size: str = "small") -> ConfigDict:
     c.model.generator = ConfigDict({k: generator[k] for k in _GENERATOR})
     c.model.generator.kind = "network"  # network | uniform
 
-    c.objective = ConfigDict()
-    c.objective.name = "electra"  # electra | masked_lm
+    # The fields that the objective declares (electra_jax/objectives/). With another
+    # `objective.name` they are that objective's, and what is set here stays where it has it too.
+    c.objective = objective_block("electra")
     c.objective.mask_prob = mask_prob
-    c.objective.masking = "without_replacement"  # without_replacement | reference
-    c.objective.sampler = "inverse_cdf"  # inverse_cdf | gumbel
-    c.objective.temperature = 1.0
-    c.objective.initial_temperature = config_dict.placeholder(float)  # falls to `temperature` …
-    c.objective.temperature_fraction = 0.0  # … over this share of the run
-    c.objective.disallow_correct = False
-    c.objective.sample_with_dropout = True
-    c.objective.generator_weight = 1.0
-    c.objective.discriminator_weight = 50.0
 
     c.optimizer = ConfigDict()
     c.optimizer.name = "adam_reference"  # adam_reference | adamw | lamb

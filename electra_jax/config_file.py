@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import difflib
 import os
+import typing
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from electra_jax import fields
 from electra_jax.errors import UserError
+from electra_jax.schedule import Schedule
 
 # Groups of fields of which one says a duration: giving one on the command line clears the others'
 # defaults.
@@ -45,12 +50,20 @@ def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     path = _find_config(file)
     flag = f"--config={path}" + (f":{argument}" if argument else "")
 
+    plain: Any = None  # the file's configuration, once it is read
+
     def parse(arguments: list[str]) -> Any:
         values = flags.FlagValues()
         full = ["electra-jax", flag, *arguments]
-        holder = config_flags.DEFINE_config_file(
-            "config", None, "", flag_values=values, sys_argv=full
-        )
+        if plain is None:
+            holder = config_flags.DEFINE_config_file(
+                "config", None, "", flag_values=values, sys_argv=full
+            )
+        else:
+            full.remove(flag)
+            holder = config_flags.DEFINE_config_dict(
+                "config", copy.deepcopy(plain), flag_values=values, sys_argv=full
+            )
         with warnings.catch_warnings():
             # ml_collections loads the file in a way that importlib deprecates.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -64,9 +77,21 @@ def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     except Exception as error:  # whatever a configuration file of the user's raises
         raise UserError(f"--config={file}: {_short(error)}") from error
     given = [x.removeprefix("--config.").split("=")[0] for x in overrides]
+    last = {x.split("=", 1)[0]: x for x in overrides}  # of two values for a field, the later
+    if "objective" in plain:
+        name = last.get("--config.objective.name", "").partition("=")[2]
+        with plain.unlocked():
+            plain.objective = _named_block(plain.objective.to_dict(), name)
+        for key in given:
+            group, _, field = key.partition(".")
+            if group == "objective" and field not in plain.objective:
+                raise UserError(
+                    f"--config.{key}: objective {plain.objective.name!r} has no such field; "
+                    f"valid: {', '.join(plain.objective)}"
+                )
     for key in given:
         _check_key(plain, key)
-    last = {x.split("=", 1)[0]: x for x in overrides}  # of two values for a field, the later
+    _put_schedules(plain, last)
     refusals = (flags.Error, TypeError, ValueError, AttributeError, KeyError)
     try:
         config = parse(list(last.values()))
@@ -83,6 +108,79 @@ def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
             if named and unit not in named and unit in config.get(group, {}):
                 config[group][unit] = None
     return config.to_dict(), rest
+
+
+def objective_block(name: str) -> Any:
+    """The group `objective` of a configuration: `name`, and what that objective declares."""
+    from ml_collections import ConfigDict, config_dict
+
+    from electra_jax.objectives.table import find_objective
+
+    block = ConfigDict({"name": name})
+    cls = find_objective(name).Settings
+    hints = typing.get_type_hints(cls)
+    for f in dataclasses.fields(cls):
+        value = fields.default_of(f)
+        if type(None) in typing.get_args(hints[f.name]):
+            block[f.name] = config_dict.placeholder(typing.get_args(hints[f.name])[0])
+        if value is not None:
+            block[f.name] = value
+    return block
+
+
+def _named_block(values: dict[str, Any], name: str) -> Any:
+    """The block of the objective `name` (of the file's own, where it is empty) with the values
+    that the file sets.
+
+    Where the name is not the file's, what differs from the defaults of the file's objective stays,
+    if the other has such a field.
+    """
+    from electra_jax.objectives.table import find_objective
+
+    own = values.pop("name")
+    block = objective_block(name or own)
+    if name in ("", own):
+        find_objective(own).read_settings(values)  # the file's own keys must be the objective's
+        kept = values
+    else:
+        defaults = objective_block(own)
+        kept = {k: v for k, v in values.items() if k not in defaults or defaults[k] != v}
+    with block.ignore_type():
+        block.update({key: value for key, value in kept.items() if key in block})
+    return block
+
+
+def _put_schedules(config: Any, overrides: dict[str, str]) -> None:
+    """Moves overrides such as `linear(0.3, 0.15)` of numbers that may change during a run from
+    `overrides` to `config`."""
+    for key in _scheduled(config):
+        text = overrides.get(f"--config.{key}", "").partition("=")[2]
+        if not text or text == "None" or _is_number(text):
+            continue
+        Schedule.parse(text, key)
+        group, _, name = key.partition(".")
+        with config.unlocked(), config[group].ignore_type():
+            config[group][name] = text
+        del overrides[f"--config.{key}"]
+
+
+def _scheduled(config: Any) -> list[str]:
+    """Dotted names of the fields that may hold a schedule."""
+    found = ["optimizer.learning_rate"]
+    if "objective" in config:
+        from electra_jax.objectives.table import find_objective
+
+        settings = find_objective(config.objective.name).Settings
+        found += [f"objective.{name}" for name in fields.scheduled(settings)]
+    return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _find_config(file: str) -> str:

@@ -86,6 +86,16 @@ def read(cls: type[Group], values: Mapping[str, Any], where: str) -> Group:
     return cls(**found)
 
 
+def scheduled(cls: type) -> tuple[str, ...]:
+    """Names of the fields that may hold a `Schedule`."""
+    hints = typing.get_type_hints(cls)
+    return tuple(
+        f.name
+        for f in dataclasses.fields(cls)
+        if any(getattr(one, "__name__", "") == "Schedule" for one in _alternatives(hints[f.name]))
+    )
+
+
 def rows(cls: type, where: str = "", values: Mapping[str, Any] | None = None) -> Iterator[Row]:
     """Every field of a group and of the groups in it; with `values`, those in place of defaults."""
     hints = typing.get_type_hints(cls)

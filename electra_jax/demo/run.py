@@ -76,8 +76,9 @@ def _pretrain(config: Mapping[str, Any], workdir: Path, tokenizer: Any) -> dict[
         token_only_skill,
     )
     from electra_jax.objectives.electra import ElectraObjective
+    from electra_jax.objectives.unigram import unigram_entropy
     from electra_jax.training.metrics_log import read_rows
-    from electra_jax.training.pretrain import Pretraining, unigram_entropy
+    from electra_jax.training.pretrain import Pretraining
     from electra_jax.training.report import write_report
     from electra_jax.training.workdir import write_json_atomic
 

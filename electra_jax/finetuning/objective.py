@@ -18,7 +18,7 @@ from electra_jax.finetuning.adaptation import Adaptation, Full, is_head
 from electra_jax.finetuning.batches import IGNORED_TAG
 from electra_jax.finetuning.networks import Network, Outputs
 from electra_jax.interop.names import flatten, unflatten
-from electra_jax.objectives.base import Batch, Sums, Tree, total_loss
+from electra_jax.objectives.base import Batch, Objective, Sums, Tree, total_loss
 from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.metrics import ratio
 
@@ -129,7 +129,7 @@ def _divergence(kind: str, one: Outputs, other: Outputs) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class FineTuneObjective:
+class FineTuneObjective(Objective):
     """One task over one network."""
 
     network: Network
@@ -156,7 +156,7 @@ class FineTuneObjective:
         params = unflatten({n: x if is_head(n) else jnp.zeros_like(x) for n, x in flat.items()})
         return self.adaptation.split(params, adaptation_key)
 
-    def weights(self, batch: Batch) -> dict[str, jax.Array]:
+    def weights(self, batch: Batch, step: jax.Array | None = None) -> dict[str, jax.Array]:
         """What the mean divides by; 1 for the reference's sum."""
         if self.settings.reduction == "sum":
             return {"loss": jnp.ones(())}

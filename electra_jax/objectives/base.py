@@ -1,14 +1,40 @@
-"""What the training loop knows of an objective. The loop knows neither generator nor
-discriminator."""
+"""The contract of an objective: what the training loop, a pretraining run and its reports know of
+one.
+
+**To write a new pretraining objective** (in the package: one file here and one row in `table.py`;
+in a file of your own: `--config.objective.name=my_file.py:MyObjective`), subclass
+`PretrainingObjective`, or `pair.PairObjective` where a generator corrupts the rows for a
+discriminator, and give:
+
+    Settings          a frozen dataclass of `fields.field`s: the keys of `--config.objective.*`
+    from_config       the objective from its settings and what the run is like
+    init              fresh parameters; what is only read (teachers) apart from what is trained
+    coefficients      the terms of the loss and their weights (numbers or schedules)
+    weights           the denominator of each term, from the batch and the step alone
+    loss              each term and metric as (sum, weight)
+    summarize, metrics  named numbers from the sums, and how people are shown them
+    networks          what is exported, as model folders
+    flops_per_token   for --dry_run and the model FLOPs utilisation
+
+All of these are required (a class that lacks one is refused by name); `parameter_groups`,
+`warm_start`, `alarm` and `report_blocks` have defaults. Random numbers come from `Draws` alone,
+and losses are sums over tokens or rows: then accumulation, meshes and resuming need nothing more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 
+from electra_jax import fields
+from electra_jax.errors import UserError
 from electra_jax.objectives.draws import Draws
+from electra_jax.objectives.structure import SpecialIds
+from electra_jax.schedule import Schedule, final_value
 
 Tree = Any
 Batch = Mapping[str, jax.Array]
@@ -16,42 +42,213 @@ Sums = dict[str, tuple[jax.Array, jax.Array]]
 
 # Added to every denominator, as the reference does, so that an empty batch has loss 0.
 DENOMINATOR_EPSILON = 1e-6
+# Where the step puts the value of a scheduled coefficient among the sums.
+COEFFICIENT = "coefficient/"
 
 
-class Objective(Protocol):
-    """A loss to train.
+class Metric(NamedTuple):
+    """How people are shown one number that `summarize` names `key`.
 
-    `coefficients` names the terms of the total: total = Σ coefficient · sum / (weight + 1e-6),
-    every weight being the whole batch's however it is split.
+    `unit` is a unit or what the number means in a few words; `better` is 1 where higher is better,
+    -1 where lower is, 0 where neither. Metrics of one `section` stand together in the report;
+    `headline` ones also in its tiles and in a sweep's table; `brief` is the name on the progress
+    line ("": not there). The order of an objective's metrics is the order shown.
     """
 
-    @property
-    def coefficients(self) -> Mapping[str, float]: ...
+    key: str
+    title: str
+    unit: str = ""
+    better: int = 0
+    section: str = "Objective"
+    headline: bool = False
+    brief: str = ""
 
+
+class ParameterGroup(NamedTuple):
+    """The parameters in whose name the regular expression `pattern` occurs (of several groups, the
+    first that matches counts).
+
+    `learning_rate` multiplies the run's; `clip_norm` is the largest norm of the group's own
+    gradient (None: optimizer.clip_norm, 0: not clipped); `frozen` ones are not trained.
+    """
+
+    name: str
+    pattern: str
+    learning_rate: float = 1.0
+    clip_norm: float | None = None
+    frozen: bool = False
+
+
+class NetworkOf(NamedTuple):
+    """One network as a model folder holds it: a `kind` that `interop.save` writes, its shape, its
+    parameters."""
+
+    kind: str
+    config: Any
+    params: Tree
+
+
+class Alarm(NamedTuple):
+    """A metric that must have reached `at_least` once the warm-up is well over.
+
+    `message` is formatted with `value` (the metric) and `tokens` (seen so far).
+    """
+
+    key: str
+    at_least: float
+    message: str
+
+
+class Objective(abc.ABC):
+    """A loss to train: all that the step and the loop know.
+
+    total = Σ coefficient · sum / (weight + 1e-6) over the terms that `coefficients` names, every
+    weight being the whole batch's however it is split.
+    """
+
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+
+    @property
+    @abc.abstractmethod
+    def coefficients(self) -> Mapping[str, float | Schedule]:
+        """{term: its weight in the total}."""
+
+    @abc.abstractmethod
     def init(self, key: jax.Array) -> tuple[Tree, Tree]:
         """(params, frozen): what is trained, and what is only read (teachers, fixed generators)."""
-        ...
 
-    def weights(self, batch: Batch) -> dict[str, jax.Array]:
-        """The denominator of each term for a batch, float32 [], without running the model."""
-        ...
+    @abc.abstractmethod
+    def weights(self, batch: Batch, step: jax.Array | None = None) -> dict[str, jax.Array]:
+        """The denominator of each term for a batch, float32 [], without running the model; `step`
+        int32 [] for what is scheduled, None in evaluation."""
 
+    @abc.abstractmethod
     def loss(
         self, params: Tree, frozen: Tree, batch: Batch, draws: Draws, train: bool
     ) -> tuple[Sums, Sums]:
-        """({term: (sum, weight)}, {metric: (sum, weight)}) of a batch or a part of one."""
-        ...
+        """({term: (sum, weight)}, {metric: (sum, weight)}) of a batch or a part of one.
 
+        The metric `tokens`, (tokens that count, 1), is required: throughput is counted by it.
+        """
+
+    @abc.abstractmethod
     def summarize(self, sums: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
         """Named numbers from summed terms and metrics (on the host); `loss` is among them."""
-        ...
+
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """Parameters that learn differently; none: all learn alike."""
+        return ()
 
 
-def total_loss(coefficients: Mapping[str, float], sums: Mapping[str, Any]) -> float:
-    """Σ coefficient · sum / (weight + 1e-6) on the host."""
-    return float(
-        sum(
-            c * float(sums[name][0]) / (float(sums[name][1]) + DENOMINATOR_EPSILON)
-            for name, c in coefficients.items()
+@dataclasses.dataclass(frozen=True)
+class RunShape:
+    """What a pretraining run tells its objective.
+
+    `config` is the whole resolved configuration (`model`, `train.dtype`, `init`, …), `rows` the
+    name of the rows folder for messages, `max_segments` the largest number of documents in a row.
+    """
+
+    config: Mapping[str, Any]
+    rows: str
+    vocab_size: int
+    special: SpecialIds
+    seq_len: int
+    max_segments: int
+    steps: int
+    tokens_per_step: int
+
+    def check_positions(self, positions: int) -> None:
+        """Raises `UserError` where rows are longer than a network with so many positions takes."""
+        if self.seq_len > positions:
+            raise UserError(
+                f"the rows in {self.rows} are {self.seq_len} tokens long and "
+                f"model.max_position_embeddings is {positions}: raise it, or prepare shorter rows"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class NoSettings:
+    """Of an objective without settings."""
+
+
+class PretrainingObjective(Objective):
+    """An objective that a configuration can name (see the module's text)."""
+
+    Settings: ClassVar[type[Any]] = NoSettings
+    # Keys that older versions recorded for this objective and never read.
+    unread: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @abc.abstractmethod
+    def from_config(cls, settings: Any, run: RunShape) -> PretrainingObjective:
+        """The objective of a run; `settings` is a `Settings` whose schedules know the run's length.
+
+        Raises `UserError` on what does not fit.
+        """
+
+    @abc.abstractmethod
+    def networks(self, params: Tree) -> dict[str, NetworkOf]:
+        """{name: network}: what is exported, to model/NAME each. It only rearranges `params`,
+        whose leaves may be shapes."""
+
+    @abc.abstractmethod
+    def flops_per_token(self, seq_len: int) -> float:
+        """Floating-point operations of training on one token (`flops.py`, model convention)."""
+
+    @classmethod
+    def read_settings(cls, values: Mapping[str, Any], run: RunShape | None = None) -> Any:
+        """`Settings` from `objective.*`; a key of another objective is a `UserError`. With `run`
+        every schedule in it is resolved."""
+        own = {k: v for k, v in values.items() if k != "name" and k not in cls.unread}
+        settings = fields.read(cls.Settings, own, "objective")
+        if run is None:
+            return settings
+        changes = {}
+        for key in fields.scheduled(cls.Settings):
+            where, value = f"objective.{key}", getattr(settings, key)
+            schedule = Schedule.parse(value, where).over(run.steps, run.tokens_per_step, where)
+            if isinstance(value, str | Schedule):  # a plain number stays what it is
+                changes[key] = schedule
+        return dataclasses.replace(settings, **changes) if changes else settings
+
+    def shapes(self) -> dict[str, Any]:
+        """What config.json records of the networks; a resumed run must have the same."""
+        params = jax.eval_shape(lambda key: self.init(key)[0], jax.random.key(0))
+        return {
+            name: dataclasses.asdict(network.config)
+            for name, network in self.networks(params).items()
+        }
+
+    def warm_start(
+        self, init: str | None, init_generator: str | None, fresh: Tree, tokenizer_folder: Any
+    ) -> tuple[Tree, list[str], int | None]:
+        """`fresh` with the weights of given models in place: (tree, a line each on what was done,
+        the step that `init` names or None)."""
+        raise UserError(
+            f"init: {type(self).__name__} cannot start from another model; leave init and "
+            "init_generator unset"
         )
-    )
+
+    def alarm(self, watch: Mapping[str, Any]) -> Alarm | None:
+        """What would show that the run does not learn; `watch` is the group of the
+        configuration."""
+        return None
+
+    def report_blocks(self, held_out: Any) -> list[dict[str, Any]]:
+        """What the report shows beside the curves (see `training/report.py`); `held_out` are
+        `Rows`."""
+        return []
+
+
+def total_loss(coefficients: Mapping[str, float | Schedule], sums: Mapping[str, Any]) -> float:
+    """Σ coefficient · sum / (weight + 1e-6) on the host. A scheduled coefficient is its mean over
+    what was summed; evaluation has its final value."""
+    total = 0.0
+    for name, coefficient in coefficients.items():
+        recorded = sums.get(COEFFICIENT + name)
+        if recorded is not None:
+            coefficient = float(recorded[0]) / float(recorded[1])
+        elif isinstance(coefficient, Schedule):
+            coefficient = final_value(coefficient)
+        total += coefficient * float(sums[name][0]) / (float(sums[name][1]) + DENOMINATOR_EPSILON)
+    return float(total)

@@ -7,6 +7,8 @@ array's shape, on padding, on how a batch is split, or on a device's share of it
 
 from __future__ import annotations
 
+import zlib
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -22,6 +24,11 @@ STREAMS = {
     "discriminator_dropout": 5,
     "head_dropout": 6,
 }
+
+
+def _stream(name: str) -> int:
+    """The number of a stream; an objective may name streams of its own."""
+    return STREAMS.get(name) or 2**16 + zlib.crc32(name.encode()) % 2**31
 
 
 def _threefry(k0: jax.Array, k1: jax.Array, x0: jax.Array, x1: jax.Array) -> list[jax.Array]:
@@ -45,7 +52,7 @@ class Draws:
     rows: jax.Array
 
     def _words(self, stream: str) -> jax.Array:
-        key = jax.random.fold_in(jax.random.fold_in(self.key, self.step), STREAMS[stream])
+        key = jax.random.fold_in(jax.random.fold_in(self.key, self.step), _stream(stream))
         return jax.random.key_data(key).astype(jnp.uint32)
 
     def _position_words(self, stream: str, positions: jax.Array) -> list[jax.Array]:
@@ -69,5 +76,5 @@ class Draws:
 
     def noise(self, stream: str) -> Noise:
         """What dropout draws from in this stream."""
-        key = jax.random.fold_in(jax.random.fold_in(self.key, self.step), STREAMS[stream])
+        key = jax.random.fold_in(jax.random.fold_in(self.key, self.step), _stream(stream))
         return noise_from_key(key, self.rows)

@@ -5,25 +5,64 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from electra_jax.config import ElectraConfig
+from electra_jax.flops import masked_lm_flops_per_token
 from electra_jax.modeling.electra import Inputs, MaskedLM, padding_mask
-from electra_jax.objectives.base import Batch, Sums, Tree, total_loss
+from electra_jax.objectives.base import (
+    Batch,
+    Metric,
+    NetworkOf,
+    PretrainingObjective,
+    RunShape,
+    Sums,
+    Tree,
+    total_loss,
+)
+from electra_jax.objectives.corruption import Masking, MaskingSettings
 from electra_jax.objectives.draws import Draws
-from electra_jax.objectives.electra import Masking, masked_lm_sums
 from electra_jax.objectives.metrics import ratios
+from electra_jax.objectives.pair import masking_of, pair_from_config
+from electra_jax.objectives.terms import MASK_RATE, MASKED_LM_METRICS, masked_lm_sums
+from electra_jax.objectives.unigram import unigram_block
+from electra_jax.schedule import Schedule
 
 
 @dataclasses.dataclass(frozen=True)
-class MaskedLMObjective:
+class MaskedLMObjective(PretrainingObjective):
     """One full-size network that predicts the masked tokens."""
 
     config: ElectraConfig
     masking: Masking
+
+    Settings: ClassVar[type[Any]] = MaskingSettings
+    unread: ClassVar[tuple[str, ...]] = (
+        "sampler",
+        "temperature",
+        "initial_temperature",
+        "temperature_fraction",
+        "disallow_correct",
+        "sample_with_dropout",
+        "generator_weight",
+        "discriminator_weight",
+    )
+    metrics: ClassVar[tuple[Metric, ...]] = (*MASKED_LM_METRICS, MASK_RATE)
+
+    @classmethod
+    def from_config(cls, settings: Any, run: RunShape) -> MaskedLMObjective:
+        """Over the discriminator's shape in `model.*`, or that of what `init` names."""
+        config = pair_from_config(run.config, run.vocab_size, run.special.pad).discriminator
+        init, init_generator = run.config["init"], run.config["init_generator"]
+        if init or init_generator:
+            from electra_jax.interop.initial import initial_config
+
+            config = initial_config(init, init_generator, config)
+        run.check_positions(config.max_position_embeddings)
+        return cls(config, masking_of(settings, run))
 
     @property
     def model(self) -> MaskedLM:
@@ -31,7 +70,7 @@ class MaskedLMObjective:
         return MaskedLM(self.config)
 
     @property
-    def coefficients(self) -> Mapping[str, float]:
+    def coefficients(self) -> Mapping[str, float | Schedule]:
         """The total is the masked-LM loss."""
         return {"generator_loss": 1.0}
 
@@ -40,15 +79,41 @@ class MaskedLMObjective:
         ids = jnp.zeros((1, self.masking.seq_len), jnp.int32)
         return self.model.init(key, Inputs(ids, padding_mask(ids + 1)), ids[:, :1])["params"], {}
 
-    def weights(self, batch: Batch) -> dict[str, jax.Array]:
+    def networks(self, params: Tree) -> dict[str, NetworkOf]:
+        """The one network, with its masked-LM head."""
+        return {"generator": NetworkOf("generator", self.config, params)}
+
+    def shapes(self) -> dict[str, Any]:
+        """The network's."""
+        return dataclasses.asdict(self.config)
+
+    def warm_start(
+        self, init: str | None, init_generator: str | None, fresh: Tree, tokenizer_folder: Any
+    ) -> tuple[Tree, list[str], int | None]:
+        """From a masked-LM network or any other's encoder."""
+        from electra_jax.interop.initial import initial_parameters
+
+        return initial_parameters(init, init_generator, self.config, fresh, tokenizer_folder)
+
+    def flops_per_token(self, seq_len: int) -> float:
+        """The masked-LM head at the largest mask rate."""
+        share = Schedule.parse(self.masking.settings.mask_prob).maximum
+        masked = int((share + 0.005) * seq_len) / seq_len
+        return 3 * masked_lm_flops_per_token(self.config, seq_len, masked)
+
+    def report_blocks(self, held_out: Any) -> list[dict[str, Any]]:
+        """The entropy of the token frequencies."""
+        return [unigram_block(held_out, "generator_loss")]
+
+    def weights(self, batch: Batch, step: jax.Array | None = None) -> dict[str, jax.Array]:
         """Selected slots of a batch."""
-        return {"generator_loss": self.masking.selections(batch)}
+        return {"generator_loss": self.masking.selections(batch, step)}
 
     def loss(
         self, params: Tree, frozen: Tree, batch: Batch, draws: Draws, train: bool
     ) -> tuple[Sums, Sums]:
         """The term `generator_loss` and `masked_lm_accuracy`."""
-        rows = self.masking.mask(batch, draws)
+        rows = self.masking.mask(batch, draws, train)
         noise = draws.noise("generator_dropout") if train else None
         logits: Any = self.model.apply(
             {"params": params}, rows.masked_inputs, rows.selection.positions, noise
@@ -56,9 +121,12 @@ class MaskedLMObjective:
         term, metrics = masked_lm_sums(logits, rows)
         valid = rows.structure.valid.astype(jnp.float32)
         metrics["tokens"] = (jnp.sum(valid), jnp.ones(()))
+        if train and not Schedule.parse(self.masking.settings.mask_prob).is_constant:
+            metrics[MASK_RATE.key] = (self.masking.share_at(draws.step), jnp.ones(()))
         return {"generator_loss": term}, metrics
 
     def summarize(self, sums: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
         """loss, generator_loss (the same) and masked_lm_accuracy."""
-        row = {"loss": total_loss(self.coefficients, sums)}
-        return {**row, **ratios(sums, ["generator_loss", "masked_lm_accuracy"])}
+        names = ["generator_loss", "masked_lm_accuracy"]
+        names += [MASK_RATE.key] * (MASK_RATE.key in sums)
+        return {"loss": total_loss(self.coefficients, sums), **ratios(sums, names)}

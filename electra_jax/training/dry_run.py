@@ -12,9 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from electra_jax.config import PairConfig
 from electra_jax.data.rows import Rows
-from electra_jax.flops import masked_lm_flops_per_token, train_flops_per_token
 from electra_jax.objectives.base import Tree
 from electra_jax.training import memory
 from electra_jax.training.optimizer import names
@@ -101,7 +99,7 @@ def describe(plan: Plan, rows: Any, mesh: AnyMesh, *, compiles: bool) -> str:
         traced, need = jax.jit(step).trace(state, batch), None
     need = need or memory.estimated(traced, state, shardings, mesh, s.batch_size // s.accumulate)
     tokens = s.batch_size * rows.seq_len
-    flops = _flops_per_token(plan.objective, rows.seq_len) * tokens
+    flops = plan.objective.flops_per_token(rows.seq_len) * tokens
     sizes = " × ".join(f"{axis} {mesh.shape[axis]}" for axis in AXES)
     device = mesh.devices.flat[0].device_kind if compiles else "devices that are not here"
     part = s.batch_size // s.accumulate
@@ -111,7 +109,7 @@ def describe(plan: Plan, rows: Any, mesh: AnyMesh, *, compiles: bool) -> str:
         f"batch       {s.batch_size} rows a step in {s.accumulate} part(s): "
         f"{part // data_parallelism(mesh)} rows on a device at a time",
         f"run         {s.steps:,} steps, {s.steps * tokens:.3g} tokens",
-        f"FLOPs       {flops:.3g} a step (matrix products of both networks, forward and twice that "
+        f"FLOPs       {flops:.3g} a step (matrix products of every network, forward and twice that "
         f"backward), {flops * s.steps:.3g} in all",
         f"parameters  {sum(leaf.size for leaf in jax.tree.leaves(params)):,}",
         "",
@@ -129,14 +127,6 @@ def describe(plan: Plan, rows: Any, mesh: AnyMesh, *, compiles: bool) -> str:
 
 def _placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-
-def _flops_per_token(objective: Any, seq_len: int) -> float:
-    if isinstance(objective.config, PairConfig):
-        return train_flops_per_token(objective.config, seq_len, objective.settings.mask_prob)
-    share = objective.masking.settings.mask_prob
-    masked = int((share + 0.005) * seq_len) / seq_len
-    return 3 * masked_lm_flops_per_token(objective.config, seq_len, masked)
 
 
 def _parameter_lines(params: Tree, shardings: Tree) -> list[str]:

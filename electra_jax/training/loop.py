@@ -24,7 +24,7 @@ from electra_jax.training import memory
 from electra_jax.training.checkpoint import Checkpoints
 from electra_jax.training.distributed import Preemption, is_first
 from electra_jax.training.metrics_log import MetricsLog, NoLog
-from electra_jax.training.progress import Progress
+from electra_jax.training.progress import Progress, figures_of
 from electra_jax.training.sharding import (
     LOGICAL_AXES,
     AnyMesh,
@@ -300,7 +300,12 @@ class _Fit:
             if is_first()
             else NoLog()
         )
-        progress = Progress(s.steps, start=start, quiet=run.quiet or not is_first())
+        progress = Progress(
+            s.steps,
+            start=start,
+            quiet=run.quiet or not is_first(),
+            figures=figures_of(run.objective.metrics),
+        )
         window: _Window | None = None
         clock = _Clock(seconds=meta.get("seconds", 0.0))
         clock.logged()

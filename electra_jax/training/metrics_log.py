@@ -10,17 +10,19 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from electra_jax.errors import UserError
+from electra_jax.objectives.base import Metric
 from electra_jax.training.workdir import write_json_atomic, write_text_atomic
 
 _log = logging.getLogger(__name__)
 
 FILE = "metrics.jsonl"
 EVAL = "eval_"  # the prefix of held-out figures
+TITLES = "metric_titles.json"  # how the objective's metrics are shown
 _WANDB = "wandb.json"
 
 
@@ -105,6 +107,25 @@ class NoLog:
 
     def close(self) -> None:
         """Does nothing."""
+
+
+def write_metrics(workdir: str | os.PathLike[str], metrics: Sequence[Metric]) -> None:
+    """Writes how a run's metrics are shown, so that reports need not have its objective."""
+    write_json_atomic(Path(workdir) / TITLES, [metric._asdict() for metric in metrics])
+
+
+def read_metrics(workdir: str | os.PathLike[str]) -> tuple[Metric, ...]:
+    """How the metrics of a run are shown; those of the package's objectives where its folder does
+    not say."""
+    path = Path(workdir) / TITLES
+    if not path.exists():
+        from electra_jax.objectives.table import known_metrics
+
+        return known_metrics()
+    try:
+        return tuple(Metric(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"cannot read {path}: {error}; mend or remove it") from error
 
 
 def read_rows(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:

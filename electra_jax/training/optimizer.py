@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import optax
 
 from electra_jax.errors import UserError
-from electra_jax.training.schedules import Schedule
+from electra_jax.objectives.base import ParameterGroup
+from electra_jax.training.schedules import RateSchedule
 
 Tree = Any
 OPTIMIZERS = ("adam_reference", "adamw", "lamb")
@@ -56,6 +57,11 @@ def first_match(tree: Tree, table: Sequence[tuple[str, Any]], what: str) -> Tree
     if uncovered:
         raise UserError(f"{what}: no pattern covers {', '.join(uncovered[:5])}")
     return found
+
+
+# All parameters where an objective has no groups of its own, and those that optimizer.freeze holds.
+_ALL = ParameterGroup("trained", "")
+_FROZEN = "frozen"
 
 
 class AdamState(NamedTuple):
@@ -102,8 +108,8 @@ def with_adam_moments(opt_state: Tree, m: Tree, v: Tree) -> Tree:
     changed = jax.tree.map(replace, opt_state, is_leaf=lambda x: isinstance(x, AdamState))
     if found != 1:
         raise UserError(
-            "init_slots: only optimizer.name='adam_reference' without optimizer.freeze has the "
-            "moments of a TF1 checkpoint"
+            "init_slots: only optimizer.name='adam_reference' without optimizer.freeze or "
+            "parameter groups has the moments of a TF1 checkpoint"
         )
     return changed
 
@@ -125,31 +131,76 @@ def scale_by_tree(multipliers: Tree) -> optax.GradientTransformation:
 
 
 def build_optimizer(
-    params: Tree, schedule: Schedule, settings: Mapping[str, Any], multipliers: Tree = None
+    params: Tree,
+    schedule: RateSchedule,
+    settings: Mapping[str, Any],
+    multipliers: Tree = None,
+    groups: Sequence[ParameterGroup] = (),
 ) -> optax.GradientTransformation:
     """clip → moments → decoupled weight decay → (trust ratio) → (layer multipliers) → −learning
     rate.
 
     `settings` are the config's `optimizer.*`: name, beta1, beta2, epsilon, weight_decay, no_decay
     (regexes), clip_norm, freeze (regexes). `params` may be abstract. `multipliers` is a tree like
-    `params` of learning-rate factors.
+    `params` of learning-rate factors. Each of `groups` has a chain of its own, clipped by its own
+    norm; without any there is one chain for all.
     """
     name = settings["name"]
     if name not in OPTIMIZERS:
         raise UserError(f"optimizer.name={name!r}: choose one of {', '.join(OPTIMIZERS)}")
-    b1, b2, eps = settings["beta1"], settings["beta2"], settings["epsilon"]
-    for field, beta in (("beta1", b1), ("beta2", b2)):
+    for field in ("beta1", "beta2"):
+        beta = settings[field]
         if not 0.0 <= beta < 1.0:
             raise UserError(f"optimizer.{field}={beta}: must be at least 0 and below 1")
     if settings["clip_norm"] and settings["clip_norm"] < 0:
         raise UserError(
             f"optimizer.clip_norm={settings['clip_norm']}: must not be negative (0: not clipped)"
         )
+    if len({group.name for group in groups} - {_FROZEN}) < len(groups):
+        raise UserError(f"parameter_groups: names must differ from each other and from {_FROZEN!r}")
+    chains: dict[str, optax.GradientTransformation] = {
+        group.name: optax.set_to_zero()
+        if group.frozen
+        else _chain(params, schedule, settings, multipliers, group)
+        for group in groups or (_ALL,)
+    }
+    freeze = settings.get("freeze") or ()
+    if not freeze and not groups:
+        return chains[_ALL.name]
+    for pattern in freeze:
+        if not any(jax.tree.leaves(matches(params, [pattern]))):
+            raise UserError(
+                f"optimizer.freeze: {pattern!r} is in no parameter's name. Names are such as "
+                f"{', '.join(jax.tree.leaves(names(params))[:3])}; the layers of a stack share one"
+            )
+    table = [(group.pattern, group.name) for group in groups or (_ALL,)]
+    labels = jax.tree.map(
+        lambda held, group: _FROZEN if held else group,
+        matches(params, freeze),
+        first_match(params, table, "parameter_groups"),
+    )
+    learning = {group.name for group in groups or (_ALL,) if not group.frozen}
+    if learning.isdisjoint(jax.tree.leaves(labels)):
+        raise UserError(f"optimizer.freeze={list(freeze)!r} freezes every parameter")
+    return optax.partition({**chains, _FROZEN: optax.set_to_zero()}, labels)
+
+
+def _chain(
+    params: Tree,
+    schedule: RateSchedule,
+    settings: Mapping[str, Any],
+    multipliers: Tree,
+    group: ParameterGroup,
+) -> optax.GradientTransformation:
+    """What happens to the gradient of one group."""
+    name = settings["name"]
+    b1, b2, eps = settings["beta1"], settings["beta2"], settings["epsilon"]
     if name == "adam_reference":
         moments = scale_by_adam_reference(b1, b2, eps)
     else:
         moments = optax.scale_by_adam(b1, b2, eps)
-    parts = [optax.clip_by_global_norm(settings["clip_norm"])] if settings["clip_norm"] else []
+    clip = settings["clip_norm"] if group.clip_norm is None else group.clip_norm
+    parts = [optax.clip_by_global_norm(clip)] if clip else []
     parts += [moments]
     if settings["weight_decay"]:
         decayed = jax.tree.map(lambda no: not no, matches(params, settings["no_decay"]))
@@ -158,17 +209,6 @@ def build_optimizer(
         parts += [optax.scale_by_trust_ratio()]
     if multipliers is not None:
         parts += [scale_by_tree(multipliers)]
-    optimizer = optax.chain(*parts, optax.scale_by_learning_rate(schedule))
-    freeze = settings.get("freeze") or ()
-    if not freeze:
-        return optimizer
-    for pattern in freeze:
-        if not any(jax.tree.leaves(matches(params, [pattern]))):
-            raise UserError(
-                f"optimizer.freeze: {pattern!r} is in no parameter's name. Names are such as "
-                f"{', '.join(jax.tree.leaves(names(params))[:3])}; the layers of a stack share one"
-            )
-    labels = jax.tree.map(lambda f: "frozen" if f else "trained", matches(params, freeze))
-    if "trained" not in jax.tree.leaves(labels):
-        raise UserError(f"optimizer.freeze={list(freeze)!r} freezes every parameter")
-    return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
+    if group.learning_rate != 1.0:
+        parts += [optax.scale(group.learning_rate)]
+    return optax.chain(*parts, optax.scale_by_learning_rate(schedule))

@@ -1,4 +1,4 @@
-"""Pretraining: from a resolved configuration and a rows folder to two model folders. What `fit` is
+"""Pretraining: from a resolved configuration and a rows folder to model folders. What `fit` is
 handed, and what becomes of it."""
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import functools
 import importlib.metadata
 import logging
 import platform
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,19 @@ import jax
 import numpy as np
 import optax
 
-from electra_jax.config import ElectraConfig, PairConfig, duration
+from electra_jax.config import duration
 from electra_jax.data.batches import eval_batches, train_batches
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
-from electra_jax.objectives.base import Objective, Tree
-from electra_jax.objectives.electra import CorruptionSettings, ElectraObjective, Masking
-from electra_jax.objectives.masked_lm import MaskedLMObjective
+from electra_jax.objectives.base import Alarm, PretrainingObjective, RunShape, Tree
 from electra_jax.objectives.structure import SpecialIds
+from electra_jax.objectives.table import build_objective
 from electra_jax.training.bucket import CHECKPOINTS, Bucket, folder_of, is_bucket
 from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import Evaluation, LoopSettings, Run, fit
+from electra_jax.training.metrics_log import write_metrics
 from electra_jax.training.optimizer import build_optimizer, with_adam_moments
-from electra_jax.training.schedules import Schedule, learning_rate_schedule
+from electra_jax.training.schedules import RateSchedule, learning_rate_schedule
 from electra_jax.training.sharding import make_mesh, places_here
 from electra_jax.training.step import TrainState
 from electra_jax.training.workdir import RunLock, load_or_check_config, write_json_atomic
@@ -50,66 +51,21 @@ MAY_CHANGE = (
 )
 
 
-def pair_from_config(config: Mapping[str, Any], vocab_size: int, pad_token_id: int) -> PairConfig:
-    """The pair that `model.*` and `train.dtype` describe, over a tokenizer's vocabulary."""
-    model = dict(config["model"])
-    generator, sharing = dict(model.pop("generator")), model.pop("sharing")
-    if model.pop("vocab_size", None) not in (None, vocab_size):
-        raise UserError(
-            f"model.vocab_size={config['model']['vocab_size']} and the rows' tokenizer has "
-            f"{vocab_size}: "
-            "leave model.vocab_size=None"
-        )
-    discriminator = ElectraConfig(
-        **model, vocab_size=vocab_size, pad_token_id=pad_token_id, dtype=config["train"]["dtype"]
+def run_shape(config: Mapping[str, Any], rows: Any, held_out: Any, steps: int) -> RunShape:
+    """What an objective is told of a run over rows of one shape."""
+    return RunShape(
+        config=config,
+        rows=str(rows.folder),
+        vocab_size=rows.vocab_size,
+        special=SpecialIds(**rows.special_ids),
+        seq_len=rows.seq_len,
+        max_segments=max(1, rows.max_segments, held_out.max_segments if held_out else 1),
+        steps=steps,
+        tokens_per_step=config["train"]["batch_size"] * rows.seq_len,
     )
-    kind = generator.pop("kind")
-    if kind not in ("network", "uniform"):
-        raise UserError(f"model.generator.kind={kind!r}: choose one of network, uniform")
-    if kind == "uniform":
-        return PairConfig(discriminator, None, sharing)
-    if sharing == "all":
-        return PairConfig(discriminator, discriminator, sharing)
-    if sharing == "none":
-        generator["embedding_size"] = generator["hidden_size"]
-    return PairConfig(discriminator, discriminator.replace(**generator), sharing)
 
 
-def objective_from_config(
-    config: Mapping[str, Any], rows: Rows, held_out: Rows | None, steps: int
-) -> Objective:
-    """The objective that `objective.*` names, for rows of one shape."""
-    settings = dict(config["objective"])
-    name = settings.pop("name")
-    fraction = settings.pop("temperature_fraction")
-    settings["temperature_steps"] = round(fraction * steps)
-    special = SpecialIds(**rows.special_ids)
-    pair = pair_from_config(config, rows.vocab_size, special.pad)
-    if config["init"] or config["init_generator"]:
-        from electra_jax.interop.initial import initial_config
-
-        start = config["init"], config["init_generator"]
-        if name == "masked_lm":
-            alone = initial_config(*start, pair.discriminator)
-            pair = PairConfig(alone, None, pair.sharing)
-        else:
-            pair = initial_config(*start, pair)
-    if rows.seq_len > pair.discriminator.max_position_embeddings:
-        raise UserError(
-            f"the rows in {rows.folder} are {rows.seq_len} tokens long and "
-            "model.max_position_embeddings is "
-            f"{pair.discriminator.max_position_embeddings}: raise it, or prepare shorter rows"
-        )
-    segments = max(1, rows.max_segments, held_out.max_segments if held_out else 1)
-    masking = Masking(CorruptionSettings(**settings), special, rows.seq_len, segments)
-    if name == "electra":
-        return ElectraObjective(pair, masking.settings, masking)
-    if name == "masked_lm":
-        return MaskedLMObjective(pair.discriminator, masking)
-    raise UserError(f"objective.name={name!r}: choose one of electra, masked_lm")
-
-
-def starting_point(config: Mapping[str, Any], rows: Rows, objective: Any) -> Any:
+def starting_point(config: Mapping[str, Any], rows: Rows, objective: PretrainingObjective) -> Any:
     """What puts the weights of `init` and `init_generator` in place of fresh ones; None without.
 
     A model of another vocabulary than the rows' is refused unless `init_vocabulary="map"`, which
@@ -122,7 +78,6 @@ def starting_point(config: Mapping[str, Any], rows: Rows, objective: Any) -> Any
     if not init and not init_generator:
         return None
     from electra_jax.interop.folder import load_model_folder
-    from electra_jax.interop.initial import initial_parameters
 
     for field, path in (("init", init), ("init_generator", init_generator)):
         loaded = load_model_folder(path) if path and choice == "same" else None
@@ -137,9 +92,7 @@ def starting_point(config: Mapping[str, Any], rows: Rows, objective: Any) -> Any
 
     def initial(params: Any, frozen: Any) -> tuple[Any, Any]:
         fresh = on_host(params)
-        tree, lines, step = initial_parameters(
-            init, init_generator, objective.config, fresh, rows.tokenizer_folder
-        )
+        tree, lines, step = objective.warm_start(init, init_generator, fresh, rows.tokenizer_folder)
         for line in lines:
             log.warning("%s", line)
         if step:
@@ -165,36 +118,21 @@ def starting_moments(config: Mapping[str, Any]) -> Any:
     return lambda opt_state: with_adam_moments(opt_state, slots["adam_m"], slots["adam_v"])
 
 
-def unigram_entropy(rows: Rows) -> float:
-    """Entropy in nats of a split's token frequencies, padding, [CLS], [SEP] and [MASK] left out:
-    what a generator that knows only frequencies can reach."""
-    counts = np.zeros(rows.vocab_size, np.int64)
-    for start in range(0, rows.count, 4096):
-        ids = rows.take(np.arange(start, min(start + 4096, rows.count)))
-        counts += np.bincount(ids.reshape(-1), minlength=rows.vocab_size)
-    counts[[rows.special_ids[n] for n in ("pad", "cls", "sep", "mask")]] = 0
-    share = counts[counts > 0] / max(counts.sum(), 1)
-    return float(-(share * np.log(share)).sum())
-
-
-def discriminator_watch(warmup_steps: int, minimum_tokens: float, minimum_auc: float) -> Any:
-    """Warns once when the discriminator is still at chance after max(2 × warm-up,
-    `minimum_tokens`) (promise 8)."""
+def watch_dog(alarm: Alarm | None, warmup_steps: int, minimum_tokens: float) -> Any:
+    """Warns once when what an objective watches is still too low after max(2 × warm-up,
+    `minimum_tokens`); None where it watches nothing."""
+    if alarm is None:
+        return None
     warned = False
 
     def watch(row: Mapping[str, float], tokens: float) -> str | None:
         nonlocal warned
-        auc = row.get("discriminator_auc")
+        value = row.get(alarm.key)
         late = row["step"] >= 2 * warmup_steps and tokens >= minimum_tokens
-        if warned or not late or auc is None or auc >= minimum_auc:
+        if warned or not late or value is None or value >= alarm.at_least:
             return None
         warned = True
-        return (
-            f"step {int(row['step'])}: the discriminator is at AUC {auc:.2f} after {tokens:.3g} "
-            "tokens, near chance; "
-            "the usual causes are a learning rate too high for the size, a generator too strong "
-            "or a batch too small"
-        )
+        return f"step {int(row['step'])}: {alarm.message.format(value=value, tokens=tokens)}"
 
     return watch
 
@@ -215,9 +153,9 @@ def versions() -> dict[str, str]:
 class Plan:
     """What a configuration and the shape of the rows decide, before any device is asked."""
 
-    objective: Objective
+    objective: PretrainingObjective
     optimizer: Callable[[Tree], optax.GradientTransformation]
-    schedule: Schedule
+    schedule: RateSchedule
     settings: LoopSettings
     warmup: int
 
@@ -238,7 +176,10 @@ class Plan:
             power=optimizer["power"],
             decay_fraction=optimizer["decay_fraction"],
             offset=optimizer["start_step"],
+            tokens_per_step=train["batch_size"] * rows.seq_len,
         )
+        objective = build_objective(run_shape(config, rows, held_out, steps))
+        groups = objective.parameter_groups()
         settings = LoopSettings(
             steps=steps,
             batch_size=train["batch_size"],
@@ -251,8 +192,8 @@ class Plan:
             keep_every=train["keep_every"],
         )
         return cls(
-            objective=objective_from_config(config, rows, held_out, steps),
-            optimizer=lambda params: build_optimizer(params, schedule, optimizer),
+            objective=objective,
+            optimizer=lambda params: build_optimizer(params, schedule, optimizer, groups=groups),
             schedule=schedule,
             settings=settings,
             warmup=warmup,
@@ -267,7 +208,7 @@ class Pretraining:
     workdir: Path
     rows: Rows
     held_out: Rows | None
-    objective: Objective
+    objective: PretrainingObjective
     run: Run
     bucket: Bucket | None = None
 
@@ -333,7 +274,7 @@ class Pretraining:
             resume=folder_of(config["resume"]) if config["resume"] else None,
             checkpoints=bucket.url / CHECKPOINTS if bucket else None,
             before_save=bucket.store if bucket else None,
-            watch=discriminator_watch(plan.warmup, watch["after_tokens"], watch["minimum_auc"]),
+            watch=watch_dog(plan.objective.alarm(watch), plan.warmup, watch["after_tokens"]),
             tensorboard=train["tensorboard"],
             wandb=train["wandb"],
             quiet=quiet,
@@ -353,13 +294,14 @@ class Pretraining:
                 "vocab_size": self.rows.vocab_size,
                 "rows": self.rows.count,
             },
-            "networks": dataclasses.asdict(self.objective.config),  # type: ignore[attr-defined]
+            "networks": self.objective.shapes(),
             "versions": versions(),
         }
 
     def train(self) -> TrainState:
-        """Trains (or resumes), exports both networks and writes the report; returns the final
+        """Trains (or resumes), exports the networks and writes the report; returns the final
         state."""
+        unread = tuple(rf"objective\.{key}" for key in self.objective.unread)
         with contextlib.ExitStack() as held:
 
             def begin() -> None:
@@ -369,12 +311,13 @@ class Pretraining:
                 changed = load_or_check_config(
                     self.workdir,
                     self.recorded(),
-                    may_change=MAY_CHANGE,
+                    may_change=(*MAY_CHANGE, *unread),
                     remote=self.bucket is not None,
                 )
                 for key, (old, new) in changed.items():
-                    if not key.startswith("versions."):
+                    if not any(re.fullmatch(p, key) for p in (r"versions\..*", *unread)):
                         log.warning("resuming with %s=%s (was %s)", key, new, old)
+                write_metrics(self.workdir, self.objective.metrics)
 
             on_first(begin)
             state = fit(self.run)
@@ -383,7 +326,7 @@ class Pretraining:
         return state
 
     def finish(self, params: Tree) -> None:
-        """Writes what a finished run leaves: both networks and the report."""
+        """Writes what a finished run leaves: its networks and the report."""
         from electra_jax.training.report import write_report
 
         self.export(params)
@@ -393,27 +336,19 @@ class Pretraining:
             self.bucket.store()
 
     def report_blocks(self) -> list[dict[str, Any]]:
-        """What the report shows beside the curves: the entropy of the held-out token frequencies,
-        which a generator that knows only frequencies can reach."""
-        if self.held_out is None:
-            return []
-        entropy = unigram_entropy(self.held_out)
-        return [{"title": "unigram entropy, held out", "reference": {"generator_loss": entropy}}]
+        """What the objective shows beside the curves."""
+        return [] if self.held_out is None else self.objective.report_blocks(self.held_out)
 
     def export(self, params: Tree) -> None:
-        """Writes model/discriminator and model/generator, Hugging Face folders with the tokenizer,
-        and tokenizer/, from whole NumPy arrays."""
+        """Writes each of the objective's networks to model/NAME, a Hugging Face folder with the
+        tokenizer, and tokenizer/, from whole NumPy arrays."""
         from electra_jax.interop.files import copy_tokenizer
-        from electra_jax.interop.save import save_model_folder, save_pair
+        from electra_jax.interop.save import save_model_folder
 
         tokenizer = self.rows.tokenizer_folder
         copy_tokenizer(tokenizer, self.workdir / "tokenizer")
-        objective = self.objective
-        if isinstance(objective, ElectraObjective):
-            save_pair(self.workdir / "model", objective.config, params, tokenizer)
-        elif isinstance(objective, MaskedLMObjective):
-            folder = self.workdir / "model" / "generator"
-            save_model_folder(folder, "generator", objective.config, params, tokenizer)
+        for name, (kind, network, tree) in self.objective.networks(params).items():
+            save_model_folder(self.workdir / "model" / name, kind, network, tree, tokenizer)
 
 
 def open_held_out(path: str) -> Rows | None:

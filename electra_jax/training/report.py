@@ -1,8 +1,8 @@
 """One self-contained page on one run or several: curves, final figures, configuration, versions.
 
-It reads what every run leaves in its work folder (`metrics.jsonl`, `config.json`) and, where it is
-there, `report.json`: a list of blocks that whoever ran it wants shown. A block has a `title` and
-any of these, shown in this order:
+It reads what every run leaves in its work folder (`metrics.jsonl`, `config.json`, the titles of its
+metrics) and, where it is there, `report.json`: a list of blocks that whoever ran it wants shown. A
+block has a `title` and any of these, shown in this order:
 
     text       plain text; a paragraph where something follows it
     table      {"columns": [name, …], "rows": [[cell, …], …]}, or one list of rows, names first
@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.training.metrics_log import EVAL, FILE, columns, read_rows
+from electra_jax.objectives.base import Metric
+from electra_jax.training.metrics_log import EVAL, FILE, columns, read_metrics, read_rows
 from electra_jax.training.progress import human_count, human_duration, human_figure
 from electra_jax.training.report_chart import Chart, Curve, draw
 from electra_jax.training.report_style import CSS, SCRIPT
@@ -49,39 +50,16 @@ class _Metric:
     noisy: bool = True
 
 
-_SECTIONS: list[tuple[str, list[_Metric]]] = [
-    (
-        "Discriminator",
-        [
-            _Metric("rtd_skill", "Skill", "0: knows only the replaced rate; 1: perfect", better=1),
-            _Metric("discriminator_auc", "AUC", "0.5: chance; 1: perfect", better=1),
-            _Metric("discriminator_loss", "Discriminator loss", "nats per token", better=-1),
-            _Metric("discriminator_accuracy", "Discriminator accuracy", better=1),
-            _Metric("discriminator_precision", "Precision", "flagged that were replaced", better=1),
-            _Metric("discriminator_recall", "Recall", "replaced that were flagged", better=1),
-        ],
-    ),
-    (
-        "Generator",
-        [
-            _Metric("generator_loss", "Generator loss", "nats per masked token", better=-1),
-            _Metric("masked_lm_accuracy", "Masked-token accuracy", "its likeliest token", better=1),
-            _Metric("sampled_accuracy", "Sampled accuracy", "its samples that are the original"),
-            _Metric("replaced_rate", "Replaced rate", "share of all tokens that are replaced"),
-        ],
-    ),
-    (
-        "Optimisation",
-        [
-            _Metric("loss", "Loss", "what is minimised", better=-1),
-            _Metric("learning_rate", "Learning rate", form=_rate, noisy=False),
-            _Metric("gradient_norm", "Gradient norm", "before clipping"),
-            _Metric("tokens_per_second", "Throughput", "tokens per second", human_count, 1),
-            _Metric("examples_per_second", "Throughput", "examples per second", human_count, 1),
-        ],
-    ),
-]
-_TILES = ("rtd_skill", "discriminator_auc", "generator_loss", "masked_lm_accuracy")
+_OPTIMISATION = (
+    "Optimisation",
+    [
+        _Metric("loss", "Loss", "what is minimised", better=-1),
+        _Metric("learning_rate", "Learning rate", form=_rate, noisy=False),
+        _Metric("gradient_norm", "Gradient norm", "before clipping"),
+        _Metric("tokens_per_second", "Throughput", "tokens per second", human_count, 1),
+        _Metric("examples_per_second", "Throughput", "examples per second", human_count, 1),
+    ],
+)
 _NOT_DRAWN = {"seconds"}
 
 
@@ -92,6 +70,7 @@ class _Run:
     columns: dict[str, tuple[list[int], list[float | None]]]
     config: dict[str, Any]
     blocks: list[dict[str, Any]]
+    metrics: tuple[Metric, ...] = ()
 
     def last(self, key: str) -> float | None:
         """The last value under `key` that is a number."""
@@ -148,7 +127,7 @@ def _read(workdir: Path, name: str) -> _Run:
     for number, block in enumerate(blocks, start=1):
         if not isinstance(block, dict) or "title" not in block:
             raise UserError(f"{workdir / 'report.json'}: block {number} is no object with a title")
-    return _Run(name, workdir, columns(read_rows(workdir)), config, blocks)
+    return _Run(name, workdir, columns(read_rows(workdir)), config, blocks, read_metrics(workdir))
 
 
 def _read_json(path: Path, kind: type) -> Any:
@@ -209,10 +188,20 @@ def _subtitle(runs: Sequence[_Run]) -> str:
     return " · ".join([*parts, str(device)] if device else parts)
 
 
+def _sections(runs: Sequence[_Run]) -> list[tuple[str, list[_Metric]]]:
+    """What the objectives of the runs show, under their headings, and what every run has."""
+    found: dict[str, dict[str, _Metric]] = {}
+    for metric in (metric for run in runs for metric in run.metrics):
+        shown = _Metric(metric.key, metric.title, metric.unit, better=metric.better)
+        found.setdefault(metric.section, {}).setdefault(metric.key, shown)
+    return [*((name, list(metrics.values())) for name, metrics in found.items()), _OPTIMISATION]
+
+
 def _tiles(run: _Run) -> str:
     tiles = []
-    known = {metric.key: metric for _, metrics in _SECTIONS for metric in metrics}
-    keys = [key for key in _TILES if run.final(key) is not None]
+    known = {metric.key: metric for _, metrics in _sections([run]) for metric in metrics}
+    headlines = [metric.key for metric in run.metrics if metric.headline]
+    keys = [key for key in headlines if run.final(key) is not None]
     if not keys:  # another task: its first held-out figures
         keys = [key.removeprefix(EVAL) for key in run.columns if key.startswith(EVAL)][:4]
     for key in keys:
@@ -242,7 +231,7 @@ def _tiles(run: _Run) -> str:
 def _figures(runs: Sequence[_Run]) -> list[str]:
     """Each section's charts, the legend before the first."""
     parts: list[str] = []
-    for heading, metrics in [*_SECTIONS, ("Other figures", _others(runs))]:
+    for heading, metrics in [*_sections(runs), ("Other figures", _others(runs))]:
         charts = [chart for metric in metrics if (chart := _chart(metric, runs)) is not None]
         if charts:
             legend = "" if parts else _legend(runs)
@@ -253,7 +242,7 @@ def _figures(runs: Sequence[_Run]) -> list[str]:
 
 def _others(runs: Sequence[_Run]) -> list[_Metric]:
     """Every numeric key that no section names, in the order met."""
-    named = {metric.key for _, metrics in _SECTIONS for metric in metrics} | _NOT_DRAWN
+    named = {metric.key for _, metrics in _sections(runs) for metric in metrics} | _NOT_DRAWN
     found = dict.fromkeys(key.removeprefix(EVAL) for run in runs for key in run.columns)
     return [_Metric(key, _plain_title(key)) for key in found if key not in named]
 
@@ -353,7 +342,7 @@ def _final_runs(runs: Sequence[_Run]) -> str:
 
 
 def _metrics_of(runs: Sequence[_Run]) -> list[_Metric]:
-    known = [metric for _, metrics in _SECTIONS for metric in metrics]
+    known = [metric for _, metrics in _sections(runs) for metric in metrics]
     every = [*known, *_others(runs)]
     return [m for m in every if any(run.final(m.key) is not None for run in runs)]
 

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.errors import UserError
+from electra_jax.schedule import Schedule, Scheduled
 
-Schedule = Callable[[jax.Array | int], jax.Array]
+RateSchedule = Callable[[jax.Array | int], jax.Array]
 DECAYS = ("linear", "constant", "cosine", "wsd")
 
 
 def learning_rate_schedule(
-    peak: float,
+    peak: Scheduled,
     total_steps: int,
     warmup_steps: int,
     *,
@@ -24,22 +25,30 @@ def learning_rate_schedule(
     power: float = 1.0,
     decay_fraction: float = 0.1,
     offset: int = 0,
-) -> Schedule:
+    tokens_per_step: float | None = None,
+) -> RateSchedule:
     """step → learning rate, float32.
 
     `linear` is the reference's peak · (1 − t/T)^power · min(1, t/warmup): the warm-up multiplies
     the decay, so the rate at step 0 is 0 and the peak is never quite reached. `wsd` is constant
     until the last `decay_fraction` of the run, then falls as 1 − √. `offset` is added to the step
     (to continue a schedule that another run began).
+
+    A `peak` that is itself a schedule, such as `cosine(1e-3, 1e-5)`, takes the place of `decay`;
+    the warm-up multiplies it all the same. `tokens_per_step` is for one that counts tokens.
     """
     if decay not in DECAYS:
         raise UserError(f"optimizer.schedule={decay!r}: choose one of {', '.join(DECAYS)}")
-
-    if not 0.0 <= peak < math.inf:
-        raise UserError(f"optimizer.learning_rate={peak}: must not be negative")
+    where = "optimizer.learning_rate"
+    course = Schedule.parse(peak, where).over(total_steps, tokens_per_step, where)
+    if not 0.0 <= course.minimum <= course.maximum < math.inf:
+        raise UserError(f"{where}={peak}: must not be negative")
 
     def schedule(step: jax.Array | int) -> jax.Array:
         t = jnp.asarray(step, jnp.float32) + offset
+        if not course.is_constant:
+            warm = jnp.minimum(1.0, t / warmup_steps) if warmup_steps > 0 else 1.0
+            return jnp.float32(course.at(t)) * warm
         done = jnp.clip(t / max(total_steps, 1), 0.0, 1.0)
         if decay == "linear":
             factor = (1.0 - done) ** power
@@ -51,6 +60,6 @@ def learning_rate_schedule(
         else:
             factor = jnp.ones(())
         warm = jnp.minimum(1.0, t / warmup_steps) if warmup_steps > 0 else 1.0
-        return jnp.float32(peak) * factor * warm
+        return jnp.float32(course.final) * factor * warm
 
     return schedule

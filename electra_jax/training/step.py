@@ -12,8 +12,16 @@ import numpy as np
 import optax
 from flax import struct
 
-from electra_jax.objectives.base import DENOMINATOR_EPSILON, Batch, Objective, Sums, Tree
+from electra_jax.objectives.base import (
+    COEFFICIENT,
+    DENOMINATOR_EPSILON,
+    Batch,
+    Objective,
+    Sums,
+    Tree,
+)
 from electra_jax.objectives.draws import Draws
+from electra_jax.schedule import Schedule, value_at
 
 
 @struct.dataclass
@@ -86,15 +94,20 @@ def make_train_step(
 
     The batch is split into `accumulate` microbatches; every denominator is the whole batch's,
     computed first, so that splitting changes nothing but rounding. Sums also carry `gradient_norm`,
-    before clipping.
+    before clipping, and the coefficients that change during the run.
     """
-    coefficients = dict(objective.coefficients)
+    scheduled = {
+        name
+        for name, c in objective.coefficients.items()
+        if isinstance(c, Schedule) and not c.is_constant
+    }
 
     def train_step(
         state: TrainState, batch: Batch, words: jax.Array | None = None
     ) -> tuple[TrainState, Sums]:
         key = _key(seed, "train", words)
-        denominators = objective.weights(batch)
+        coefficients = {n: value_at(c, state.step) for n, c in objective.coefficients.items()}
+        denominators = objective.weights(batch, state.step)
         size = next(iter(batch.values())).shape[0]
         rows = jnp.arange(size, dtype=jnp.int32)
 
@@ -125,6 +138,8 @@ def make_train_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         sums["gradient_norm"] = (optax.tree.norm(grads), jnp.ones(()))
+        for name in scheduled:
+            sums[COEFFICIENT + name] = (coefficients[name], jnp.ones(()))
         return TrainState(state.step + 1, params, opt_state, state.frozen), sums
 
     return train_step

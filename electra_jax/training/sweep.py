@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.objectives.base import Metric
 from electra_jax.training.loop import TERMINATED
-from electra_jax.training.metrics_log import EVAL, read_rows
+from electra_jax.training.metrics_log import EVAL, read_metrics, read_rows
 from electra_jax.training.progress import human_figure
 from electra_jax.training.report import write_report
-
-# What the table shows of the last held-out figures, where a run has them.
-_SHOWN = ("loss", "rtd_skill", "discriminator_auc", "generator_loss", "masked_lm_accuracy")
 
 
 def combinations(varied: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -82,7 +80,9 @@ def sweep(
         return 0
     begun = [name for name in runs if (workdir / name / "metrics.jsonl").exists()]
     if begun:
-        print("\n".join(table({name: read_rows(workdir / name) for name in begun})))
+        metrics = (metric for name in begun for metric in read_metrics(workdir / name))
+        shown = tuple(dict.fromkeys(metrics))
+        print("\n".join(table({name: read_rows(workdir / name) for name in begun}, shown)))
         print(write_report([workdir / name for name in begun], workdir / "report.html"))
     failed = [name for name, code in codes.items() if code]
     for name in failed:
@@ -103,15 +103,19 @@ def _run(command: list[str]) -> int:
         signal.signal(signal.SIGTERM, previous)
 
 
-def table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Lines of a table: each run's last step and last held-out figures (of training, without)."""
+def table(
+    runs: Mapping[str, Sequence[Mapping[str, Any]]], metrics: Sequence[Metric] = ()
+) -> list[str]:
+    """Lines of a table: each run's last step and last held-out figures (of training, without): the
+    loss and the headline ones of `metrics`."""
     last: dict[str, dict[str, Any]] = {}
     for name, rows in runs.items():
         figures: dict[str, Any] = {}
         for row in rows:
             figures |= {key: value for key, value in row.items() if value is not None}
         last[name] = figures
-    keys = [k for k in _SHOWN if any(k in f or EVAL + k in f for f in last.values())]
+    headlines = dict.fromkeys(metric.key for metric in metrics if metric.headline)
+    keys = [k for k in ("loss", *headlines) if any(k in f or EVAL + k in f for f in last.values())]
     cells = [["run", "step", *keys]]
     for name, figures in last.items():
         values = [figures.get(EVAL + key, figures.get(key)) for key in keys]

@@ -55,14 +55,14 @@ MUTANTS = (
     # Labels and losses
     Mutant(
         "labels ignore correct samples",
-        "objectives/electra.py",
+        "objectives/corruption.py",
         "labels = replaced_labels(original.input_ids, ids, rows.structure.valid)",
         "labels = write_slots(jnp.zeros_like(ids), jnp.ones_like(sampled), rows.selection)",
         (HIT,),
     ),
     Mutant(
         "discriminator loss over padding",
-        "objectives/electra.py",
+        "objectives/terms.py",
         "    weights = valid.astype(jnp.float32)\n    tokens",
         "    weights = jnp.ones_like(logits)\n    tokens",
         (PADDING,),
@@ -71,13 +71,14 @@ MUTANTS = (
         "discriminator loss without [CLS] and [SEP]",
         "objectives/electra.py",
         "discriminator_sums(logits, labels, rows.structure.valid)",
-        "discriminator_sums(logits, labels, candidates(rows.structure.inputs.input_ids, "
-        "rows.structure.valid, self.masking.special))",
+        "discriminator_sums(logits, labels, rows.structure.valid "
+        "& (rows.structure.inputs.input_ids != self.masking.special.cls) "
+        "& (rows.structure.inputs.input_ids != self.masking.special.sep))",
         (RATE,),
     ),
     Mutant(
         "masked-LM loss over unused slots",
-        "objectives/electra.py",
+        "objectives/terms.py",
         "    weights = rows.selection.weights\n    losses",
         "    weights = jnp.ones_like(rows.selection.weights)\n    losses",
         (SLOTS,),
@@ -151,7 +152,7 @@ MUTANTS = (
     ),
     Mutant(
         "samples are written at each other's positions",
-        "objectives/electra.py",
+        "objectives/corruption.py",
         "write_slots(original.input_ids, sampled, rows.selection,",
         "write_slots(original.input_ids, jnp.roll(sampled, 1, 1), rows.selection,",
         (RATE,),
@@ -159,7 +160,7 @@ MUTANTS = (
     # Sampling
     Mutant(
         "argmax instead of sampling",
-        "objectives/electra.py",
+        "objectives/corruption.py",
         'return inverse_cdf_sample(logits, *draws.uniform("sample", at))',
         "return jnp.argmax(logits, -1).astype(jnp.int32)",
         (SAMPLING,),
@@ -173,8 +174,8 @@ MUTANTS = (
     ),
     Mutant(
         "evaluation samples at the training temperature",
-        "objectives/electra.py",
-        "s.temperature_at(draws.step) if train else jnp.float32(s.temperature)",
+        "objectives/corruption.py",
+        "s.temperature_at(draws.step) if train else jnp.float32(final_value(s.temperature))",
         "s.temperature_at(draws.step)",
         (SAMPLING,),
     ),
@@ -326,8 +327,8 @@ MUTANTS = (
     Mutant(
         "decay begins after the warm-up instead of multiplying it",
         "training/schedules.py",
-        "jnp.float32(peak) * factor * warm",
-        "jnp.float32(peak) * jnp.where(t < warmup_steps, warm, factor)",
+        "jnp.float32(course.final) * factor * warm",
+        "jnp.float32(course.final) * jnp.where(t < warmup_steps, warm, factor)",
         (SCHEDULES,),
     ),
     # Interchange

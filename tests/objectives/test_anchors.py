@@ -22,14 +22,11 @@ from objectives.tiny import (
 
 from electra_jax.config import ElectraConfig, PairConfig
 from electra_jax.objectives.base import DENOMINATOR_EPSILON
-from electra_jax.objectives.electra import (
-    CorruptionSettings,
-    ElectraObjective,
-    Masking,
-    discriminator_sums,
-    masked_lm_sums,
-)
+from electra_jax.objectives.corruption import Masking
+from electra_jax.objectives.electra import ElectraObjective
+from electra_jax.objectives.electra import ElectraSettings as CorruptionSettings
 from electra_jax.objectives.masked_lm import MaskedLMObjective
+from electra_jax.objectives.terms import discriminator_sums, masked_lm_sums
 
 # Step 0
 

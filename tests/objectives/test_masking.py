@@ -20,7 +20,7 @@ from objectives.tiny import (
 
 from electra_jax.errors import UserError
 from electra_jax.modeling.electra import gather_positions
-from electra_jax.objectives.electra import CorruptionSettings, Masking
+from electra_jax.objectives.corruption import CorruptionSettings, Masking
 from electra_jax.objectives.losses import replaced_labels
 from electra_jax.objectives.masking import (
     Selection,

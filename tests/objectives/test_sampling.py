@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from objectives.tiny import draws_of, mask_rows, quick_jit, rows_of, sample_tokens, tiny_objective
 
-from electra_jax.objectives.electra import CorruptionSettings
+from electra_jax.objectives.corruption import CorruptionSettings
 from electra_jax.objectives.sampling import gumbel_sample, inverse_cdf_sample, tempered
+from electra_jax.schedule import Schedule
 
 LAST = 1 - 2.0**-24  # the largest uniform
 draw = quick_jit(inverse_cdf_sample)
@@ -162,10 +163,12 @@ def test_the_objective_samples_at_its_temperature(sampler, temperature):
 
 
 def test_the_temperature_falls_exponentially_to_its_final_value():
-    settings = CorruptionSettings(temperature=1.0, initial_temperature=4.0, temperature_steps=100)
+    settings = CorruptionSettings(
+        temperature=1.0, initial_temperature=4.0, temperature_fraction=0.5
+    ).over(200)
     at = [float(settings.temperature_at(jnp.int32(s))) for s in (0, 25, 50, 100, 1000)]
     np.testing.assert_allclose(at, [4, 4**0.75, 2, 1, 1], rtol=1e-6)
-    halved = CorruptionSettings(temperature=0.5, initial_temperature=2.0, temperature_steps=10)
+    halved = CorruptionSettings(temperature=Schedule("exponential", 2.0, 0.5, steps=10))
     np.testing.assert_allclose(float(halved.temperature_at(jnp.int32(5))), 1.0, rtol=1e-6)
     assert float(CorruptionSettings(temperature=0.7).temperature_at(jnp.int32(5))) == np.float32(
         0.7
@@ -173,8 +176,8 @@ def test_the_temperature_falls_exponentially_to_its_final_value():
 
 
 def test_evaluation_samples_at_the_final_temperature():
-    hot = {"initial_temperature": 50.0, "temperature_steps": 1000}
-    objective = tiny_objective(seq_len=32, mask_prob=0.4, temperature=0.05, **hot)
+    falling = Schedule("exponential", 50.0, 0.05, steps=1000)
+    objective = tiny_objective(seq_len=32, mask_prob=0.4, temperature=falling)
     rows = mask_rows(objective, rows_of([[32]] * 8, 32), draws_of(8))
     logits = jax.nn.one_hot(rows.targets, 97)  # the original by a nat
     used = np.asarray(rows.selection.weights) > 0

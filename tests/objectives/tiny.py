@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.config import ElectraConfig, PairConfig
+from electra_jax.objectives.corruption import Masking
 from electra_jax.objectives.draws import Draws
-from electra_jax.objectives.electra import CorruptionSettings, ElectraObjective, Masking
+from electra_jax.objectives.electra import ElectraObjective, ElectraSettings
 from electra_jax.objectives.structure import SpecialIds
 
 # The graphs here are tiny: compiling them is all that a test waits for.
@@ -48,7 +49,7 @@ def tiny_objective(
     model: dict[str, Any] | None = None,
     **settings: Any,
 ) -> ElectraObjective:
-    """The pair's objective; `model` changes both shapes, `settings` are `CorruptionSettings`."""
+    """The pair's objective; `model` changes both shapes, `settings` are `ElectraSettings`."""
     shape = tiny_config(block, **(model or {}))
     if block == "bert":
         generator = shape.replace(hidden_size=12, num_attention_heads=1, intermediate_size=16)
@@ -58,7 +59,7 @@ def tiny_objective(
         generator = generator.replace(embedding_size=generator.hidden_size)
     if sharing == "all":
         generator = shape
-    corruption = CorruptionSettings(**settings)
+    corruption = ElectraSettings(**settings)
     masking = Masking(corruption, SPECIAL, seq_len, max_segments)
     return ElectraObjective(PairConfig(shape, generator, sharing), corruption, masking)
 

@@ -11,6 +11,7 @@ import optax
 import pytest
 from objectives.tiny import draws_of, losses, quick_jit, rows_of, tiny_objective
 
+from electra_jax.objectives.base import Objective
 from electra_jax.training.optimizer import NO_DECAY, build_optimizer
 from electra_jax.training.schedules import learning_rate_schedule
 from electra_jax.training.step import (
@@ -199,7 +200,7 @@ def test_packed_sums_come_back_by_name():
 
 
 @dataclasses.dataclass(frozen=True)
-class TeacherObjective:
+class TeacherObjective(Objective):
     """A student of one matrix that imitates a frozen teacher: all that `training/` has to know."""
 
     width: int = 5
@@ -212,7 +213,7 @@ class TeacherObjective:
         teacher = jax.random.normal(key, (self.width, self.width))
         return {"student": jnp.zeros((self.width, self.width))}, {"teacher": teacher}
 
-    def weights(self, batch: Any) -> Any:
+    def weights(self, batch: Any, step: Any = None) -> Any:
         return {"imitation": jnp.float32(batch["x"].shape[0])}
 
     def loss(self, params: Any, frozen: Any, batch: Any, draws: Any, train: bool) -> Any:

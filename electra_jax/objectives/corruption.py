@@ -1,0 +1,268 @@
+"""Masking and replacing tokens, shared by every objective that corrupts rows: their settings, which
+positions are predicted, what the generator reads, what it puts there.
+
+All of it happens inside the compiled step, from token ids alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from electra_jax.errors import UserError
+from electra_jax.fields import field
+from electra_jax.modeling.electra import Inputs, padding_mask
+from electra_jax.objectives.base import Batch
+from electra_jax.objectives.draws import Draws
+from electra_jax.objectives.losses import replaced_labels
+from electra_jax.objectives.masking import (
+    Selection,
+    candidates,
+    mask_inputs,
+    select_with_replacement,
+    select_without_replacement,
+    slot_count,
+    wanted,
+    write_slots,
+)
+from electra_jax.objectives.sampling import gumbel_sample, inverse_cdf_sample, tempered
+from electra_jax.objectives.structure import SpecialIds, Structure, row_structure
+from electra_jax.schedule import Schedule, Scheduled, final_value
+
+MASKING = ("without_replacement", "reference")
+SAMPLERS = ("inverse_cdf", "gumbel")
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskingSettings:
+    """Which tokens are predicted."""
+
+    mask_prob: Scheduled = field(
+        0.15, "share of a document's tokens that is predicted; evaluation uses the final value"
+    )
+    masking: str = field(
+        "without_replacement", "how positions are drawn; reference: duplicates", choices=MASKING
+    )
+
+    def __post_init__(self) -> None:
+        share = Schedule.parse(self.mask_prob, "objective.mask_prob")
+        if not (0 < share.minimum and share.maximum < 1):
+            raise UserError(f"objective.mask_prob={share}: must be between 0 and 1")
+        _choose("masking", self.masking, MASKING)
+
+
+@dataclasses.dataclass(frozen=True)
+class CorruptionSettings(MaskingSettings):
+    """How rows are masked, and how replacements are sampled.
+
+    With `initial_temperature` set the sampling temperature falls from there to `temperature`
+    exponentially over a share of the run (Fast-ELECTRA's curriculum); `temperature` can also be
+    any schedule itself.
+    """
+
+    sampler: str = field(
+        "inverse_cdf",
+        "inverse_cdf: two uniforms a position; gumbel: the reference's, one a vocabulary entry",
+        choices=SAMPLERS,
+    )
+    temperature: Scheduled = field(1.0, "of sampling; evaluation uses the final value")
+    initial_temperature: float | None = field(None, "falls to `temperature` exponentially …")
+    temperature_fraction: float = field(0.0, "… over this share of the run")
+    disallow_correct: bool = field(False, "never sample the original token")
+    sample_with_dropout: bool = field(
+        True, "False: samples come from a second pass of the generator without dropout"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _choose("sampler", self.sampler, SAMPLERS)
+        temperature = Schedule.parse(self.temperature, "objective.temperature")
+        for name, value in (
+            ("temperature", temperature.minimum),
+            ("initial_temperature", self.initial_temperature),
+        ):
+            if value is not None and value <= 0:
+                raise UserError(f"objective.{name}={value}: must be positive")
+        if self.initial_temperature is not None and not temperature.is_constant:
+            raise UserError(
+                f"objective.temperature={temperature} and objective.initial_temperature="
+                f"{self.initial_temperature} both say how it changes: set the latter to None"
+            )
+
+    def over(self, total_steps: int) -> CorruptionSettings:
+        """The same with the pair `initial_temperature`, `temperature_fraction` as a schedule of a
+        run of so many steps."""
+        if self.initial_temperature is None or self.temperature_fraction <= 0:
+            return self
+        schedule = Schedule(
+            "exponential",
+            self.initial_temperature,
+            final_value(self.temperature),
+            share=self.temperature_fraction,
+        ).over(total_steps)
+        return dataclasses.replace(self, temperature=schedule, initial_temperature=None)
+
+    def temperature_at(self, step: jax.Array) -> jax.Array:
+        """Sampling temperature at a training step, float32 []."""
+        return jnp.float32(Schedule.parse(self.temperature).at(step))
+
+
+def _choose(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"objective.{name}={value!r}: choose one of {', '.join(allowed)}")
+
+
+@struct.dataclass
+class MaskedRows:
+    """Rows ready for the generator: `structure` of the originals, `selection`, `masked_ids` int32
+    [B, L]."""
+
+    structure: Structure
+    selection: Selection
+    masked_ids: jax.Array
+
+    @property
+    def targets(self) -> jax.Array:
+        """The original ids at the selected positions, int32 [B, N]."""
+        return jnp.take_along_axis(
+            self.structure.inputs.input_ids, self.selection.positions, axis=1
+        )
+
+    @property
+    def masked_inputs(self) -> Inputs:
+        """The generator's inputs."""
+        return self.structure.inputs.replace(input_ids=self.masked_ids)  # type: ignore[attr-defined]
+
+
+@dataclasses.dataclass(frozen=True)
+class Masking:
+    """Masks rows of one length.
+
+    Arrays are sized by the largest mask rate of the run. Evaluation masks `evaluation_share` where
+    an objective gives one, otherwise the final rate.
+    """
+
+    settings: MaskingSettings
+    special: SpecialIds
+    seq_len: int
+    max_segments: int = 1
+    evaluation_share: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.settings.masking == "reference" and self.max_segments > 1:
+            raise UserError(
+                "objective.masking='reference' counts whole rows: use rows made with "
+                "--packing=reference, or "
+                "objective.masking='without_replacement'"
+            )
+
+    @property
+    def slots(self) -> int:
+        """Slots N of every row: the reference's number, or as many as a row can need."""
+        share = max(Schedule.parse(self.settings.mask_prob).maximum, self.evaluation_share or 0)
+        if self.settings.masking == "reference":
+            return slot_count(self.seq_len, share)
+        # The reference's number is one short at some lengths: 9 of the 10 that 64 tokens want.
+        # In float32, as `wanted` rounds: 0.3 · 95 is 28 in float64 and 29 there.
+        whole = int(np.round(np.float32(share) * np.float32(self.seq_len)))
+        return max(slot_count(self.seq_len, share, self.max_segments), whole)
+
+    def share_at(self, step: jax.Array | None) -> Any:
+        """The mask rate at a training step (a Python number where it is constant); None: in
+        evaluation."""
+        schedule = Schedule.parse(self.settings.mask_prob)
+        if step is not None:
+            return schedule.at(step)
+        return schedule.final if self.evaluation_share is None else self.evaluation_share
+
+    def structure(self, batch: Batch) -> Structure:
+        """From ids alone; `attention_mask` and `token_type_ids` in the batch override what the ids
+        say."""
+        structure = row_structure(batch["input_ids"], self.special, self.max_segments > 1)
+        if "attention_mask" in batch:
+            valid = batch["attention_mask"] > 0
+            mask = padding_mask(valid)
+            inputs = structure.inputs.replace(mask=mask, lengths=None)  # type: ignore[attr-defined]
+            structure = structure.replace(segment_ids=valid.astype(jnp.int32), inputs=inputs)  # type: ignore[attr-defined]
+        if "token_type_ids" in batch:
+            inputs = structure.inputs.replace(token_type_ids=batch["token_type_ids"])  # type: ignore[attr-defined]
+            structure = structure.replace(inputs=inputs)  # type: ignore[attr-defined]
+        return structure
+
+    def selections(self, batch: Batch, step: jax.Array | None = None) -> jax.Array:
+        """How many slots a batch uses at a training step (None: in evaluation), float32 []: the
+        masked-LM denominator, known before any draw."""
+        structure = self.structure(batch)
+        may = candidates(batch["input_ids"], structure.valid, self.special)
+        numbers = jnp.arange(1, self.max_segments + 1)[None, None, :]
+        segments = structure.segment_ids[:, :, None] == numbers
+        tokens = jnp.sum(segments, axis=1)
+        available = jnp.sum(segments & may[:, :, None], axis=1)
+        number = wanted(tokens, self.share_at(step))
+        if self.settings.masking == "reference":
+            number = jnp.where(available > 0, jnp.minimum(number, self.slots), 0)
+        else:
+            number = jnp.minimum(number, available)
+        return jnp.sum(number).astype(jnp.float32)
+
+    def mask(self, batch: Batch, draws: Draws, train: bool = True) -> MaskedRows:
+        """Selects and masks a batch."""
+        s, structure = self.settings, self.structure(batch)
+        share = self.share_at(draws.step if train else None)
+        ids = batch["input_ids"]
+        may = candidates(ids, structure.valid, self.special)
+        reference = s.masking == "reference"
+        # Draws belong to positions where slots are chosen by position, to slots where slots are
+        # drawn.
+        if reference:
+            slot = jnp.arange(self.slots)[None, :]
+            uniforms, show = draws.uniform("select", slot)
+            tokens = jnp.sum(structure.valid, axis=1)
+            selection = select_with_replacement(may, tokens, uniforms, share, self.slots)
+        else:
+            uniforms, _ = draws.uniform("select", jnp.arange(ids.shape[1])[None, :])
+            selection = select_without_replacement(
+                may, structure.segment_ids, uniforms, share, self.slots
+            )
+            show, _ = draws.uniform("show", selection.positions)
+        masked = mask_inputs(ids, selection, show, self.special, average_duplicates=reference)
+        return MaskedRows(structure, selection, masked)
+
+
+def sample_replacements(
+    settings: CorruptionSettings,
+    logits: jax.Array,
+    rows: MaskedRows,
+    draws: Draws,
+    train: bool = True,
+) -> jax.Array:
+    """Replacement ids int32 [B, N] from the generator's logits [B, N, V]; evaluation samples at the
+    final temperature."""
+    s = settings
+    temperature = s.temperature_at(draws.step) if train else jnp.float32(final_value(s.temperature))
+    forbidden = rows.targets if s.disallow_correct else None
+    logits = tempered(logits, temperature, forbidden)
+    # With distinct positions a draw belongs to its position; duplicates need one for each slot.
+    at = rows.selection.positions
+    if s.masking == "reference":
+        at = jnp.arange(at.shape[1])[None, :]
+    if s.sampler == "gumbel":
+        return gumbel_sample(logits, draws.uniform_units("sample", at, logits.shape[-1]))
+    return inverse_cdf_sample(logits, *draws.uniform("sample", at))
+
+
+def replace_tokens(
+    settings: MaskingSettings, rows: MaskedRows, sampled: jax.Array
+) -> tuple[Inputs, jax.Array]:
+    """The discriminator's inputs and labels int32 [B, L] (1: replaced), from replacement ids
+    [B, N]."""
+    original = rows.structure.inputs
+    averaged = settings.masking == "reference"
+    ids = write_slots(original.input_ids, sampled, rows.selection, average_duplicates=averaged)
+    labels = replaced_labels(original.input_ids, ids, rows.structure.valid)
+    return original.replace(input_ids=ids), labels  # type: ignore[attr-defined]

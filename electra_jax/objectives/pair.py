@@ -1,0 +1,178 @@
+"""A generator that corrupts rows for a discriminator: the networks of such objectives, how they
+begin, and what is exported. What is learnt from the corrupted rows is the objective's own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from electra_jax.config import ElectraConfig, PairConfig
+from electra_jax.errors import UserError
+from electra_jax.flops import train_flops_per_token
+from electra_jax.modeling.electra import Electra, Inputs, padding_mask
+from electra_jax.objectives.base import (
+    NetworkOf,
+    PretrainingObjective,
+    RunShape,
+    Tree,
+)
+from electra_jax.objectives.corruption import (
+    CorruptionSettings,
+    MaskedRows,
+    Masking,
+    replace_tokens,
+    sample_replacements,
+)
+from electra_jax.objectives.draws import Draws
+from electra_jax.objectives.unigram import unigram_block
+from electra_jax.schedule import Schedule
+
+Self = TypeVar("Self", bound="PairObjective")
+
+
+def pair_from_config(config: Mapping[str, Any], vocab_size: int, pad_token_id: int) -> PairConfig:
+    """The pair that `model.*` and `train.dtype` describe, over a tokenizer's vocabulary."""
+    model = dict(config["model"])
+    generator, sharing = dict(model.pop("generator")), model.pop("sharing")
+    if model.pop("vocab_size", None) not in (None, vocab_size):
+        raise UserError(
+            f"model.vocab_size={config['model']['vocab_size']} and the rows' tokenizer has "
+            f"{vocab_size}: "
+            "leave model.vocab_size=None"
+        )
+    discriminator = ElectraConfig(
+        **model, vocab_size=vocab_size, pad_token_id=pad_token_id, dtype=config["train"]["dtype"]
+    )
+    kind = generator.pop("kind")
+    if kind not in ("network", "uniform"):
+        raise UserError(f"model.generator.kind={kind!r}: choose one of network, uniform")
+    if kind == "uniform":
+        return PairConfig(discriminator, None, sharing)
+    if sharing == "all":
+        return PairConfig(discriminator, discriminator, sharing)
+    if sharing == "none":
+        generator["embedding_size"] = generator["hidden_size"]
+    return PairConfig(discriminator, discriminator.replace(**generator), sharing)
+
+
+def masking_of(settings: Any, run: RunShape) -> Masking:
+    """The masking of a run's rows."""
+    return Masking(settings, run.special, run.seq_len, run.max_segments)
+
+
+@dataclasses.dataclass(frozen=True)
+class PairObjective(PretrainingObjective):
+    """An objective over a generator and a discriminator; `settings` are a `CorruptionSettings`."""
+
+    config: PairConfig
+    settings: Any
+    masking: Masking
+
+    Settings: ClassVar[type[Any]] = CorruptionSettings
+
+    @classmethod
+    def from_config(cls: type[Self], settings: Any, run: RunShape) -> Self:
+        """Over the pair that `model.*` describes, or the shapes of what `init` names."""
+        pair = pair_from_config(run.config, run.vocab_size, run.special.pad)
+        init, init_generator = run.config["init"], run.config["init_generator"]
+        if init or init_generator:
+            from electra_jax.interop.initial import initial_config
+
+            pair = initial_config(init, init_generator, pair)
+        run.check_positions(pair.discriminator.max_position_embeddings)
+        settings = settings.over(run.steps)
+        return cls(pair, settings, masking_of(settings, run))
+
+    @property
+    def model(self) -> Electra:
+        """The Linen module of the pair."""
+        return Electra(self.config)
+
+    def init(self, key: jax.Array) -> tuple[Tree, Tree]:
+        """Fresh parameters; nothing is frozen."""
+        ids = jnp.zeros((1, self.masking.seq_len), jnp.int32)
+        inputs = Inputs(ids, padding_mask(ids + 1))
+        return self.model.init(key, inputs, ids[:, :1])["params"], {}
+
+    def networks(self, params: Tree) -> dict[str, NetworkOf]:
+        """Both networks; the discriminator alone where the generator is uniform."""
+        from electra_jax.interop.pair import split_pair
+
+        parts = split_pair(self.config, params)
+        return {kind: NetworkOf(kind, *part) for kind, part in parts.items() if part is not None}
+
+    def shapes(self) -> dict[str, Any]:
+        """The pair's, with what the two share."""
+        return dataclasses.asdict(self.config)
+
+    def warm_start(
+        self, init: str | None, init_generator: str | None, fresh: Tree, tokenizer_folder: Any
+    ) -> tuple[Tree, list[str], int | None]:
+        """From a pair, a discriminator, a generator, or encoders."""
+        from electra_jax.interop.initial import initial_parameters
+
+        return initial_parameters(init, init_generator, self.config, fresh, tokenizer_folder)
+
+    def flops_per_token(self, seq_len: int) -> float:
+        """Of both networks; the masked-LM head at the largest mask rate."""
+        share = Schedule.parse(self.settings.mask_prob).maximum
+        return train_flops_per_token(self.config, seq_len, share)
+
+    def report_blocks(self, held_out: Any) -> list[dict[str, Any]]:
+        """The entropy of the token frequencies."""
+        return [unigram_block(held_out, "generator_loss")]
+
+    def generator_logits(
+        self, params: Tree, rows: MaskedRows, draws: Draws, train: bool
+    ) -> jax.Array:
+        """float32 [B, N, V] at the selected positions, dropout on in training."""
+        noise = draws.noise("generator_dropout") if train else None
+        found: Any = self.model.apply(
+            {"params": params},
+            rows.masked_inputs,
+            rows.selection.positions,
+            noise,
+            method="generator_logits",
+        )
+        return found
+
+    def replacements(
+        self, params: Tree, logits: jax.Array, rows: MaskedRows, draws: Draws, train: bool
+    ) -> jax.Array:
+        """Sampled ids int32 [B, N], of logits without dropout where the settings want that."""
+        if train and not self.settings.sample_with_dropout:
+            logits = self.generator_logits(params, rows, draws, False)
+        return self.sample(logits, rows, draws, train)
+
+    def discriminator_logits(
+        self, params: Tree, inputs: Inputs, draws: Draws, train: bool
+    ) -> jax.Array:
+        """float32 [B, L]: that a token was replaced; dropout on in training."""
+        noise = draws.noise("discriminator_dropout") if train else None
+        found: Any = self.model.apply(
+            {"params": params}, inputs, noise, method="discriminator_logits"
+        )
+        return found
+
+    def sample(
+        self, logits: jax.Array, rows: MaskedRows, draws: Draws, train: bool = True
+    ) -> jax.Array:
+        """Replacement ids int32 [B, N]."""
+        return sample_replacements(self.settings, logits, rows, draws, train)
+
+    def corrupt(self, rows: MaskedRows, sampled: jax.Array) -> tuple[Inputs, jax.Array]:
+        """The discriminator's inputs and labels int32 [B, L]."""
+        return replace_tokens(self.settings, rows, sampled)
+
+    def scheduled_metrics(self, draws: Draws) -> dict[str, tuple[Any, jax.Array]]:
+        """Mask rate and temperature of a training step, those that change."""
+        changing = {
+            name: schedule.at(draws.step)
+            for name in ("mask_prob", "temperature")
+            if not (schedule := Schedule.parse(getattr(self.settings, name))).is_constant
+        }
+        return {name: (value, jnp.ones(())) for name, value in changing.items()}

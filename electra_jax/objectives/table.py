@@ -1,0 +1,64 @@
+"""The objectives that a configuration can name: a new one is a file in this folder and a row here.
+
+`objective.name` may also be `FILE.py:CLASS`, an objective in a user's own file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from electra_jax.errors import UserError
+from electra_jax.interop.names import DISCRIMINATOR, ENCODER, GENERATOR
+from electra_jax.objectives.base import Metric, PretrainingObjective, RunShape
+from electra_jax.objectives.electra import ElectraObjective
+from electra_jax.objectives.masked_lm import MaskedLMObjective
+from electra_jax.plugins import class_from_file, is_file_reference
+
+OBJECTIVES: dict[str, type[PretrainingObjective]] = {
+    "electra": ElectraObjective,
+    "masked_lm": MaskedLMObjective,
+}
+DEFAULT = "electra"
+EXPORTED = (DISCRIMINATOR, GENERATOR, ENCODER)
+
+
+def find_objective(name: str) -> type[PretrainingObjective]:
+    """The class that `objective.name` names: a row of the table, or `FILE.py:CLASS`."""
+    if is_file_reference(name):
+        return class_from_file(name, PretrainingObjective)  # type: ignore[type-abstract]
+    if name not in OBJECTIVES:
+        raise UserError(
+            f"objective.name={name!r}: choose one of {', '.join(OBJECTIVES)}, or FILE.py:CLASS"
+        )
+    return OBJECTIVES[name]
+
+
+def build_objective(run: RunShape) -> PretrainingObjective:
+    """The objective that a run's configuration names.
+
+    Raises `UserError` on settings that do not fit, and where it would export nothing: before the
+    run rather than after it.
+    """
+    values: Mapping[str, Any] = run.config["objective"]
+    cls = find_objective(values["name"])
+    objective = cls.from_config(cls.read_settings(values, run), run)
+    params = jax.eval_shape(lambda key: objective.init(key)[0], jax.random.key(0))
+    networks = objective.networks(params)
+    if not networks:
+        raise UserError(f"objective.name={values['name']}: its networks() names none to export")
+    for name, network in networks.items():
+        if network.kind not in EXPORTED:
+            raise UserError(
+                f"objective.name={values['name']}: networks()[{name!r}] is of kind "
+                f"{network.kind!r}; model folders hold {', '.join(EXPORTED)}"
+            )
+    return objective
+
+
+def known_metrics() -> tuple[Metric, ...]:
+    """Every metric of the table's objectives once, for work folders that do not name theirs."""
+    every = (metric for cls in OBJECTIVES.values() for metric in cls.metrics)
+    return tuple({metric.key: metric for metric in every}.values())

@@ -1,0 +1,162 @@
+"""An objective in a user's own file: everything that the package's have."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import pytest
+from tiny_run import OVERRIDES, make_rows, metric_rows, models
+
+from electra_jax.cli import main
+from electra_jax.config_file import load_config
+from electra_jax.errors import UserError
+from electra_jax.training.metrics_log import read_metrics, read_rows
+from electra_jax.training.pretrain import Pretraining
+from electra_jax.training.sweep import table
+
+SOURCE = Path(__file__).resolve().parents[1] / "objectives" / "selected_only.py"
+SHORT = ("--config.train.steps=8", "--config.train.log_every=4", "--config.train.eval_every=8")
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return make_rows(tmp_path_factory.mktemp("rows"))
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """The file, at a place that the package does not know."""
+    path = tmp_path_factory.mktemp("mine") / "my_objective.py"
+    shutil.copy(SOURCE, path)
+    return path
+
+
+def arguments(rows, name, *overrides):
+    given = (f"--config.data.path={rows}", f"--config.objective.name={name}", *overrides)
+    return [*OVERRIDES, *SHORT, *given]
+
+
+class Killed(Exception):
+    """The end of a process."""
+
+
+def pretrain(arguments, workdir, killed_after=None):
+    """Trains; with `killed_after` until so many batches have been read (checkpoints: each 3)."""
+    run = Pretraining.build(load_config(arguments)[0], workdir, quiet=True)
+    if killed_after is None:
+        run.train()
+        return workdir
+    batches = run.run.batches
+
+    def dying(first_example):
+        for number, batch in enumerate(batches(first_example)):
+            if number == killed_after:
+                raise Killed
+            yield batch
+
+    run.run.batches = dying
+    with pytest.raises(Killed):
+        run.train()
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def trained(rows, file, tmp_path_factory):
+    name = f"{file}:SelectedOnly"
+    overrides = ("--config.objective.detection_weight=30", "--config.objective.mask_prob=0.25")
+    given = arguments(rows, name, *overrides)
+    return given, pretrain(given, tmp_path_factory.mktemp("run"))
+
+
+def without_speed(workdir):
+    return [
+        {k: v for k, v in row.items() if k not in ("tokens_per_second", "seconds")}
+        for row in metric_rows(workdir)
+    ]
+
+
+def test_it_trains_with_its_own_settings_and_metrics(trained):
+    _, workdir = trained
+    recorded = json.loads((workdir / "config.json").read_text())["objective"]
+    assert recorded["detection_weight"] == 30 and recorded["mask_prob"] == 0.25
+    assert "discriminator_weight" not in recorded
+    held_out = [row for row in metric_rows(workdir) if "eval_loss" in row][-1]
+    # Among the selected positions alone most tokens are replaced.
+    assert held_out["eval_replaced_rate"] > 0.5
+    weighed = held_out["eval_cloze_loss"] + 30 * held_out["eval_discriminator_loss"]
+    assert held_out["eval_loss"] == pytest.approx(weighed, rel=1e-6)
+
+
+def test_it_exports_and_reports(trained):
+    _, workdir = trained
+    for network in ("discriminator", "generator"):
+        assert (workdir / "model" / network / "model.safetensors").is_file()
+    assert "Cloze loss" in (workdir / "report.html").read_text()
+    first, _ = table({"a": read_rows(workdir)}, read_metrics(workdir))
+    assert first.split() == ["run", "step", "loss", "rtd_skill", "discriminator_auc", "cloze_loss"]
+
+
+def test_its_report_needs_no_file_of_it(trained, file, tmp_path):
+    _, workdir = trained
+    hidden = file.rename(tmp_path / "gone.py")
+    try:
+        assert main(["report", str(workdir), f"--output={tmp_path / 'r.html'}"]) == 0
+        assert "Cloze loss" in (tmp_path / "r.html").read_text()
+    finally:
+        hidden.rename(file)
+
+
+def test_it_resumes_bit_for_bit(trained, tmp_path):
+    given, whole = trained
+    pretrain(given, tmp_path, killed_after=5)
+    assert not (tmp_path / "model").exists()
+    pretrain(given, tmp_path)
+    assert models(tmp_path) == models(whole)
+    assert without_speed(tmp_path)[-1] == without_speed(whole)[-1]
+
+
+def test_it_is_planned(trained, capsys):
+    given, _ = trained
+    assert main(["pretrain", *given, "--dry_run", "--devices=1"]) == 0
+    text = capsys.readouterr().out
+    assert "FLOPs" in text and "discriminator_predictions" in text
+
+
+def test_its_keys_alone_are_valid(rows, file):
+    name = f"{file}:SelectedOnly"
+    with pytest.raises(UserError, match=r"discriminator_weight: .*valid: .*detection_weight"):
+        load_config(arguments(rows, name, "--config.objective.discriminator_weight=1"))
+    with pytest.raises(UserError, match=r"Settings is no subclass .*in .*: SelectedOnly"):
+        load_config(arguments(rows, f"{file}:Settings"))
+
+
+def test_a_mask_rate_that_falls(rows, tmp_path):
+    """30 → 15 %: counts of predicted tokens by step; accumulation, resuming, evaluation."""
+    changing = ("--config.objective.mask_prob=linear(0.3, 0.15)", "--config.train.log_every=1")
+    given = arguments(rows, "electra", *changing)
+    run = Pretraining.build(load_config(given)[0], tmp_path / "a", quiet=True)
+    masking = run.objective.masking
+    batch = next(run.run.batches(0))
+    tokens = (batch["input_ids"] != masking.special.pad).sum(1)
+    for step in (0, 3, 7, None):
+        share = 0.15 if step is None else 0.3 - 0.15 * step / 8
+        expected = sum(max(1, round(n * share)) for n in tokens.tolist())
+        found = float(run.objective.weights(batch, None if step is None else jax.numpy.int32(step))
+                      ["generator_loss"])  # fmt: skip
+        assert abs(found - expected) <= 1  # a half that float32 rounds the other way
+    assert masking.slots >= round(0.3 * 16)
+    pretrain(given, tmp_path / "a")
+    logged = [row["mask_prob"] for row in metric_rows(tmp_path / "a") if "mask_prob" in row]
+    assert logged == pytest.approx([0.3 - 0.15 * step / 8 for step in range(8)], rel=1e-5)
+    held_out = [row for row in metric_rows(tmp_path / "a") if "eval_loss" in row]
+    assert all("eval_mask_prob" not in row for row in held_out)
+    pretrain(given, tmp_path / "b", killed_after=5)
+    pretrain(given, tmp_path / "b")
+    assert models(tmp_path / "b") == models(tmp_path / "a")
+    pretrain([*given, "--config.train.accumulate=2"], tmp_path / "c")
+    for one, two in zip(without_speed(tmp_path / "a"), without_speed(tmp_path / "c"), strict=True):
+        assert two.get("loss", 0) == pytest.approx(one.get("loss", 0), rel=2e-3)
+        assert two.get("mask_prob") == one.get("mask_prob")
