@@ -13,6 +13,7 @@ from electra_jax.errors import UserError
 from electra_jax.interop.convert import load_slots
 from electra_jax.interop.folder import load_model_folder
 from electra_jax.interop.names import flatten
+from electra_jax.objectives.base import ParameterGroup
 from electra_jax.training.optimizer import (
     NO_DECAY,
     AdamState,
@@ -259,6 +260,50 @@ def test_wrong_optimizer_settings_are_named(settings, message):
     constant = learning_rate_schedule(0.1, 10, 0, decay="constant")
     with pytest.raises(UserError, match=message):
         build_optimizer(PARAMS, constant, {**SETTINGS, **settings})
+
+
+def grouped(*groups, **settings):
+    constant = learning_rate_schedule(0.1, 10, 0, decay="constant")
+    optimizer = build_optimizer(PARAMS, constant, {**SETTINGS, **settings}, groups=groups)
+    state = optimizer.init(PARAMS)
+    return optimizer.update(GRADS, state, PARAMS)
+
+
+def test_groups_have_their_own_rate_clip_and_freezing():
+    whole = ParameterGroup("rest", "")
+    (alone, _), (halved, _) = (
+        grouped(ParameterGroup("bias", "^bias", rate, clip_norm=0.0), whole) for rate in (1.0, 0.5)
+    )
+    np.testing.assert_allclose(halved["bias"], 0.5 * np.asarray(alone["bias"]), rtol=1e-6)
+    np.testing.assert_array_equal(halved["kernel"], alone["kernel"])
+    # A group is clipped by its own norm: moments tell, as Adam's step hides a factor.
+    for clip in (0.0, 1e-3):
+        _, state = grouped(ParameterGroup("bias", "^bias", clip_norm=clip), whole)
+        m = next(x for x in jax.tree.leaves(state) if getattr(x, "shape", None) == (1,))
+        size = np.linalg.norm(GRADS["bias"]) if clip == 0.0 else clip
+        np.testing.assert_allclose(np.linalg.norm(m), 0.1 * size, rtol=1e-4)
+    updates, _ = grouped(ParameterGroup("bias", "^bias", frozen=True), whole)
+    np.testing.assert_array_equal(updates["bias"], 0)
+    assert (np.asarray(updates["kernel"]) != 0).all()
+
+
+def test_freezing_by_name_comes_before_groups():
+    updates, _ = grouped(ParameterGroup("all", ""), freeze=("^bias",))
+    np.testing.assert_array_equal(updates["bias"], 0)
+    assert (np.asarray(updates["kernel"]) != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([("a", "^bias")], "parameter_groups: no pattern covers kernel"),
+        ([("a", "^bias"), ("a", "")], "names must differ from each other"),
+        ([("frozen", "")], "names must differ from each other and from 'frozen'"),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused(groups, message):
+    with pytest.raises(UserError, match=message):
+        grouped(*(ParameterGroup(*group) for group in groups))
 
 
 def test_the_first_pattern_that_matches_a_name_decides():

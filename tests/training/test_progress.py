@@ -5,8 +5,10 @@ import os
 
 import pytest
 
+from electra_jax.objectives.base import Metric
 from electra_jax.training.progress import (
     Progress,
+    figures_of,
     human_count,
     human_duration,
     human_figure,
@@ -53,9 +55,22 @@ def test_a_file_gets_a_plain_line_every_so_often_and_the_last_one(clock):
 
 def test_the_line_has_the_figures_and_the_time_left(clock):
     stream = io.StringIO()
-    progress = Progress(12_000, start=2000, stream=stream, seconds_between_lines=5, clock=clock)
+    progress = Progress(
+        12_000,
+        start=2000,
+        stream=stream,
+        seconds_between_lines=5,
+        clock=clock,
+        figures=figures_of([Metric("rtd_skill", "Skill", brief="skill"), Metric("auc", "AUC")]),
+    )
     clock.now = 10.0
-    row = {"step": 2100, "loss": 9.3079, "rtd_skill": 0.1234, "tokens_per_second": 8412.3}
+    row = {
+        "step": 2100,
+        "auc": 0.5,
+        "loss": 9.3079,
+        "rtd_skill": 0.1234,
+        "tokens_per_second": 8412.3,
+    }
     progress.update(2100, row)
     # 9,900 steps at 10 a second
     assert stream.getvalue().splitlines()[-1] == (

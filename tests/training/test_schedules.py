@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from electra_jax.errors import UserError
+from electra_jax.schedule import Schedule
 from electra_jax.training.schedules import learning_rate_schedule
 
 
@@ -52,6 +53,23 @@ def test_an_offset_continues_a_schedule():
 
 def test_no_warm_up_begins_at_the_peak():
     np.testing.assert_allclose(learning_rate_schedule(3.0, 10, 0)(0), 3.0)
+
+
+def test_a_scheduled_rate_takes_the_place_of_the_decay():
+    at = np.array([0, 5, 10, 50, 100, 200])
+    for peak in ("linear(2, 1)", Schedule.parse("linear(2, 1)").over(100)):
+        rate = learning_rate_schedule(peak, 100, 10, decay="cosine")
+        expected = (2 - np.minimum(at, 100) / 100) * np.minimum(1, at / 10)
+        np.testing.assert_allclose(rate(at), expected, rtol=1e-6)
+    by_tokens = learning_rate_schedule("step(2, 1, tokens=1000)", 100, 0, tokens_per_step=100)
+    np.testing.assert_array_equal(by_tokens(np.array([9, 10])), [2, 1])
+    for wrong, message in (
+        ("linear(1, -1)", "optimizer.learning_rate=.*must not be negative"),
+        ("linear(1, 2, tokens=5)", "optimizer.learning_rate=.*use share="),
+        ("rising", "optimizer.learning_rate='rising': write a number"),
+    ):
+        with pytest.raises(UserError, match=message):
+            learning_rate_schedule(wrong, 100, 0)
 
 
 def test_an_unknown_decay_names_the_known_ones():
