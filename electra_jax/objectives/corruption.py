@@ -180,6 +180,12 @@ class Masking:
             return schedule.at(step)
         return schedule.final if self.evaluation_share is None else self.evaluation_share
 
+    def rate_metric(self, draws: Draws, train: bool) -> dict[str, tuple[jax.Array, jax.Array]]:
+        """The mask rate of a training step as the metric `mask_prob`, where it changes."""
+        if not train or Schedule.parse(self.settings.mask_prob).is_constant:
+            return {}
+        return {"mask_prob": (jnp.float32(self.share_at(draws.step)), jnp.ones(()))}
+
     def structure(self, batch: Batch) -> Structure:
         """From ids alone; `attention_mask` and `token_type_ids` in the batch override what the ids
         say."""

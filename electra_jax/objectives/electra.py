@@ -21,7 +21,6 @@ from electra_jax.objectives.terms import (
     MASK_RATE,
     MASKED_LM_METRICS,
     SAMPLING_METRICS,
-    TEMPERATURE,
     discriminator_sums,
     masked_lm_sums,
     summarize_discriminator,
@@ -53,7 +52,6 @@ class ElectraObjective(PairObjective):
         *MASKED_LM_METRICS,
         *SAMPLING_METRICS,
         MASK_RATE,
-        TEMPERATURE,
     )
 
     @property
@@ -111,14 +109,13 @@ class ElectraObjective(PairObjective):
         inputs, labels = self.corrupt(rows, sampled)
         logits = self.discriminator_logits(params, inputs, draws, train)
         discriminator_term, more = discriminator_sums(logits, labels, rows.structure.valid)
-        if train:
-            more |= self.scheduled_metrics(draws)
+        more |= self.masking.rate_metric(draws, train)
         terms = {"generator_loss": generator_term, "discriminator_loss": discriminator_term}
         return terms, {**metrics, **more}
 
     def summarize(self, sums: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
         """The metrics of metrics.jsonl from summed terms and metrics."""
         names = ["generator_loss", "discriminator_loss", "masked_lm_accuracy", "sampled_accuracy"]
-        names += [name for name in (MASK_RATE.key, TEMPERATURE.key) if name in sums]
+        names += [MASK_RATE.key] * (MASK_RATE.key in sums)
         row = {"loss": total_loss(self.coefficients, sums), **ratios(sums, names)}
         return {**row, **summarize_discriminator(sums)}

@@ -121,8 +121,7 @@ class MaskedLMObjective(PretrainingObjective):
         term, metrics = masked_lm_sums(logits, rows)
         valid = rows.structure.valid.astype(jnp.float32)
         metrics["tokens"] = (jnp.sum(valid), jnp.ones(()))
-        if train and not Schedule.parse(self.masking.settings.mask_prob).is_constant:
-            metrics[MASK_RATE.key] = (self.masking.share_at(draws.step), jnp.ones(()))
+        metrics |= self.masking.rate_metric(draws, train)
         return {"generator_loss": term}, metrics
 
     def summarize(self, sums: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:

@@ -167,12 +167,3 @@ class PairObjective(PretrainingObjective):
     def corrupt(self, rows: MaskedRows, sampled: jax.Array) -> tuple[Inputs, jax.Array]:
         """The discriminator's inputs and labels int32 [B, L]."""
         return replace_tokens(self.settings, rows, sampled)
-
-    def scheduled_metrics(self, draws: Draws) -> dict[str, tuple[Any, jax.Array]]:
-        """Mask rate and temperature of a training step, those that change."""
-        changing = {
-            name: schedule.at(draws.step)
-            for name in ("mask_prob", "temperature")
-            if not (schedule := Schedule.parse(getattr(self.settings, name))).is_constant
-        }
-        return {name: (value, jnp.ones(())) for name, value in changing.items()}

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-
 from electra_jax.errors import UserError
 from electra_jax.interop.names import DISCRIMINATOR, ENCODER, GENERATOR
-from electra_jax.objectives.base import Metric, PretrainingObjective, RunShape
+from electra_jax.objectives.base import Metric, PretrainingObjective, RunShape, Tree
 from electra_jax.objectives.electra import ElectraObjective
 from electra_jax.objectives.masked_lm import MaskedLMObjective
 from electra_jax.plugins import class_from_file, is_file_reference
@@ -37,25 +35,25 @@ def find_objective(name: str) -> type[PretrainingObjective]:
 
 
 def build_objective(run: RunShape) -> PretrainingObjective:
-    """The objective that a run's configuration names.
-
-    Raises `UserError` on settings that do not fit, and where it would export nothing: before the
-    run rather than after it.
-    """
+    """The objective that a run's configuration names. Raises `UserError` on settings that do not
+    fit."""
     values: Mapping[str, Any] = run.config["objective"]
     cls = find_objective(values["name"])
-    objective = cls.from_config(cls.read_settings(values, run), run)
-    params = jax.eval_shape(lambda key: objective.init(key)[0], jax.random.key(0))
-    networks = objective.networks(params)
+    return cls.from_config(cls.read_settings(values, run), run)
+
+
+def check_exports(objective: PretrainingObjective, params: Tree) -> None:
+    """Raises `UserError` where a run of this objective would export nothing, or what no model
+    folder holds: before the run rather than after it. `params` may be shapes."""
+    networks, cls = objective.networks(params), type(objective).__name__
     if not networks:
-        raise UserError(f"objective.name={values['name']}: its networks() names none to export")
+        raise UserError(f"{cls}: its networks() names none to export")
     for name, network in networks.items():
         if network.kind not in EXPORTED:
             raise UserError(
-                f"objective.name={values['name']}: networks()[{name!r}] is of kind "
-                f"{network.kind!r}; model folders hold {', '.join(EXPORTED)}"
+                f"{cls}: networks()[{name!r}] is of kind {network.kind!r}; model folders hold "
+                f"{', '.join(EXPORTED)}"
             )
-    return objective
 
 
 def known_metrics() -> tuple[Metric, ...]:

@@ -33,9 +33,8 @@ SAMPLING_METRICS = (
     Metric("sampled_accuracy", "Sampled accuracy", "its samples that are the original", 0, _G),
     Metric("replaced_rate", "Replaced rate", "share of all tokens that are replaced", 0, _G),
 )
-# Logged where they are scheduled.
+# Logged where it is scheduled.
 MASK_RATE = Metric("mask_prob", "Mask rate", "share of tokens that are predicted", 0, _G)
-TEMPERATURE = Metric("temperature", "Temperature", "of sampling", 0, _G)
 
 
 def masked_lm_sums(logits: jax.Array, rows: MaskedRows) -> tuple[tuple[jax.Array, jax.Array], Sums]:

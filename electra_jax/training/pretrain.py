@@ -24,7 +24,7 @@ from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import Alarm, PretrainingObjective, RunShape, Tree
 from electra_jax.objectives.structure import SpecialIds
-from electra_jax.objectives.table import build_objective
+from electra_jax.objectives.table import build_objective, check_exports
 from electra_jax.training.bucket import CHECKPOINTS, Bucket, folder_of, is_bucket
 from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import Evaluation, LoopSettings, Run, fit
@@ -179,7 +179,12 @@ class Plan:
             tokens_per_step=train["batch_size"] * rows.seq_len,
         )
         objective = build_objective(run_shape(config, rows, held_out, steps))
-        groups = objective.parameter_groups()
+
+        def optimize(params: Tree) -> optax.GradientTransformation:
+            check_exports(objective, params)
+            groups = objective.parameter_groups()
+            return build_optimizer(params, schedule, optimizer, groups=groups)
+
         settings = LoopSettings(
             steps=steps,
             batch_size=train["batch_size"],
@@ -193,7 +198,7 @@ class Plan:
         )
         return cls(
             objective=objective,
-            optimizer=lambda params: build_optimizer(params, schedule, optimizer, groups=groups),
+            optimizer=optimize,
             schedule=schedule,
             settings=settings,
             warmup=warmup,

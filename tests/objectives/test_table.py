@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
+import jax
 import pytest
 from objectives.tiny import SPECIAL
 
@@ -20,6 +21,8 @@ from electra_jax.objectives.table import (
     known_metrics,
 )
 from electra_jax.schedule import Schedule
+from electra_jax.training.dry_run import AssumedRows
+from electra_jax.training.pretrain import Plan
 
 # What a run of b199300 recorded, whatever its objective.
 RECORDED = {
@@ -120,8 +123,10 @@ def test_an_objective_that_would_export_nothing_is_refused_before_the_run(
 ):
     monkeypatch.setitem(OBJECTIVES, "masked_lm", Exports)
     monkeypatch.setattr(Exports, "exported", exported)
+    run = run_shape("name=masked_lm")
+    plan = Plan.of(run.config, AssumedRows(97, 32), None)
     with pytest.raises(UserError, match=message):
-        build_objective(run_shape("name=masked_lm"))
+        plan.optimizer({"electra": jax.ShapeDtypeStruct((), "float32")})
 
 
 def test_a_class_that_lacks_a_part_of_the_contract_cannot_be_made():

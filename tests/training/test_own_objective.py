@@ -160,3 +160,19 @@ def test_a_mask_rate_that_falls(rows, tmp_path):
     for one, two in zip(without_speed(tmp_path / "a"), without_speed(tmp_path / "c"), strict=True):
         assert two.get("loss", 0) == pytest.approx(one.get("loss", 0), rel=2e-3)
         assert two.get("mask_prob") == one.get("mask_prob")
+
+
+def test_a_masked_lm_run_of_earlier_versions_resumes(rows, tmp_path):
+    """They recorded the keys of every objective, and no titles."""
+    given = arguments(rows, "masked_lm")
+    pretrain(given, tmp_path / "whole")
+    pretrain(given, tmp_path / "old", killed_after=5)
+    path = tmp_path / "old" / "config.json"
+    recorded = json.loads(path.read_text())
+    unread = {"sampler": "inverse_cdf", "temperature": 0.7, "discriminator_weight": 50.0}
+    path.write_text(json.dumps({**recorded, "objective": {**recorded["objective"], **unread}}))
+    (tmp_path / "old" / "metric_titles.json").unlink()
+    pretrain(given, tmp_path / "old")
+    name = Path("model", "generator", "model.safetensors")
+    assert (tmp_path / "old" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert json.loads(path.read_text()) == recorded
