@@ -127,7 +127,9 @@ def _parse_call(text: str, where: str) -> Schedule:
     match = _CALL.fullmatch(text)
     _check(match is not None, repr(text), where, f"write {_FORMS}")
     assert match is not None
-    kind, values, options = match[1], [], {}
+    kind = match[1]
+    values: list[float] = []
+    options: dict[str, float] = {}
     for part in match[2].split(","):
         name, equals, number = part.rpartition("=")
         try:
@@ -150,7 +152,8 @@ def _parse_call(text: str, where: str) -> Schedule:
     _check(options.get("tokens", 1) > 0, text, where, "tokens must be positive")
     positive = min(values) > 0
     _check(kind != "exponential" or positive, text, where, "exponential needs positive values")
-    return Schedule(kind, values[0], values[-1], **options)
+    share, tokens = options.get("share"), options.get("tokens")
+    return Schedule(kind, values[0], values[-1], share, tokens)
 
 
 def _check(holds: bool, text: Any, where: str, remedy: str) -> None:

@@ -52,7 +52,7 @@ class MaskingSettings:
     def __post_init__(self) -> None:
         share = Schedule.parse(self.mask_prob, "objective.mask_prob")
         if not (0 < share.minimum and share.maximum < 1):
-            raise UserError(f"objective.mask_prob={share}: must be between 0 and 1")
+            raise UserError(f"objective.mask_prob={self.mask_prob}: must be between 0 and 1")
         _choose("masking", self.masking, MASKING)
 
 

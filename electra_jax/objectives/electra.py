@@ -100,14 +100,15 @@ class ElectraObjective(PairObjective):
         sampled: jax.Array | None = None,
     ) -> tuple[Sums, Sums]:
         """`loss` of rows that are masked already; samples replacements unless given."""
-        logits = self.generator_logits(params, rows, draws, train)
+        generator_noise, discriminator_noise = self.dropout(draws, train)
+        logits = self.generator_logits(params, rows, generator_noise)
         generator_term, metrics = masked_lm_sums(logits, rows)
         if sampled is None:
             sampled = self.replacements(params, logits, rows, draws, train)
         hits = jnp.sum((sampled == rows.targets) * rows.selection.weights)
         metrics["sampled_accuracy"] = (hits, generator_term[1])
         inputs, labels = self.corrupt(rows, sampled)
-        logits = self.discriminator_logits(params, inputs, draws, train)
+        logits = self.discriminator_logits(params, inputs, discriminator_noise)
         discriminator_term, more = discriminator_sums(logits, labels, rows.structure.valid)
         more |= self.masking.rate_metric(draws, train)
         terms = {"generator_loss": generator_term, "discriminator_loss": discriminator_term}

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from electra_jax.config import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.flops import train_flops_per_token
+from electra_jax.modeling.dropout import Noise
 from electra_jax.modeling.electra import Electra, Inputs, padding_mask
 from electra_jax.objectives.base import (
     NetworkOf,
@@ -126,11 +127,14 @@ class PairObjective(PretrainingObjective):
         """The entropy of the token frequencies."""
         return [unigram_block(held_out, "generator_loss")]
 
-    def generator_logits(
-        self, params: Tree, rows: MaskedRows, draws: Draws, train: bool
-    ) -> jax.Array:
-        """float32 [B, N, V] at the selected positions, dropout on in training."""
-        noise = draws.noise("generator_dropout") if train else None
+    def dropout(self, draws: Draws, train: bool) -> tuple[Noise | None, Noise | None]:
+        """What dropout draws from in the generator and in the discriminator; None in evaluation."""
+        if not train:
+            return None, None
+        return draws.noise("generator_dropout"), draws.noise("discriminator_dropout")
+
+    def generator_logits(self, params: Tree, rows: MaskedRows, noise: Noise | None) -> jax.Array:
+        """float32 [B, N, V] at the selected positions."""
         found: Any = self.model.apply(
             {"params": params},
             rows.masked_inputs,
@@ -145,14 +149,11 @@ class PairObjective(PretrainingObjective):
     ) -> jax.Array:
         """Sampled ids int32 [B, N], of logits without dropout where the settings want that."""
         if train and not self.settings.sample_with_dropout:
-            logits = self.generator_logits(params, rows, draws, False)
+            logits = self.generator_logits(params, rows, None)
         return self.sample(logits, rows, draws, train)
 
-    def discriminator_logits(
-        self, params: Tree, inputs: Inputs, draws: Draws, train: bool
-    ) -> jax.Array:
-        """float32 [B, L]: that a token was replaced; dropout on in training."""
-        noise = draws.noise("discriminator_dropout") if train else None
+    def discriminator_logits(self, params: Tree, inputs: Inputs, noise: Noise | None) -> jax.Array:
+        """float32 [B, L]: that a token was replaced."""
         found: Any = self.model.apply(
             {"params": params}, inputs, noise, method="discriminator_logits"
         )

@@ -20,6 +20,7 @@ import optax
 
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import Objective, Tree, total_loss
+from electra_jax.schedule import Schedule
 from electra_jax.training import memory
 from electra_jax.training.checkpoint import Checkpoints
 from electra_jax.training.distributed import Preemption, is_first
@@ -120,7 +121,7 @@ class Run:
 class _Window:
     """Metric sums since the last logged row. Vectors stay on the device until `settle`."""
 
-    def __init__(self, packing: Packing, coefficients: Mapping[str, float]) -> None:
+    def __init__(self, packing: Packing, coefficients: Mapping[str, float | Schedule]) -> None:
         self._packing = packing
         self._coefficients = coefficients
         self._pending: list[tuple[int, jax.Array]] = []

@@ -182,9 +182,9 @@ MUTANTS = (
     Mutant(
         "every step draws the same",
         "objectives/draws.py",
-        "key = jax.random.fold_in(jax.random.fold_in(self.key, self.step), STREAMS[stream])\n"
+        "key = jax.random.fold_in(jax.random.fold_in(self.key, self.step), _stream(stream))\n"
         "        return jax.random.key_data(key)",
-        "key = jax.random.fold_in(self.key, STREAMS[stream])\n"
+        "key = jax.random.fold_in(self.key, _stream(stream))\n"
         "        return jax.random.key_data(key)",
         (DRAWS,),
     ),

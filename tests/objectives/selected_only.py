@@ -46,12 +46,13 @@ class SelectedOnly(PairObjective):
 
     def loss(self, params, frozen, batch, draws, train):
         rows = self.masking.mask(batch, draws, train)
-        logits = self.generator_logits(params, rows, draws, train)
+        generator_noise, discriminator_noise = self.dropout(draws, train)
+        logits = self.generator_logits(params, rows, generator_noise)
         cloze, _ = masked_lm_sums(logits, rows)
         inputs, labels = self.corrupt(rows, self.replacements(params, logits, rows, draws, train))
         ones = jnp.ones_like(rows.selection.positions)
         selected = write_slots(jnp.zeros_like(labels), ones, rows.selection)
-        logits = self.discriminator_logits(params, inputs, draws, train)
+        logits = self.discriminator_logits(params, inputs, discriminator_noise)
         found, metrics = discriminator_sums(logits, labels, selected)
         tokens = jnp.sum(rows.structure.valid).astype(jnp.float32)
         metrics["tokens"] = (tokens, jnp.ones(()))
