@@ -122,11 +122,11 @@ def _prepare(argv: Sequence[str]) -> int:
     a = parser.parse_args(argv)
     held_out: dict[str, Any] = {"eval_fraction": a.eval_fraction, "seed": a.seed}
     if a.reference_tfrecords:
-        from electra_jax.text.reference_records import read_reference_tfrecords
+        from electra_jax.preparation.reference_records import read_reference_tfrecords
 
         header = read_reference_tfrecords(a.input, a.tokenizer, a.output, **held_out)
     else:
-        from electra_jax.text.prepare import prepare
+        from electra_jax.preparation.prepare import prepare
 
         settings = {
             "seq_len": a.seq_len,

@@ -13,8 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from electra_jax.errors import UserError
-from electra_jax.text.corpus import inputs_identity
-from electra_jax.text.prepare import (
+from electra_jax.preparation.prepare import (
     check_eval_fraction,
     describe_rows,
     finished_rows,
@@ -22,7 +21,8 @@ from electra_jax.text.prepare import (
     row_statistics,
     rows_dtype,
 )
-from electra_jax.text.rows_writer import Progress, RowsWriter, Split, disk_errors
+from electra_jax.preparation.rows_writer import Progress, RowsWriter, Split, disk_errors
+from electra_jax.text.corpus import inputs_identity
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 
 FEATURES = ("input_ids", "input_mask", "segment_ids")

@@ -18,10 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from electra_jax.errors import UserError
-from electra_jax.text.corpus import Block, Corpus, open_corpus
-from electra_jax.text.draws import uniform
-from electra_jax.text.packing import MIN_SEQ_LEN, Packed, pack_full, pack_reference
-from electra_jax.text.rows_writer import (
+from electra_jax.preparation.packing import MIN_SEQ_LEN, Packed, pack_full, pack_reference
+from electra_jax.preparation.rows_writer import (
     FORMAT,
     JOURNAL,
     MANIFEST,
@@ -32,6 +30,8 @@ from electra_jax.text.rows_writer import (
     disk_errors,
     read_json,
 )
+from electra_jax.text.corpus import Block, Corpus, open_corpus
+from electra_jax.text.draws import uniform
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 
 PACKINGS = ("full", "reference")
@@ -141,7 +141,7 @@ def _prepare_records(
     seed: int,
     progress: bool,
 ) -> dict[str, Any]:
-    from electra_jax.text.reference_records import read_reference_tfrecords
+    from electra_jax.preparation.reference_records import read_reference_tfrecords
 
     text = [pattern for pattern in inputs if ".tfrecord" not in os.path.basename(pattern)]
     if text:

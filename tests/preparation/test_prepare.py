@@ -15,9 +15,10 @@ import pytest
 
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
-from electra_jax.text import corpus, rows_writer
-from electra_jax.text import prepare as module
-from electra_jax.text.prepare import held_out, prepare
+from electra_jax.preparation import prepare as module
+from electra_jax.preparation import rows_writer
+from electra_jax.preparation.prepare import held_out, prepare
+from electra_jax.text import corpus
 from electra_jax.text.tokenizer import load_tokenizer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(500)), "."]
@@ -278,7 +279,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, vocabulary,
     make(source, vocabulary, tmp_path / "whole")
     script = """
 import sys, time
-from electra_jax.text import corpus, prepare
+from electra_jax.text import corpus
+from electra_jax.preparation import prepare
 corpus.BLOCK_DOCUMENTS, prepare._CHECKPOINT_BLOCKS = 8, 1
 real = prepare.pack_block
 def slow(*block):
