@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from electra_jax.text.tokenizer import SpecialIds
+from electra_jax.text.special_ids import SpecialIds
 
 MIN_SEQ_LEN = 8
 """Shortest rows: room for two segments with text in both, and for masking some of it."""
