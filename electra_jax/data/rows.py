@@ -27,20 +27,20 @@ class Rows:
     """One split of a rows folder, open for reading; made by `Rows.open`.
 
     Rows are read with positioned reads of open files rather than through a memory map: a file that
-    shrinks under a map kills the process without a word, a short read can name the file. Safe to
+    shrinks under a map kills the process by a signal, a short read can name the file. Safe to
     use from several threads.
 
     Attributes:
-      folder: where it lies.
+      folder: its path.
       split: "train" or "eval".
       count: number of rows.
       seq_len: tokens in a row, padding included.
       vocab_size: token ids are below this.
       special_ids: {"pad", "unk", "cls", "sep", "mask"} → id.
-      fingerprint: names the content; equal for equal rows.
+      fingerprint: hash of the content; equal for equal rows.
       tokenizer_hash: of the tokenizer that made the rows.
       tokenizer_folder: that tokenizer.
-      max_segments: the largest number of packed pieces in one row of this split.
+      max_segments: the largest number of packed segments in one row of this split.
       tokens: token ids in this split that are not padding.
       packing: how documents became rows, "full" or "reference".
     """
@@ -109,8 +109,8 @@ class Rows:
         into = memoryview(out.reshape(-1).view(np.uint8).data)
         for begin, end in itertools.pairwise(begins):
             if begin < end:
-                piece = into[begin * self._row_bytes : end * self._row_bytes]
-                self._read(int(shard[begin]), offsets[begin], piece)
+                part = into[begin * self._row_bytes : end * self._row_bytes]
+                self._read(int(shard[begin]), offsets[begin], part)
         if out.size and out.max() >= self.vocab_size:
             wrong = int(shard[np.flatnonzero((out >= self.vocab_size).any(axis=1))[0]])
             raise UserError(
@@ -143,7 +143,7 @@ class Rows:
         return self.count
 
     def _read(self, shard: int, offset: int, into: memoryview) -> None:
-        """Fills `into` from the shard; the system may give it in pieces, but never nothing."""
+        """Fills `into` from the shard; a read may be short, but never empty."""
         while into.nbytes:
             try:
                 got = os.preadv(self._descriptors[shard], [into], offset)

@@ -155,9 +155,9 @@ def _pack(
     rule: Packing,
 ) -> Packed:
     if rule.name == "reference":
-        draws = random.Random(f"{rule.seed}/{block}/{split}")
+        source = random.Random(f"{rule.seed}/{block}/{split}")
         return pack_reference(
-            ids, line_lengths, document_lines, rule.seq_len, tokenizer.special_ids, draws
+            ids, line_lengths, document_lines, rule.seq_len, tokenizer.special_ids, source
         )
     # Lines of document d are those up to ends[d].
     ends = np.concatenate([[0], np.cumsum(line_lengths)])[np.cumsum(document_lines)]

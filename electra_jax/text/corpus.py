@@ -41,7 +41,7 @@ _TOO_LONG = "break the text into lines (paragraphs or sentences)"
 
 @dataclass(frozen=True)
 class RawDocument:
-    """One document as bytes, with the place it came from (for messages).
+    """One document as bytes, with the place it came from (for error messages).
 
     `line` counts from 1 and `offset` (bytes) from 0; both refer to the decompressed text.
     """

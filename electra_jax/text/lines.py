@@ -34,8 +34,8 @@ def open_bytes(path: str) -> Iterator[Stream]:
 
 def stored_position(stream: Stream) -> int:
     """How many bytes of the stored (maybe compressed) file have been read."""
-    raw = stream.fileobj if isinstance(stream, gzip.GzipFile) else stream
-    return raw.tell() if raw is not None else 0
+    raw: Any = stream.fileobj if isinstance(stream, gzip.GzipFile) else stream
+    return raw.tell()
 
 
 def numbered_lines(

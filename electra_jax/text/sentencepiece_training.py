@@ -75,7 +75,7 @@ def _train(lines: Iterator[str], settings: dict[str, Any]) -> Tokenizer:
     import sentencepiece
 
     model = io.BytesIO()
-    # Bad input text is found while the trainer, in C++, pulls lines; it would hide what was raised.
+    # Bad input text is found while the trainer, in C++, pulls lines; it would hide the error.
     raised: list[BaseException] = []
     pad, unk, cls, sep, mask = SPECIAL_TOKENS
     try:
@@ -140,7 +140,7 @@ def too_large(size: int, supported: int) -> UserError:
 
 @contextlib.contextmanager
 def _normalization_rule(lower_case: bool, strip_accents: bool) -> Iterator[dict[str, Any]]:
-    """SentencePiece's normalisation: NFKC, then case folding and removal of accents as asked."""
+    """SentencePiece's normalisation: NFKC, with case folding and removal of accents if enabled."""
     name = "nmt_nfkc_cf" if lower_case else "nmt_nfkc"
     if not strip_accents:
         yield {"normalization_rule_name": name}

@@ -1,7 +1,7 @@
-"""Tokenizers: one class over the `tokenizers` library, whatever the tokenizer was made with.
+"""Tokenizers: one class over the `tokenizers` library, for every kind of vocabulary.
 
-What runs is always a tokenizer.json: `vocab.txt` (WordPiece) and `spiece.model` (SentencePiece) are
-converted when loaded and kept beside it when saved. Text can never produce a special id: the
+The encoder always runs a tokenizer.json: `vocab.txt` (WordPiece) and `spiece.model` (SentencePiece)
+are converted when loaded and kept beside it when saved. Text can never produce a special id: the
 encoder works on a copy of the definition in which the special tokens have unmatchable names.
 """
 
@@ -45,7 +45,7 @@ class Tokenizer:
     Attributes:
       kind: "wordpiece", "unigram" or "bpe".
       vocab_size: largest id + 1 (the rows that an embedding table needs).
-      special_ids: ids of [PAD] [UNK] [CLS] [SEP] [MASK] (or whatever they are called here).
+      special_ids: ids of [PAD] [UNK] [CLS] [SEP] [MASK], by whatever names.
       special_tokens: their names by role.
       hash: sha256 (hex) of all that defines the ids.
     """
@@ -99,7 +99,7 @@ class Tokenizer:
     def encode_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """`encode` of each text, joined: (ids [total] int32, number of ids [texts] int64).
 
-        Fastest way through much text: words already seen are looked up.
+        Fastest for much text: the ids of words already encoded are looked up.
         """
         texts = [well_formed(text) for text in texts]
         if self._words:
@@ -110,7 +110,7 @@ class Tokenizer:
         return ids, counts
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids and, for each, the characters [start, end) of the text that it stands for.
+        """Ids and, for each, the character span [start, end) of the text that it encodes.
 
         Spaces around a token are not part of it.
         """
@@ -123,7 +123,7 @@ class Tokenizer:
         return self._full.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens)
 
     def ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
-        """The pieces as they stand in the vocabulary."""
+        """The tokens of the ids, as the vocabulary has them."""
         return [self._full.id_to_token(int(i)) or "" for i in ids]
 
     def id_of(self, token: str) -> int | None:
@@ -198,7 +198,7 @@ def load_tokenizer(
         accents are kept whenever case is kept. Folders that store the settings ignore these.
 
     Raises:
-      UserError: nothing there, not a tokenizer, or a special token that it lacks.
+      UserError: nothing there, not a tokenizer, or a missing special token.
     """
     source = Path(path).expanduser()
     options = wordpiece.Options(do_lower_case, strip_accents, tokenize_chinese_chars)
@@ -287,7 +287,7 @@ def _from_spiece(data: bytes, source: str, named: dict[str, Any]) -> Tokenizer:
         if f"{role}_token" not in roles and model.named[name] in known and not usual:
             roles[f"{role}_token"] = model.named[name]
     for role in ("pad", "cls", "sep", "mask"):
-        # Models made for other purposes lack some; they get the ids after the last piece.
+        # Models made for other purposes lack some; they get the ids after the last token.
         if find_special_token(roles, role, known) is None:
             name = USUAL_NAMES[role][0]
             roles[f"{role}_token"] = name

@@ -31,7 +31,8 @@ from electra_jax.text.word_cache import exact_cuts
 log = logging.getLogger(__name__)
 
 KINDS = ("wordpiece", "unigram", "bpe")
-SAMPLING_STREAM = 1
+
+_SAMPLING_STREAM = 1
 _WORDPIECE_COVERAGE = 0.99995
 _FEW_MARKS = 1e-3
 _LINES_FOR_MARKS = 20_000
@@ -60,14 +61,14 @@ def train_vocabulary(
     Args:
       inputs: see `open_corpus`.
       kind: "wordpiece", "unigram" or "bpe".
-      size: number of pieces, the five special tokens included.
+      size: number of tokens, the five special ones included.
       output: tokenizer folder to write.
       lower_case: ignore case.
       strip_accents: ignore accents. None: as `lower_case` for WordPiece (the reference's rule),
         unless it would delete vowel signs and the like (of Indic, Thai, Japanese, … writing);
         False for unigram and bpe.
-      limit_bytes: train on about so many bytes, drawn by document with `seed` (None: everything).
-      character_coverage: share of the text's characters that get a piece of their own; the rarest
+      limit_bytes: train on about so many bytes: documents sampled with `seed` (None: everything).
+      character_coverage: share of the text's characters that get a token of their own; the rarest
         rest becomes [UNK] (or bytes). None: for WordPiece 0.99995 as long as letters fill no more
         than half of the vocabulary; for unigram and bpe 0.9995 and every ASCII character of the
         text.
@@ -147,7 +148,7 @@ def _output_folder(output: str | os.PathLike[str]) -> Iterator[Path]:
 def _sampled_lines(
     corpus: Corpus, limit_bytes: int | None, seed: int, progress: bool
 ) -> Iterator[str]:
-    """Lines of every document, or of documents drawn so that about `limit_bytes` remain."""
+    """Lines of every document, or of documents sampled so that about `limit_bytes` remain."""
     share = 1.0
     if limit_bytes is not None:
         total = sum(len(d.data) for block in corpus.blocks() for d in block.documents)
@@ -158,9 +159,9 @@ def _sampled_lines(
     found = False
     with bar:
         for block in corpus.blocks():
-            keep = uniform(seed, SAMPLING_STREAM, block.first_document, len(block.documents))
-            for document, draw in zip(block.documents, keep, strict=True):
-                if draw < share:
+            keep = uniform(seed, _SAMPLING_STREAM, block.first_document, len(block.documents))
+            for document, number in zip(block.documents, keep, strict=True):
+                if number < share:
                     for line in document.lines():
                         found = True
                         yield line
@@ -198,7 +199,7 @@ def _train_wordpiece(
     base = wordpiece.tokenizer_definition(SPECIAL_TOKENS, options, "the vocabulary")
     words = _count_words(lines, base)
     first, inner = _alphabet(words, coverage, size - len(SPECIAL_TOKENS))
-    known = set(first) | {piece[2:] for piece in inner}
+    known = set(first) | {token[2:] for token in inner}
     # The trainer numbers letters in the order of a randomly seeded hash map, and ties between
     # merges follow the numbers; letters given as "special tokens" are numbered in our order.
     trainer = tokenizers.trainers.WordPieceTrainer(
@@ -255,16 +256,16 @@ def _alphabet(
             letters[letter] += count
     firsts = {word[0] for word in words}
     inners = {letter for word in words for letter in word[1:]}
-    wanted = (_WORDPIECE_COVERAGE if coverage is None else coverage) * sum(letters.values())
-    covered = pieces = 0
+    to_cover = (_WORDPIECE_COVERAGE if coverage is None else coverage) * sum(letters.values())
+    covered = tokens = 0
     kept: set[str] = set()
     for letter, count in sorted(letters.items(), key=lambda item: (-item[1], item[0])):
         needed = (letter in firsts) + (letter in inners)
-        if covered >= wanted or (coverage is None and pieces + needed > room // 2):
+        if covered >= to_cover or (coverage is None and tokens + needed > room // 2):
             break
         kept.add(letter)
         covered += count
-        pieces += needed
-    if pieces > room:
-        raise too_small(room + len(SPECIAL_TOKENS), pieces + len(SPECIAL_TOKENS))
+        tokens += needed
+    if tokens > room:
+        raise too_small(room + len(SPECIAL_TOKENS), tokens + len(SPECIAL_TOKENS))
     return sorted(firsts & kept), sorted(f"##{letter}" for letter in inners & kept)

@@ -42,7 +42,7 @@ def test_damaged_and_missing_files_are_named(tmp_path):
     file.write_bytes(gzip.compress(CONTENT)[:-9])
     with pytest.raises(UserError, match=r"a\.txt\.gz is a damaged \.gz file"):
         lines_of(file)
-    with pytest.raises(UserError, match="none.txt cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"none\.txt cannot be read: No such file"):
         lines_of(tmp_path / "none.txt")
 
 
