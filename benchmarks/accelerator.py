@@ -89,7 +89,7 @@ def prepare_inputs(inputs: list[str], tokenizer: str | None, output: Path) -> No
     from workload import SpecialIds, write_rows
 
     from electra_jax.data.rows import Rows
-    from electra_jax.text.prepare import prepare
+    from electra_jax.preparation.prepare import prepare
     from electra_jax.text.vocabulary import train_vocabulary
 
     with tempfile.TemporaryDirectory() as name:

@@ -17,11 +17,12 @@ import jax
 import numpy as np
 
 from electra_jax.config import DTYPES, SIZES, PairConfig, named_size
+from electra_jax.data.row_format import FORMAT, Split
 from electra_jax.data.rows import Rows
 from electra_jax.objectives.corruption import Masking
 from electra_jax.objectives.electra import ElectraObjective, ElectraSettings
 from electra_jax.objectives.structure import SpecialIds
-from electra_jax.text.rows_writer import FORMAT, Progress, RowsWriter, Split
+from electra_jax.preparation.rows_writer import Progress, RowsWriter
 from electra_jax.training.compilation import use_compilation_cache
 from electra_jax.training.host_memory import keep_freed_memory
 from electra_jax.training.optimizer import NO_DECAY, build_optimizer

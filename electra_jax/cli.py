@@ -120,22 +120,21 @@ def _prepare(argv: Sequence[str]) -> int:
     parser.add_argument("--eval_fraction", type=float, default=0.005, help="of documents, held out")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args(argv)
-    held_out: dict[str, Any] = {"eval_fraction": a.eval_fraction, "seed": a.seed}
-    if a.reference_tfrecords:
-        from electra_jax.text.reference_records import read_reference_tfrecords
+    from electra_jax.preparation.prepare import prepare
 
-        header = read_reference_tfrecords(a.input, a.tokenizer, a.output, **held_out)
-    else:
-        from electra_jax.text.prepare import prepare
-
-        settings = {
-            "seq_len": a.seq_len,
-            "packing": a.packing,
-            "workers": a.workers,
-            "max_segments": a.max_segments,
-            "split_sentences": a.split_sentences,
-        }
-        header = prepare(a.input, a.tokenizer, a.output, **settings, **held_out)
+    header = prepare(
+        a.input,
+        a.tokenizer,
+        a.output,
+        seq_len=a.seq_len,
+        packing=a.packing,
+        workers=a.workers,
+        eval_fraction=a.eval_fraction,
+        seed=a.seed,
+        max_segments=a.max_segments,
+        split_sentences=a.split_sentences,
+        reference_tfrecords=a.reference_tfrecords,
+    )
     for split, entry in header["splits"].items():
         print(f"{a.output} {split}: {entry['rows']:,} rows, {entry['tokens']:,} tokens")
     unknown = header.get("statistics", {}).get("unknown_rate", 0.0)

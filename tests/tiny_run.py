@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from electra_jax.text.prepare import prepare
+from electra_jax.preparation.prepare import prepare
 from electra_jax.text.vocabulary import train_vocabulary
 
 WORDS = (

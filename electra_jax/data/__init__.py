@@ -1,1 +1,1 @@
-"""Prepared rows, the order in which they are read, and batches as a function of the position."""
+"""Prepared rows: their format, reading them, their order, and batches by position."""

@@ -12,6 +12,8 @@ of a library would silently change every resumed run.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from electra_jax.text.keyed_random import GOLDEN_GAMMA, mix
+
 # An even number, so that halves of unequal width end where they began. Four rounds are enough in
 # theory for large domains; small ones need more, and below 8 bits ten are not enough: over many
 # keys, pairs of neighbours are visibly uneven. So tiny ranges walk inside 8 bits.
@@ -20,13 +22,8 @@ LEAST_BITS = 8
 LARGEST = 2**62
 
 _BITS64 = 2**64 - 1
-_GOLDEN = (
-    0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: the step of the splitmix64 generator
-)
-_MULTIPLY_1 = 0xBF58476D1CE4E5B9
-_MULTIPLY_2 = 0x94D049BB133111EB
 _ROUND_CONSTANTS = np.array(
-    [[number * _GOLDEN & _BITS64] for number in range(1, ROUNDS + 1)], dtype=np.uint64
+    [[number * GOLDEN_GAMMA & _BITS64] for number in range(1, ROUNDS + 1)], dtype=np.uint64
 )
 
 
@@ -55,7 +52,7 @@ def permute(index: ArrayLike, n: int, key: ArrayLike) -> NDArray[np.int64]:
     value = np.broadcast_to(given, shape).astype(np.uint64).reshape(-1)
     keys = keys.reshape(1) if keys.size == 1 else np.broadcast_to(keys, shape).reshape(-1)
     # [ROUNDS, 1] for one key, [ROUNDS, elements] for many.
-    round_keys = _mix(keys + _ROUND_CONSTANTS)
+    round_keys = mix(keys + _ROUND_CONSTANTS)
     bits = max((n - 1).bit_length(), LEAST_BITS)
 
     value = _feistel(value, bits, round_keys)
@@ -87,8 +84,8 @@ def example_ids(start: int, count: int, n: int, seed: int) -> NDArray[np.int64]:
 def rows_of(examples: ArrayLike, n: int, seed: int) -> NDArray[np.int64]:
     """The row of each example number (int64, any shape, not negative); see `example_ids`."""
     epoch, index = np.divmod(np.asarray(examples, dtype=np.int64), n)
-    of_seed = _mix(np.asarray([(int(seed) + _GOLDEN) & _BITS64], dtype=np.uint64))
-    key = _mix(of_seed + epoch.astype(np.uint64) * np.uint64(_GOLDEN))
+    of_seed = mix(np.asarray([(int(seed) + GOLDEN_GAMMA) & _BITS64], dtype=np.uint64))
+    key = mix(of_seed + epoch.astype(np.uint64) * np.uint64(GOLDEN_GAMMA))
     if epoch.size and (epoch == epoch.flat[0]).all():
         key = key.reshape(-1)[:1]  # the common case: one key, so its round keys are computed once
     return permute(index, n, key)
@@ -102,14 +99,7 @@ def _feistel(
     left = value >> np.uint64(right_bits)
     right = value & np.uint64((1 << right_bits) - 1)
     for round_key in round_keys:
-        mixed = _mix(right ^ round_key) & np.uint64((1 << left_bits) - 1)
+        mixed = mix(right ^ round_key) & np.uint64((1 << left_bits) - 1)
         left, right = right, left ^ mixed
         left_bits, right_bits = right_bits, left_bits
     return (left << np.uint64(right_bits)) | right
-
-
-def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scrambles 64 bits: each result bit depends on all of them (splitmix64's finaliser)."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(_MULTIPLY_1)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(_MULTIPLY_2)
-    return value ^ (value >> np.uint64(31))

@@ -11,31 +11,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from electra_jax.data.row_format import (
+    DTYPES,
+    FORMAT,
+    MANIFEST,
+    TOKENIZER_FOLDER,
+    header_problem,
+    split_problem,
+)
 from electra_jax.errors import UserError
-
-FORMAT = 1
-SPECIAL = ("pad", "unk", "cls", "sep", "mask")
-_DTYPES: dict[str, np.dtype[Any]] = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
+from electra_jax.text.special_ids import ROLES
 
 
 class Rows:
     """One split of a rows folder, open for reading; made by `Rows.open`.
 
     Rows are read with positioned reads of open files rather than through a memory map: a file that
-    shrinks under a map kills the process without a word, a short read can name the file. Safe to
+    shrinks under a map kills the process by a signal, a short read can name the file. Safe to
     use from several threads.
 
     Attributes:
-      folder: where it lies.
+      folder: its path.
       split: "train" or "eval".
       count: number of rows.
       seq_len: tokens in a row, padding included.
       vocab_size: token ids are below this.
       special_ids: {"pad", "unk", "cls", "sep", "mask"} → id.
-      fingerprint: names the content; equal for equal rows.
+      fingerprint: hash of the content; equal for equal rows.
       tokenizer_hash: of the tokenizer that made the rows.
       tokenizer_folder: that tokenizer.
-      max_segments: the largest number of packed pieces in one row of this split.
+      max_segments: the largest number of packed segments in one row of this split.
       tokens: token ids in this split that are not padding.
       packing: how documents became rows, "full" or "reference".
     """
@@ -45,16 +50,16 @@ class Rows:
         self.split = split
         self.seq_len = int(header["seq_len"])
         self.vocab_size = int(header["vocab_size"])
-        self.special_ids = {name: int(header["special_ids"][name]) for name in SPECIAL}
+        self.special_ids = {name: int(header["special_ids"][name]) for name in ROLES}
         self.packing = str(header["packing"])
         self.fingerprint = str(header["fingerprint"])
         self.tokenizer_hash = str(header["tokenizer_hash"])
-        self.tokenizer_folder = folder / "tokenizer"
+        self.tokenizer_folder = folder / TOKENIZER_FOLDER
         described = header["splits"][split]
         self.count = int(described["rows"])
         self.tokens = int(described["tokens"])
         self.max_segments = int(described["max_segments"])
-        self._dtype = _DTYPES[header["dtype"]]
+        self._dtype = DTYPES[header["dtype"]]
         self._row_bytes = self.seq_len * self._dtype.itemsize
         self._files = [folder / shard["file"] for shard in described["shards"]]
         self._digests = [str(shard["sha256"]) for shard in described["shards"]]
@@ -62,7 +67,7 @@ class Rows:
         self._first = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)]).astype(np.int64)
         if self._first[-1] != self.count:
             raise UserError(
-                f"{folder / 'rows.json'}: split {split!r} says {self.count} rows and its shards "
+                f"{folder / MANIFEST}: split {split!r} says {self.count} rows and its shards "
                 f"hold {self._first[-1]}; prepare the rows again"
             )
         self._descriptors: list[int] = []
@@ -104,8 +109,8 @@ class Rows:
         into = memoryview(out.reshape(-1).view(np.uint8).data)
         for begin, end in itertools.pairwise(begins):
             if begin < end:
-                piece = into[begin * self._row_bytes : end * self._row_bytes]
-                self._read(int(shard[begin]), offsets[begin], piece)
+                part = into[begin * self._row_bytes : end * self._row_bytes]
+                self._read(int(shard[begin]), offsets[begin], part)
         if out.size and out.max() >= self.vocab_size:
             wrong = int(shard[np.flatnonzero((out >= self.vocab_size).any(axis=1))[0]])
             raise UserError(
@@ -138,7 +143,7 @@ class Rows:
         return self.count
 
     def _read(self, shard: int, offset: int, into: memoryview) -> None:
-        """Fills `into` from the shard; the system may give it in pieces, but never nothing."""
+        """Fills `into` from the shard; a read may be short, but never empty."""
         while into.nbytes:
             try:
                 got = os.preadv(self._descriptors[shard], [into], offset)
@@ -155,7 +160,7 @@ class Rows:
 
 def _header(folder: Path, split: str) -> dict[str, Any]:
     """rows.json, checked as far as reading rows depends on it."""
-    path = folder / "rows.json"
+    path = folder / MANIFEST
     if not folder.is_dir():
         raise UserError(
             f"there is no rows folder {folder}; make one: electra-jax prepare --output={folder} …"
@@ -175,58 +180,16 @@ def _header(folder: Path, split: str) -> dict[str, Any]:
             f"{path} is of format {found!r} and this version reads format {FORMAT}; "
             f"prepare the rows again with this version"
         )
-    problem = _problem(header)
+    problem = header_problem(header)
     if problem:
         raise UserError(f"{path}: {problem}; prepare the rows again")
     if split not in header["splits"]:
         has = ", ".join(sorted(header["splits"])) or "none"
         raise UserError(f"{path} has no split {split!r} (it has: {has})")
-    problem = _split_problem(header["splits"][split])
+    problem = split_problem(header["splits"][split])
     if problem:
         raise UserError(f"{path}: in split {split!r}, {problem}; prepare the rows again")
     return header
-
-
-def _problem(header: dict[str, Any]) -> str | None:
-    """What is wrong with the fields of rows.json that concern all splits."""
-    for field in ("seq_len", "vocab_size"):
-        if not _natural(header.get(field)) or header[field] == 0:
-            return f"{field} is {header.get(field)!r}, not a positive number"
-    for field in ("packing", "fingerprint", "tokenizer_hash"):
-        if not isinstance(header.get(field), str):
-            return f"{field} is {header.get(field)!r}, not text"
-    if header.get("dtype") not in _DTYPES:
-        return f"dtype is {header.get('dtype')!r}, not one of {', '.join(_DTYPES)}"
-    special = header.get("special_ids")
-    if not isinstance(special, dict):
-        return "special_ids is missing"
-    for name in SPECIAL:
-        if not _natural(special.get(name)) or special[name] >= header["vocab_size"]:
-            return f"special_ids.{name} is {special.get(name)!r}, not an id of the vocabulary"
-    if not isinstance(header.get("splits"), dict):
-        return "splits is missing"
-    return None
-
-
-def _split_problem(described: Any) -> str | None:
-    """What is wrong with the entry of one split."""
-    if not isinstance(described, dict):
-        return "the entry is not an object"
-    for field in ("rows", "tokens", "max_segments"):
-        if not _natural(described.get(field)):
-            return f"{field} is {described.get(field)!r}, not a number"
-    if not isinstance(described.get("shards"), list):
-        return "shards is missing"
-    for shard in described["shards"]:
-        if not isinstance(shard, dict) or not _natural(shard.get("rows")):
-            return f"a shard has no number of rows: {shard!r}"
-        if not all(isinstance(shard.get(field), str) for field in ("file", "sha256")):
-            return f"a shard has no file name or no sha256: {shard!r}"
-    return None
-
-
-def _natural(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _open_shard(file: Path, size: int) -> int:

@@ -24,7 +24,7 @@ def demo(
 
     Every stage that is finished is skipped, so the same command goes on where it was interrupted.
     """
-    from electra_jax.text.prepare import prepare
+    from electra_jax.preparation.prepare import prepare
     from electra_jax.text.tokenizer import load_tokenizer
     from electra_jax.text.vocabulary import train_vocabulary
 

@@ -5,13 +5,9 @@ Read one after the other, in constant memory. What is wrong with a file's form i
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import gzip
 import hashlib
-import json
 import os
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +15,8 @@ import numpy as np
 
 from electra_jax.errors import UserError
 from electra_jax.text.datasets import TFDS_PREFIX, open_dataset
+from electra_jax.text.lines import json_value, numbered_lines
+from electra_jax.text.lines import open_bytes as open_bytes
 from electra_jax.text.unicode import well_formed
 
 Record = dict[str, Any]
@@ -34,18 +32,6 @@ def format_of(path: str) -> str:
     return path.removesuffix(".gz").rpartition(".")[2].lower()
 
 
-@contextlib.contextmanager
-def open_bytes(path: str):
-    """The bytes of a file, unpacked where it ends in .gz; trouble while reading is a UserError."""
-    try:
-        with open(path, "rb") as raw:
-            yield gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path} is a damaged .gz file ({error}); make it anew") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
 def read_lines(path: str) -> Iterator[tuple[int, str]]:
     """(number from 1, line without its end) of a UTF-8 file, .gz or not; a byte order mark is cut.
 
@@ -53,16 +39,10 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
       UserError: the file cannot be read, or a line is not UTF-8 or longer than LINE_LIMIT.
     """
     with open_bytes(path) as stream:
-        number = 0
-        while line := stream.readline(LINE_LIMIT + 1):
-            number += 1
-            if len(line) > LINE_LIMIT:
-                raise UserError(
-                    f"{path}:{number}: one line is longer than {LINE_LIMIT // 2**20} MiB; "
-                    "put each example on a line of its own"
-                )
+        remedy = "put each example on a line of its own"
+        for number, _, line in numbered_lines(path, stream, LINE_LIMIT, remedy):
             try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                text = line.decode("utf-8")
             except UnicodeDecodeError as error:
                 raise UserError(
                     f"{path}:{number} is not UTF-8 text: byte {error.start + 1} of the line is "
@@ -115,14 +95,7 @@ def _read_jsonl(path: str) -> Iterator[tuple[str, Record]]:
         if not line.strip():
             continue
         where = f"{path}:{number}"
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            reason = getattr(error, "msg", "nested too deeply")
-            column = getattr(error, "colno", 1)
-            raise UserError(
-                f"{where} is not JSON ({reason}, column {column}); each line must be a JSON object"
-            ) from None
+        record = json_value(line, where)
         if not isinstance(record, dict):
             raise UserError(f"{where} is not a JSON object: {line.strip()[:60]}")
         yield where, well_formed_json(record) if "\\u" in line else record

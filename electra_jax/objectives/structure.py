@@ -7,24 +7,12 @@ nothing.
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from electra_jax.modeling.electra import Inputs
-
-
-@dataclasses.dataclass(frozen=True)
-class SpecialIds:
-    """Ids of the special tokens, as a tokenizer names them."""
-
-    pad: int
-    unk: int
-    cls: int
-    sep: int
-    mask: int
+from electra_jax.text.special_ids import SpecialIds as SpecialIds
 
 
 @struct.dataclass

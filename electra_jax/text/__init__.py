@@ -1,1 +1,1 @@
-"""Text: corpora, tokenizers, vocabulary training, packing, writing rows. No TensorFlow."""
+"""Text: corpora, tokenizers, training a vocabulary."""

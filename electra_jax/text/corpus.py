@@ -8,17 +8,20 @@ which can fail, happens in whoever processes the block.
 from __future__ import annotations
 
 import glob
-import gzip
 import hashlib
-import json
 import os
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from electra_jax.errors import UserError
 from electra_jax.text.datasets import TFDS_PREFIX, open_dataset
+from electra_jax.text.lines import (
+    Stream,
+    json_value,
+    numbered_lines,
+    open_bytes,
+    stored_position,
+)
 from electra_jax.text.unicode import well_formed
 
 LINE_LIMIT = 10 * 2**20
@@ -33,12 +36,12 @@ BLOCK_DOCUMENTS = 2048
 """A block ends when either is reached."""
 
 _FORMATS = ("txt", "jsonl")
-_Stream = BinaryIO | gzip.GzipFile
+_TOO_LONG = "break the text into lines (paragraphs or sentences)"
 
 
 @dataclass(frozen=True)
 class RawDocument:
-    """One document as bytes, with the place it came from (for messages).
+    """One document as bytes, with the place it came from (for error messages).
 
     `line` counts from 1 and `offset` (bytes) from 0; both refer to the decompressed text.
     """
@@ -79,14 +82,7 @@ class RawDocument:
 
     def _text_field(self, text: str) -> str:
         place = f"{self.source}:{self.line}"
-        try:
-            record = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            reason = getattr(error, "msg", "nested too deeply")
-            column = getattr(error, "colno", 1)
-            raise UserError(
-                f"{place} is not JSON ({reason}, column {column}); each line must be a JSON object"
-            ) from None
+        record = json_value(text, place)
         if not isinstance(record, dict) or not isinstance(record.get("text"), str):
             found = ", ".join(record) if isinstance(record, dict) else text.strip()[:40]
             found = found or "no fields"
@@ -153,15 +149,9 @@ class Corpus:
         for path in self.files:
             name, stored = _format_of(path), os.path.getsize(path)
             reader = _read_jsonl if name == "jsonl" else _read_txt
-            try:
-                with open(path, "rb") as raw:
-                    stream = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
-                    for document in reader(path, stream):
-                        yield document, done + min(raw.tell(), stored)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise UserError(f"{path} is a damaged .gz file ({error}); make it anew") from None
-            except OSError as error:
-                raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+            with open_bytes(path) as stream:
+                for document in reader(path, stream):
+                    yield document, done + min(stored_position(stream), stored)
             done += stored
         for name in self.datasets:
             for document in _read_tfds(name):
@@ -234,23 +224,6 @@ def _some(paths: Sequence[str]) -> str:
     return shown if len(paths) <= 3 else f"{shown} and {len(paths) - 3} more"
 
 
-def _numbered_lines(path: str, stream: _Stream) -> Iterator[tuple[int, int, bytes]]:
-    """(line number from 1, byte offset, line) with a bound on the length of a line."""
-    offset = 0
-    number = 0
-    while line := stream.readline(LINE_LIMIT + 1):
-        number += 1
-        if len(line) > LINE_LIMIT:
-            raise UserError(
-                f"{path}:{number}: one line is longer than {LINE_LIMIT // 2**20} MiB; break the "
-                "text into lines (paragraphs or sentences)"
-            )
-        start, offset = offset, offset + len(line)
-        if number == 1 and line.startswith(b"\xef\xbb\xbf"):  # a byte order mark is no text
-            start, line = 3, line[3:]
-        yield number, start, line
-
-
 def _is_blank(line: bytes) -> bool:
     if not line.strip():
         return True
@@ -258,10 +231,10 @@ def _is_blank(line: bytes) -> bool:
     return len(line) <= 64 and line[0] >= 0x80 and not line.decode("utf-8", "replace").strip()
 
 
-def _read_txt(path: str, stream: _Stream) -> Iterator[RawDocument]:
+def _read_txt(path: str, stream: Stream) -> Iterator[RawDocument]:
     lines: list[bytes] = []
     size = first = begin = 0
-    for number, offset, line in _numbered_lines(path, stream):
+    for number, offset, line in numbered_lines(path, stream, LINE_LIMIT, _TOO_LONG):
         blank = _is_blank(line)
         if lines and (blank or size + len(line) > DOCUMENT_LIMIT):
             yield RawDocument(path, "txt", first, begin, b"".join(lines))
@@ -275,8 +248,8 @@ def _read_txt(path: str, stream: _Stream) -> Iterator[RawDocument]:
         yield RawDocument(path, "txt", first, begin, b"".join(lines))
 
 
-def _read_jsonl(path: str, stream: _Stream) -> Iterator[RawDocument]:
-    for number, offset, line in _numbered_lines(path, stream):
+def _read_jsonl(path: str, stream: Stream) -> Iterator[RawDocument]:
+    for number, offset, line in numbered_lines(path, stream, LINE_LIMIT, _TOO_LONG):
         if line.strip():
             yield RawDocument(path, "jsonl", number, offset, line)
 

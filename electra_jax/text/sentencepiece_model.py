@@ -1,7 +1,10 @@
 """SentencePiece .model files → tokenizer.json that gives the same ids.
 
-The file is a protocol buffer; the few fields that define ids are read here directly, so neither
-protobuf nor sentencepiece is needed to load one. Field numbers: sentencepiece_model.proto.
+The file is a protocol buffer; the few fields that define ids are read here directly (field
+numbers: sentencepiece_model.proto). sentencepiece's own generated module is not used: it loads only
+with a protobuf of the major version that generated it (7 in sentencepiece 0.2.3), which
+sentencepiece does not require and TensorFlow does not ensure (2.21 allows 6); and never in one
+process with transformers' copy of it, because protobuf registers a file name once.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ SPACE = "\u2581"
 
 @dataclass(frozen=True)
 class SentencePieceModel:
-    """What a .model file says: pieces in order of their ids, and how text is normalised."""
+    """What a .model file holds: pieces in order of their ids, and how text is normalised."""
 
     pieces: list[tuple[str, float, int]]  # (surface, score, one of NORMAL … BYTE)
     model_type: int

@@ -1,17 +1,15 @@
-"""Tokenizers: one class over the `tokenizers` library, whatever the tokenizer was made with.
+"""Tokenizers: one class over the `tokenizers` library, for every kind of vocabulary.
 
-What runs is always a tokenizer.json: `vocab.txt` (WordPiece) and `spiece.model` (SentencePiece) are
-converted when loaded and kept beside it when saved. Text can never produce a special id: the
+The encoder always runs a tokenizer.json: `vocab.txt` (WordPiece) and `spiece.model` (SentencePiece)
+are converted when loaded and kept beside it when saved. Text can never produce a special id: the
 encoder works on a copy of the definition in which the special tokens have unmatchable names.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,31 +19,24 @@ import tokenizers
 
 from electra_jax.errors import UserError
 from electra_jax.text import sentencepiece_model, wordpiece
+from electra_jax.text.special_ids import ROLES, SpecialIds
+from electra_jax.text.tokenizer_json import (
+    KINDS,
+    USUAL_NAMES,
+    added_token,
+    as_json,
+    declare_special_tokens,
+    definition_hash,
+    find_special_token,
+    guard_special_tokens,
+    post_processor,
+    read_json,
+    transformers_config,
+)
 from electra_jax.text.unicode import well_formed
 from electra_jax.text.word_cache import WordCache
 
-ROLES = ("pad", "unk", "cls", "sep", "mask")
-
-_KINDS = {"WordPiece": "wordpiece", "Unigram": "unigram", "BPE": "bpe"}
-_USUAL_NAMES = {
-    "pad": ("[PAD]", "<pad>"),
-    "unk": ("[UNK]", "<unk>"),
-    "cls": ("[CLS]", "<s>", "<cls>"),
-    "sep": ("[SEP]", "</s>", "<sep>"),
-    "mask": ("[MASK]", "<mask>"),
-}
 _FILES = ("tokenizer.json", "vocab.txt", "spiece.model")
-
-
-@dataclass(frozen=True)
-class SpecialIds:
-    """Ids of the five special tokens, as the tokenizer has them."""
-
-    pad: int
-    unk: int
-    cls: int
-    sep: int
-    mask: int
 
 
 class Tokenizer:
@@ -54,7 +45,7 @@ class Tokenizer:
     Attributes:
       kind: "wordpiece", "unigram" or "bpe".
       vocab_size: largest id + 1 (the rows that an embedding table needs).
-      special_ids: ids of [PAD] [UNK] [CLS] [SEP] [MASK] (or whatever they are called here).
+      special_ids: ids of [PAD] [UNK] [CLS] [SEP] [MASK], by whatever names.
       special_tokens: their names by role.
       hash: sha256 (hex) of all that defines the ids.
     """
@@ -78,16 +69,16 @@ class Tokenizer:
         self._definition: dict[str, Any] = json.loads(self._full.to_str())
         self._spiece = spiece
         self.special_tokens = dict(special_tokens)
-        self.kind: str = _KINDS[self._definition["model"]["type"]]
+        self.kind: str = KINDS[self._definition["model"]["type"]]
         ids = self._full.get_vocab()
         self.special_ids = SpecialIds(**{role: ids[special_tokens[role]] for role in ROLES})
         self.vocab_size: int = max(ids.values()) + 1
-        guarded = _guard_special_tokens(self._definition)
+        guarded = guard_special_tokens(self._definition)
         self._encoder = _encoder(guarded)
         self._words = WordCache.for_definition(guarded, self._encode_each)
         plain = sentencepiece_model.without_isolation(guarded)
         self._plain = _encoder(plain) if plain else None
-        self.hash = self._hash()
+        self.hash = definition_hash(self._definition, self.special_ids)
 
     @property
     def do_lower_case(self) -> bool:
@@ -108,7 +99,7 @@ class Tokenizer:
     def encode_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """`encode` of each text, joined: (ids [total] int32, number of ids [texts] int64).
 
-        Fastest way through much text: words already seen are looked up.
+        Fastest for much text: the ids of words already encoded are looked up.
         """
         texts = [well_formed(text) for text in texts]
         if self._words:
@@ -119,7 +110,7 @@ class Tokenizer:
         return ids, counts
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids and, for each, the characters [start, end) of the text that it stands for.
+        """Ids and, for each, the character span [start, end) of the text that it encodes.
 
         Spaces around a token are not part of it.
         """
@@ -132,7 +123,7 @@ class Tokenizer:
         return self._full.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens)
 
     def ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
-        """The pieces as they stand in the vocabulary."""
+        """The tokens of the ids, as the vocabulary has them."""
         return [self._full.id_to_token(int(i)) or "" for i in ids]
 
     def id_of(self, token: str) -> int | None:
@@ -156,11 +147,16 @@ class Tokenizer:
         """
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        definition = {**self._definition, "post_processor": self._post_processor()}
+        definition = {
+            **self._definition,
+            "post_processor": post_processor(self.special_tokens, self.special_ids),
+        }
         files: dict[str, bytes] = {
-            "tokenizer.json": _as_json(definition),
-            "tokenizer_config.json": _as_json(self._transformers_config()),
-            "special_tokens_map.json": _as_json(
+            "tokenizer.json": as_json(definition),
+            "tokenizer_config.json": as_json(
+                transformers_config(self._definition, self.special_tokens)
+            ),
+            "special_tokens_map.json": as_json(
                 {f"{role}_token": self.special_tokens[role] for role in ROLES}
             ),
         }
@@ -184,66 +180,6 @@ class Tokenizer:
         exact = iter(_encoded(self._encoder, [t for t, p in zip(texts, plain) if not p]))
         return [next(fast if p else exact) for p in plain]
 
-    def _post_processor(self) -> dict[str, Any]:
-        names = self.special_tokens
-        cls = {"SpecialToken": {"id": names["cls"], "type_id": 0}}
-        first, second = (
-            [
-                {"Sequence": {"id": sequence, "type_id": type_id}},
-                {"SpecialToken": {"id": names["sep"], "type_id": type_id}},
-            ]
-            for sequence, type_id in (("A", 0), ("B", 1))
-        )
-        return {
-            "type": "TemplateProcessing",
-            "single": [cls, *first],
-            "pair": [cls, *first, *second],
-            "special_tokens": {
-                names[role]: {
-                    "id": names[role],
-                    "ids": [getattr(self.special_ids, role)],
-                    "tokens": [names[role]],
-                }
-                for role in ("cls", "sep")
-            },
-        }
-
-    def _transformers_config(self) -> dict[str, Any]:
-        config: dict[str, Any] = {f"{r}_token": self.special_tokens[r] for r in ROLES}
-        config["clean_up_tokenization_spaces"] = False
-        config["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
-        config["tokenizer_class"] = "PreTrainedTokenizerFast"
-        normalizer = self._definition["normalizer"] or {}
-        if self.kind == "wordpiece" and normalizer.get("type") == "BertNormalizer":
-            for field, key in wordpiece.CONFIG_FIELDS.items():
-                config[key] = normalizer[field]
-            # transformers' BertTokenizer builds itself anew from the vocabulary, with its own word
-            # limit; any other limit gives the same ids only where tokenizer.json itself runs.
-            limit = self._definition["model"]["max_input_chars_per_word"]
-            if limit == wordpiece.TRANSFORMERS_WORD_LIMIT:
-                config["tokenizer_class"] = "BertTokenizer"
-        return config
-
-    def _hash(self) -> str:
-        model = self._definition["model"]
-        normalizer = self._definition["normalizer"]
-        if normalizer and normalizer["type"] == "BertNormalizer":
-            strip = normalizer["strip_accents"]
-            effective = normalizer["lowercase"] if strip is None else strip
-            normalizer = {**normalizer, "strip_accents": effective}
-        identity = {
-            "model": model,
-            "normalizer": normalizer,
-            "pre_tokenizer": self._definition["pre_tokenizer"],
-            "added_tokens": sorted(
-                (token["id"], token["content"], token["special"])
-                for token in self._definition["added_tokens"]
-            ),
-            "special_ids": asdict(self.special_ids),
-        }
-        text = json.dumps(identity, sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(text.encode("ascii")).hexdigest()
-
 
 def load_tokenizer(
     path: str | os.PathLike[str],
@@ -262,7 +198,7 @@ def load_tokenizer(
         accents are kept whenever case is kept. Folders that store the settings ignore these.
 
     Raises:
-      UserError: nothing there, not a tokenizer, or a special token that it lacks.
+      UserError: nothing there, not a tokenizer, or a missing special token.
     """
     source = Path(path).expanduser()
     options = wordpiece.Options(do_lower_case, strip_accents, tokenize_chinese_chars)
@@ -296,8 +232,8 @@ def tokenizer_from_vocab(
 
 
 def _load_folder(folder: Path, options: wordpiece.Options) -> Tokenizer:
-    config = _read_json(folder / "tokenizer_config.json")
-    named = {**_read_json(folder / "special_tokens_map.json"), **config}
+    config = read_json(folder / "tokenizer_config.json")
+    named = {**read_json(folder / "special_tokens_map.json"), **config}
     if (folder / "tokenizer.json").exists():
         return _load_definition(folder / "tokenizer.json", named)
     models = sorted(folder.glob("*.model"))
@@ -314,11 +250,11 @@ def _load_folder(folder: Path, options: wordpiece.Options) -> Tokenizer:
 
 
 def _load_definition(file: Path, named: dict[str, Any]) -> Tokenizer:
-    definition = _read_json(file)
+    definition = read_json(file)
     model = definition.get("model")
-    if not isinstance(model, dict) or model.get("type") not in _KINDS:
+    if not isinstance(model, dict) or model.get("type") not in KINDS:
         kind = model.get("type") if isinstance(model, dict) else None
-        raise UserError(f"{file}: tokenizers of kind {kind} are not supported ({sorted(_KINDS)})")
+        raise UserError(f"{file}: tokenizers of kind {kind} are not supported ({sorted(KINDS)})")
     normalizer = definition.get("normalizer")
     runs_as_is = named.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
     if normalizer and normalizer.get("type") == "BertNormalizer" and not runs_as_is:
@@ -347,91 +283,30 @@ def _from_spiece(data: bytes, source: str, named: dict[str, Any]) -> Tokenizer:
     known = {surface for surface, _, _ in model.pieces}
     roles = dict(named)
     for role, name in {"pad": "pad", "unk": "unk", "cls": "bos", "sep": "eos"}.items():
-        usual = [n for n in _USUAL_NAMES[role] if n in known]
+        usual = [n for n in USUAL_NAMES[role] if n in known]
         if f"{role}_token" not in roles and model.named[name] in known and not usual:
             roles[f"{role}_token"] = model.named[name]
     for role in ("pad", "cls", "sep", "mask"):
-        # Models made for other purposes lack some; they get the ids after the last piece.
-        if _token_of(roles, role, known) is None:
-            name = _USUAL_NAMES[role][0]
+        # Models made for other purposes lack some; they get the ids after the last token.
+        if find_special_token(roles, role, known) is None:
+            name = USUAL_NAMES[role][0]
             roles[f"{role}_token"] = name
             known.add(name)
-            definition["added_tokens"].append(_added_token(len(known) - 1, name))
+            definition["added_tokens"].append(added_token(len(known) - 1, name))
     return _finish(definition, roles, source, data)
 
 
 def _finish(
     definition: dict[str, Any], named: dict[str, Any], source: str, spiece: bytes | None
 ) -> Tokenizer:
-    """Finds the special tokens, declares them special, and builds the tokenizer."""
-    added = {token["content"]: token for token in definition.get("added_tokens") or []}
-    vocab = definition["model"]["vocab"]
-    entries = vocab if isinstance(vocab, dict) else {piece: i for i, (piece, _) in enumerate(vocab)}
-    ids = {**entries, **{content: token["id"] for content, token in added.items()}}
-    special_tokens: dict[str, str] = {}
-    for role in ROLES:
-        name = _token_of(named, role, ids.keys())
-        if name is None:
-            raise UserError(
-                f"{source} has no {role} token (looked for {' and '.join(_USUAL_NAMES[role])}); "
-                f'name it in tokenizer_config.json as "{role}_token"'
-            )
-        special_tokens[role] = name
-        added[name] = _added_token(ids[name], name)
-    if len({ids[name] for name in special_tokens.values()}) < len(ROLES):
-        raise UserError(
-            f"{source}: two special tokens share one id ({special_tokens}); each needs its own"
-        )
-    tokens = sorted(added.values(), key=lambda token: token["id"])
+    """Declares the special tokens and builds the tokenizer."""
+    definition, special_tokens = declare_special_tokens(definition, named, source)
     try:
-        return Tokenizer({**definition, "added_tokens": tokens}, special_tokens, spiece)
+        return Tokenizer(definition, special_tokens, spiece)
     except Exception as error:  # the library raises plain Exception for a file it cannot read
         if type(error) is not Exception:
             raise
         raise UserError(f"{source} is not a tokenizer that `tokenizers` reads: {error}") from None
-
-
-def _token_of(named: dict[str, Any], role: str, known) -> str | None:
-    value = named.get(f"{role}_token")
-    value = value.get("content") if isinstance(value, dict) else value
-    if isinstance(value, str) and value in known:
-        return value
-    return next((name for name in _USUAL_NAMES[role] if name in known), None)
-
-
-def _added_token(index: int, content: str) -> dict[str, Any]:
-    return {
-        "id": index,
-        "content": content,
-        "single_word": False,
-        "lstrip": False,
-        "rstrip": False,
-        "normalized": False,
-        "special": True,
-    }
-
-
-def _guard_special_tokens(definition: dict[str, Any]) -> dict[str, Any]:
-    """A copy in which special tokens are named so that no text can match them.
-
-    Every pre-tokenizer in use turns or splits spaces, so a piece with a space in it is never met.
-    """
-    names = {
-        token["content"]: f" \0{token['content']}"
-        for token in definition["added_tokens"]
-        if token["special"]
-    }
-    model = dict(definition["model"])
-    if isinstance(model["vocab"], dict):
-        model["vocab"] = {names.get(piece, piece): i for piece, i in model["vocab"].items()}
-        model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
-    else:
-        model["vocab"] = [[names.get(piece, piece), score] for piece, score in model["vocab"]]
-    added = [
-        {**token, "content": names.get(token["content"], token["content"])}
-        for token in definition["added_tokens"]
-    ]
-    return {**definition, "model": model, "added_tokens": added}
 
 
 def _encoder(definition: dict[str, Any]) -> tokenizers.Tokenizer:
@@ -451,19 +326,3 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     while start < end and text[end - 1].isspace():
         end -= 1
     return start, end
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    if not file.exists():
-        return {}
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{file} is not a JSON object")
-    return content
-
-
-def _as_json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode("utf-8")

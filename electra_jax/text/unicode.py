@@ -1,4 +1,4 @@
-"""Characters that are none: here because every reader of JSON and every tokenizer meets them."""
+"""Replaces lone surrogates (invalid Unicode, from JSON escapes) with U+FFFD."""
 
 from __future__ import annotations
 

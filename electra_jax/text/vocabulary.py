@@ -3,51 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import json
 import logging
 import os
-import re
-import sys
-import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import tokenizers
 from tqdm import tqdm
 
 from electra_jax.errors import UserError
-from electra_jax.text import sentencepiece_model, wordpiece
-from electra_jax.text.corpus import LINE_LIMIT, Corpus, open_corpus
-from electra_jax.text.draws import uniform
-from electra_jax.text.tokenizer import Tokenizer, tokenizer_from_spiece, tokenizer_from_vocab
+from electra_jax.text import wordpiece
+from electra_jax.text.corpus import Corpus, open_corpus
+from electra_jax.text.keyed_random import uniform
+from electra_jax.text.sentencepiece_training import (
+    SPECIAL_TOKENS,
+    too_large,
+    too_small,
+    train_sentencepiece,
+)
+from electra_jax.text.tokenizer import Tokenizer, tokenizer_from_vocab
 from electra_jax.text.word_cache import exact_cuts
 
 log = logging.getLogger(__name__)
 
 KINDS = ("wordpiece", "unigram", "bpe")
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-"""They get the ids 0 to 4."""
 
-SAMPLING_STREAM = 1
-_SENTENCEPIECE_THREADS = 16
-"""Fixed: sums of expected counts, and so the vocabulary, depend on how the work is divided."""
-
+_SAMPLING_STREAM = 1
 _WORDPIECE_COVERAGE = 0.99995
-_SPIECE_COVERAGE = 0.9995
-_ASCII = frozenset(map(chr, range(0x21, 0x7F)))
-
-_FEW_SIGNS = 1e-3
-_LINES_OF_SIGNS = 20_000
-"""Above that share of the letters of so many lines, WordPiece keeps marks where nothing is said."""
-
-_SCORE_STEP = 2.0**-8
-"""Unigram scores are rounded to multiples of this: sums are then exact in single and double
-precision, and equally good segmentations are resolved alike by sentencepiece and `tokenizers`."""
+_FEW_MARKS = 1e-3
+_LINES_FOR_MARKS = 20_000
+"""By default, WordPiece keeps combining marks where more than this share of the letters of the
+first lines are such marks."""
 
 
 def train_vocabulary(
@@ -71,14 +61,14 @@ def train_vocabulary(
     Args:
       inputs: see `open_corpus`.
       kind: "wordpiece", "unigram" or "bpe".
-      size: number of pieces, the five special tokens included.
+      size: number of tokens, the five special ones included.
       output: tokenizer folder to write.
       lower_case: ignore case.
       strip_accents: ignore accents. None: as `lower_case` for WordPiece (the reference's rule),
         unless it would delete vowel signs and the like (of Indic, Thai, Japanese, … writing);
         False for unigram and bpe.
-      limit_bytes: train on about so many bytes, drawn by document with `seed` (None: everything).
-      character_coverage: share of the text's characters that get a piece of their own; the rarest
+      limit_bytes: train on about so many bytes: documents sampled with `seed` (None: everything).
+      character_coverage: share of the text's characters that get a token of their own; the rarest
         rest becomes [UNK] (or bytes). None: for WordPiece 0.99995 as long as letters fill no more
         than half of the vocabulary; for unigram and bpe 0.9995 and every ASCII character of the
         text.
@@ -88,6 +78,39 @@ def train_vocabulary(
     Raises:
       UserError: bad input text, an unknown kind, or a size that the text does not support.
     """
+    _check(kind, size, character_coverage, byte_fallback, limit_bytes)
+    corpus = open_corpus(inputs)
+    with _output_folder(output) as folder:
+        if kind == "wordpiece":
+            if strip_accents is None and lower_case and _has_marks(corpus):
+                strip_accents = False
+            options = wordpiece.Options(lower_case, strip_accents)
+            lines = _sampled_lines(corpus, limit_bytes, seed, progress)
+            tokenizer = _train_wordpiece(lines, size, options, character_coverage)
+        else:
+            tokenizer = train_sentencepiece(
+                lambda shown: _sampled_lines(corpus, limit_bytes, seed, progress and shown),
+                kind,
+                size,
+                lower_case=lower_case,
+                strip_accents=bool(strip_accents),
+                character_coverage=character_coverage,
+                byte_fallback=byte_fallback,
+            )
+        try:
+            tokenizer.save(folder)
+        except OSError as error:
+            raise UserError(f"cannot write {folder}: {error.strerror}") from None
+        return tokenizer
+
+
+def _check(
+    kind: str,
+    size: int,
+    character_coverage: float | None,
+    byte_fallback: bool,
+    limit_bytes: int | None,
+) -> None:
     if kind not in KINDS:
         raise UserError(f"unknown kind of vocabulary '{kind}'; choose one of {', '.join(KINDS)}")
     if size <= len(SPECIAL_TOKENS):
@@ -102,36 +125,6 @@ def train_vocabulary(
         raise UserError("byte_fallback goes with --type=unigram or bpe: WordPiece has no bytes")
     if limit_bytes is not None and limit_bytes <= 0:
         raise UserError(f"limit_bytes is {limit_bytes}; it must be positive")
-    corpus = open_corpus(inputs)
-    with _output_folder(output) as folder:
-        lines = _sampled_lines(corpus, limit_bytes, seed, progress)
-        if kind == "wordpiece":
-            if strip_accents is None and lower_case and _has_signs(corpus):
-                strip_accents = False
-            options = wordpiece.Options(lower_case, strip_accents)
-            tokenizer = _train_wordpiece(lines, size, options, character_coverage)
-        else:
-            letters = ""
-            if character_coverage is None:
-                character_coverage = _SPIECE_COVERAGE
-                letters = _ascii_letters(
-                    _sampled_lines(corpus, limit_bytes, seed, False), lower_case
-                )
-            with _normalization_rule(lower_case, bool(strip_accents)) as rule:
-                settings = {
-                    "model_type": kind,
-                    "vocab_size": size,
-                    "character_coverage": character_coverage,
-                    "required_chars": letters,
-                    "byte_fallback": byte_fallback,
-                    **rule,
-                }
-                tokenizer = _train_spiece(lines, settings)
-        try:
-            tokenizer.save(folder)
-        except OSError as error:
-            raise UserError(f"cannot write {folder}: {error.strerror}") from None
-        return tokenizer
 
 
 @contextlib.contextmanager
@@ -155,7 +148,7 @@ def _output_folder(output: str | os.PathLike[str]) -> Iterator[Path]:
 def _sampled_lines(
     corpus: Corpus, limit_bytes: int | None, seed: int, progress: bool
 ) -> Iterator[str]:
-    """Lines of every document, or of documents drawn so that about `limit_bytes` remain."""
+    """Lines of every document, or of documents sampled so that about `limit_bytes` remain."""
     share = 1.0
     if limit_bytes is not None:
         total = sum(len(d.data) for block in corpus.blocks() for d in block.documents)
@@ -166,9 +159,9 @@ def _sampled_lines(
     found = False
     with bar:
         for block in corpus.blocks():
-            keep = uniform(seed, SAMPLING_STREAM, block.first_document, len(block.documents))
-            for document, draw in zip(block.documents, keep, strict=True):
-                if draw < share:
+            keep = uniform(seed, _SAMPLING_STREAM, block.first_document, len(block.documents))
+            for document, number in zip(block.documents, keep, strict=True):
+                if number < share:
                     for line in document.lines():
                         found = True
                         yield line
@@ -181,23 +174,23 @@ def _sampled_lines(
         )
 
 
-def _has_signs(corpus: Corpus) -> bool:
-    """Are there marks, in the first text, of other scripts than the Latin, Greek and Cyrillic? Says
-    so."""
-    letters = signs = 0
-    for line in itertools.islice(_sampled_lines(corpus, None, 0, False), _LINES_OF_SIGNS):
+def _has_marks(corpus: Corpus) -> bool:
+    """Whether the first lines hold combining marks of scripts other than Latin, Greek and Cyrillic;
+    logs a warning if so."""
+    letters = marks = 0
+    for line in itertools.islice(_sampled_lines(corpus, None, 0, False), _LINES_FOR_MARKS):
         for character in unicodedata.normalize("NFD", line):
             category = unicodedata.category(character)
             letters += category[0] in "LM"
-            signs += category == "Mn" and not 0x300 <= ord(character) <= 0x36F
-    share = signs / max(letters, 1)
-    if share > _FEW_SIGNS:
+            marks += category == "Mn" and not 0x300 <= ord(character) <= 0x36F
+    share = marks / max(letters, 1)
+    if share > _FEW_MARKS:
         log.warning(
             "accents are kept: %.1f %% of the letters are vowel signs or other marks that would be "
             "deleted with them (--strip_accents=yes deletes them)",
             100 * share,
         )
-    return share > _FEW_SIGNS
+    return share > _FEW_MARKS
 
 
 def _train_wordpiece(
@@ -206,7 +199,7 @@ def _train_wordpiece(
     base = wordpiece.tokenizer_definition(SPECIAL_TOKENS, options, "the vocabulary")
     words = _count_words(lines, base)
     first, inner = _alphabet(words, coverage, size - len(SPECIAL_TOKENS))
-    known = set(first) | {piece[2:] for piece in inner}
+    known = set(first) | {token[2:] for token in inner}
     # The trainer numbers letters in the order of a randomly seeded hash map, and ties between
     # merges follow the numbers; letters given as "special tokens" are numbered in our order.
     trainer = tokenizers.trainers.WordPieceTrainer(
@@ -222,7 +215,7 @@ def _train_wordpiece(
     model.train_from_iterator(_repeated(spelled, words), trainer)
     vocab = sorted(model.get_vocab().items(), key=lambda item: item[1])
     if len(vocab) < size:
-        raise _too_large(size, len(vocab))
+        raise too_large(size, len(vocab))
     return tokenizer_from_vocab([token for token, _ in vocab], options)
 
 
@@ -263,133 +256,16 @@ def _alphabet(
             letters[letter] += count
     firsts = {word[0] for word in words}
     inners = {letter for word in words for letter in word[1:]}
-    wanted = (_WORDPIECE_COVERAGE if coverage is None else coverage) * sum(letters.values())
-    covered = pieces = 0
+    to_cover = (_WORDPIECE_COVERAGE if coverage is None else coverage) * sum(letters.values())
+    covered = tokens = 0
     kept: set[str] = set()
     for letter, count in sorted(letters.items(), key=lambda item: (-item[1], item[0])):
         needed = (letter in firsts) + (letter in inners)
-        if covered >= wanted or (coverage is None and pieces + needed > room // 2):
+        if covered >= to_cover or (coverage is None and tokens + needed > room // 2):
             break
         kept.add(letter)
         covered += count
-        pieces += needed
-    if pieces > room:
-        raise _too_small(room + len(SPECIAL_TOKENS), pieces + len(SPECIAL_TOKENS))
+        tokens += needed
+    if tokens > room:
+        raise too_small(room + len(SPECIAL_TOKENS), tokens + len(SPECIAL_TOKENS))
     return sorted(firsts & kept), sorted(f"##{letter}" for letter in inners & kept)
-
-
-def _ascii_letters(lines: Iterator[str], lower_case: bool) -> str:
-    found: set[str] = set()
-    for line in lines:
-        found.update(line)
-    text = "".join(sorted(found & _ASCII))
-    return "".join(sorted(set(text.lower()))) if lower_case else text
-
-
-def _train_spiece(lines: Iterator[str], settings: dict[str, Any]) -> Tokenizer:
-    import sentencepiece
-
-    model = io.BytesIO()
-    # Bad input text is found while the trainer, in C++, pulls lines; it would hide what was raised.
-    raised: list[BaseException] = []
-    pad, unk, cls, sep, mask = SPECIAL_TOKENS
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_remembering_errors(lines, raised),
-            model_writer=model,
-            max_sentence_length=LINE_LIMIT,
-            num_threads=_SENTENCEPIECE_THREADS,
-            minloglevel=2,
-            **settings,
-            pad_id=0,
-            unk_id=1,
-            bos_id=2,
-            eos_id=3,
-            pad_piece=pad,
-            unk_piece=unk,
-            bos_piece=cls,
-            eos_piece=sep,
-            control_symbols=[mask],
-        )
-    except Exception as error:
-        if raised:
-            raise raised[0] from None
-        raise _spiece_error(str(error), settings["vocab_size"]) from error
-    if raised:
-        raise raised[0]
-    return tokenizer_from_spiece(sentencepiece_model.rounded_scores(model.getvalue(), _SCORE_STEP))
-
-
-def _remembering_errors(lines: Iterator[str], raised: list[BaseException]) -> Iterator[str]:
-    try:
-        yield from lines
-    except Exception as error:
-        raised.append(error)
-
-
-def _spiece_error(message: str, size: int) -> Exception:
-    most = re.search(r"Vocabulary size too high.*value <= (\d+)", message)
-    if most:
-        return _too_large(size, int(most.group(1)))
-    least = re.search(r"Vocabulary size is smaller than required_chars\. \d+ vs (\d+)", message)
-    if least:
-        return _too_small(size, int(least.group(1)))
-    return RuntimeError(f"sentencepiece: {message}")
-
-
-def _too_small(size: int, letters: int) -> UserError:
-    return UserError(
-        f"a vocabulary of {size} is too small for this text, whose letters alone need {letters}; "
-        "raise --size or lower the character coverage"
-    )
-
-
-def _too_large(size: int, supported: int) -> UserError:
-    return UserError(
-        f"a vocabulary of {size} is larger than this text supports: it yields {supported} pieces; "
-        f"use --size={supported} or less, or more text"
-    )
-
-
-@contextlib.contextmanager
-def _normalization_rule(lower_case: bool, strip_accents: bool) -> Iterator[dict[str, Any]]:
-    """SentencePiece's normalisation: NFKC, then case folding and removal of accents as asked."""
-    name = "nmt_nfkc_cf" if lower_case else "nmt_nfkc"
-    if not strip_accents:
-        yield {"normalization_rule_name": name}
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        rules = Path(folder) / "rules.tsv"
-        rules.write_text(_accent_free_rules(name), "utf-8")
-        yield {"normalization_rule_tsv": str(rules)}
-
-
-def _accent_free_rules(name: str) -> str:
-    """The named rules with combining marks removed: lines of `from code points TAB to …`."""
-    import sentencepiece
-
-    normalize = sentencepiece.SentencePieceNormalizer(
-        rule_name=name,
-        add_dummy_prefix=False,
-        remove_extra_whitespaces=False,
-        escape_whitespaces=False,
-    ).normalize
-    rules = []
-    for character in filter(_is_assigned, map(chr, range(1, sys.maxunicode + 1))):
-        decomposed = unicodedata.normalize("NFD", normalize(character))
-        bare = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
-        result = unicodedata.normalize("NFC", bare)
-        if result != character:
-            rules.append(f"{_code_points(character)}\t{_code_points(result)}")
-        spelled = unicodedata.normalize("NFD", character)
-        if "\uac00" <= character <= "\ud7a3":  # Hangul letters make syllables
-            rules.append(f"{_code_points(spelled)}\t{_code_points(result)}")
-    return "\n".join(rules) + "\n"
-
-
-def _is_assigned(character: str) -> bool:
-    return unicodedata.category(character) not in ("Cn", "Cs", "Co")
-
-
-def _code_points(text: str) -> str:
-    return " ".join(f"{ord(c):X}" for c in text)

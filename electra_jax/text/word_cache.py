@@ -1,7 +1,7 @@
-"""Encoding by parts already seen: a corpus repeats its words, so most need not be tokenized again.
+"""A cache of word ids: a corpus repeats its words, so most need not be tokenized again.
 
-Exact, not approximate: text is cut only where the tokenizer itself would cut it, before anything
-could act across the cut.
+Exact: text is split only where the tokenizer itself splits it, before any step that could act
+across the split.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _EncodeEach = Callable[[Sequence[str]], list[list[int]]]
 
 MAX_ENTRIES = 1 << 19
 MAX_LENGTH = 32
-"""Longer parts (characters) rarely come again and are not kept."""
+"""Longer parts (characters) rarely repeat and are not cached."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Cuts:
 
 
 class WordCache:
-    """Ids of the parts of a text, remembered.
+    """Caches the ids of the parts of texts.
 
-    A part that is new is cut again, finer, before anything is tokenized: "(word," is made of parts
-    that were seen.
+    A new part is split again, more finely, before anything is tokenized: "(word," is made of parts
+    that are cached already.
     """
 
     def __init__(self, cuts: Cuts, encode_each: _EncodeEach):
@@ -82,15 +82,15 @@ class WordCache:
         return np.frombuffer(b"".join(joined), np.int32), counts
 
     def _encode_new(self, parts: set[str]) -> dict[str, bytes]:
-        """Ids of parts of which some are not known yet; short ones are known from now on."""
+        """Ids of parts of which some are not cached yet; caches the short ones."""
         known = self._known
-        pieces = {part: self._cuts.fine(part) for part in parts if part not in known}
-        new = list({p: None for cut in pieces.values() for p in cut if p not in known})
+        finer = {part: self._cuts.fine(part) for part in parts if part not in known}
+        new = list({p: None for cut in finer.values() for p in cut if p not in known})
         fresh = {
             part: np.array(ids, np.int32).tobytes()
             for part, ids in zip(new, self._encode_each(new), strict=True)
         }
-        for part, cut in pieces.items():
+        for part, cut in finer.items():
             if part not in fresh:
                 fresh[part] = b"".join([known[p] if p in known else fresh[p] for p in cut])
         known.update((part, ids) for part, ids in fresh.items() if len(part) <= MAX_LENGTH)
@@ -98,7 +98,7 @@ class WordCache:
 
 
 def exact_cuts(definition: dict[str, Any]) -> Cuts | None:
-    """Where texts may be cut for this tokenizer.json's content; None where that is not known."""
+    """How to split texts for this tokenizer.json's content; None where no exact split is known."""
     if any(not token["special"] for token in definition["added_tokens"]):
         return None  # such a token may contain spaces
     normalizer = definition["normalizer"] or {}

@@ -35,7 +35,7 @@ class Options:
     word_limit: int = REFERENCE_WORD_LIMIT
 
     def overridden(self, config: dict[str, Any]) -> Options:
-        """These options with the fields that a tokenizer_config.json states."""
+        """These options with the fields that are set in a tokenizer_config.json."""
         if not config:
             return self
         stated = {key: config[key] for key in CONFIG_FIELDS.values() if key in config}

@@ -1,6 +1,7 @@
 """Packing: tokenized documents → rows of a fixed length. Pure functions of their arguments.
 
-A row is made of pieces `[CLS] … [SEP]` (or `[CLS] A [SEP] B [SEP]`) and padding on the right.
+A row is a sequence of packed segments, `[CLS] … [SEP]` or `[CLS] A [SEP] B [SEP]` (A and B are
+sentences, distinguished by their token types), and padding on the right.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
-from electra_jax.text.tokenizer import SpecialIds
+from electra_jax.text.special_ids import SpecialIds
 
 MIN_SEQ_LEN = 8
-"""Shortest rows: room for two segments with text in both, and for masking some of it."""
+"""Shortest rows: room for two sentences with text in both, and for masking some of it."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Packed:
     """Rows and what went into them.
 
     rows: [rows, seq_len] int32. tokens: text tokens in the rows. dropped: text tokens left out.
-    filled: ids that are not padding. max_segments: most pieces in one row.
+    filled: ids that are not padding. max_segments: most segments in one row.
     """
 
     rows: np.ndarray
@@ -33,7 +34,7 @@ class Packed:
 
 
 class Random(Protocol):
-    """The draws that the reference makes (`random.Random` has them)."""
+    """The random numbers that the reference takes (`random.Random` has them)."""
 
     def random(self) -> float: ...
 
@@ -51,7 +52,7 @@ def pack_full(
 ) -> Packed:
     """Packs every token of every document; rows come in the order of the text.
 
-    A document is cut into pieces of `seq_len` ids (specials included) and a remnant. Pieces are
+    A document is cut into segments of `seq_len` ids (specials included) and a remnant. Segments are
     rows; a remnant goes into the first row of remnants that has room, else begins a new one.
 
     Args:
@@ -60,8 +61,8 @@ def pack_full(
       seq_len: length of a row.
       special_ids: of the tokenizer.
       max_segments: most remnants in one row (None: as many as fit).
-      sentence_lengths: [sentences] tokens of each line, when pieces of several lines shall be split
-        into segments A and B at the line end nearest to the middle; must not cross documents.
+      sentence_lengths: [sentences] tokens of each line, to split a segment of several lines into
+        sentences A and B at the line end nearest to its middle; must not cross documents.
     """
     split = sentence_lengths is not None
     room = seq_len - (3 if split else 2)
@@ -71,35 +72,37 @@ def pack_full(
     whole, remnant = np.divmod(lengths, room)
 
     bins = _first_fit(remnant + (3 if split else 2), remnant > 0, seq_len, max_segments)
-    # Rows in order: those of a document's full pieces, then its remnant's if it begins a row.
+    # Rows in order: those of a document's full segments, then its remnant's if it begins a row.
     new_rows = whole + bins.begins
     first_row = np.cumsum(new_rows) - new_rows
     rows = np.full((int(new_rows.sum()), seq_len), special_ids.pad, np.int32)
 
-    document, piece = _expand(whole)
-    pieces = _Pieces(
-        row=np.concatenate([first_row[document] + piece, (first_row + whole)[bins.opener]]),
-        column=np.concatenate([np.zeros_like(piece), bins.column]),
+    document, part = _expand(whole)
+    segments = _Segments(
+        row=np.concatenate([first_row[document] + part, (first_row + whole)[bins.opener]]),
+        column=np.concatenate([np.zeros_like(part), bins.column]),
         start=np.concatenate(
-            [starts[document] + piece * room, (starts + whole * room)[bins.document]]
+            [starts[document] + part * room, (starts + whole * room)[bins.document]]
         ),
-        length=np.concatenate([np.full(len(piece), room), remnant[bins.document]]),
+        length=np.concatenate([np.full(len(part), room), remnant[bins.document]]),
     )
-    cuts = _middle_cuts(pieces, ends) if ends is not None else np.zeros(len(pieces.row), np.int64)
-    _write(rows, ids, pieces, cuts, special_ids)
+    cuts = np.zeros(len(segments.row), np.int64)
+    if ends is not None:
+        cuts = _middle_cuts(segments, ends)
+    _write(rows, ids, segments, cuts, special_ids)
     separators = int((cuts > 0).sum())
     return Packed(
         rows=rows,
         tokens=int(lengths.sum()),
         dropped=0,
-        filled=int(lengths.sum()) + 2 * len(pieces.row) + separators,
-        max_segments=int(np.bincount(pieces.row).max()) if len(pieces.row) else 0,
+        filled=int(lengths.sum()) + 2 * len(segments.row) + separators,
+        max_segments=int(np.bincount(segments.row).max()) if len(segments.row) else 0,
     )
 
 
 @dataclass(frozen=True)
-class _Pieces:
-    """Where each piece goes (row, column of its [CLS]) and comes from (start, length in `ids`)."""
+class _Segments:
+    """Each segment's place in the rows (row, column of its [CLS]) and source in `ids`."""
 
     row: np.ndarray
     column: np.ndarray
@@ -152,33 +155,37 @@ def _expand(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return owner, position
 
 
-def _middle_cuts(pieces: _Pieces, ends: np.ndarray) -> np.ndarray:
-    """Tokens of segment A in each piece: the line end nearest to the middle, 0 where none is."""
+def _middle_cuts(segments: _Segments, ends: np.ndarray) -> np.ndarray:
+    """Tokens of sentence A in each segment: the line end nearest to the middle, 0 where none is."""
     if not len(ends):
-        return np.zeros(len(pieces.row), np.int64)
-    middle = pieces.start + pieces.length / 2
+        return np.zeros(len(segments.row), np.int64)
+    middle = segments.start + segments.length / 2
     after = np.searchsorted(ends, middle)
     candidates = np.stack([ends[np.maximum(after - 1, 0)], ends[np.minimum(after, len(ends) - 1)]])
     distance = np.abs(candidates - middle)
-    inside = (candidates > pieces.start) & (candidates < pieces.start + pieces.length)
+    inside = (candidates > segments.start) & (candidates < segments.start + segments.length)
     distance = np.where(inside, distance, np.inf)
     best = np.take_along_axis(candidates, distance.argmin(0)[None], 0)[0]
-    return np.where(np.isfinite(distance.min(0)), best - pieces.start, 0)
+    return np.where(np.isfinite(distance.min(0)), best - segments.start, 0)
 
 
 def _write(
-    rows: np.ndarray, ids: np.ndarray, pieces: _Pieces, cuts: np.ndarray, special_ids: SpecialIds
+    rows: np.ndarray,
+    ids: np.ndarray,
+    segments: _Segments,
+    cuts: np.ndarray,
+    special_ids: SpecialIds,
 ) -> None:
-    """Writes every piece into its place."""
-    begin = pieces.row * rows.shape[1] + pieces.column
+    """Writes every segment at its row and column."""
+    begin = segments.row * rows.shape[1] + segments.column
     flat = rows.reshape(-1)
     flat[begin] = special_ids.cls
-    flat[begin + 1 + pieces.length + (cuts > 0)] = special_ids.sep
+    flat[begin + 1 + segments.length + (cuts > 0)] = special_ids.sep
     split = cuts > 0
     flat[(begin + 1 + cuts)[split]] = special_ids.sep
-    owner, position = _expand(pieces.length)
+    owner, position = _expand(segments.length)
     second = split[owner] & (position >= cuts[owner])
-    flat[begin[owner] + 1 + position + second] = ids[pieces.start[owner] + position]
+    flat[begin[owner] + 1 + position + second] = ids[segments.start[owner] + position]
 
 
 @dataclass(frozen=True)
@@ -187,20 +194,20 @@ class ReferenceExample:
 
     ids: list[int]
     first: int
-    """Tokens of segment A, [CLS] and its [SEP] included: token types are 0 so far, then 1."""
+    """Tokens of sentence A, [CLS] and its [SEP] included: token types are 0 so far, then 1."""
 
 
 class ReferencePacker:
     """Examples as the original ELECTRA code builds them (`build_pretraining_dataset.py` as of
-    March 2020), given the same draws.
+    March 2020), given the same random numbers.
 
-    Lines are collected until they reach the target length, then distributed over two segments;
+    Lines are collected until they reach the target length, then distributed over sentences A and B;
     what exceeds the row is dropped. Nearly every example is of the full length, 5 % are shorter
-    at random, 10 % have one segment by draw.
+    at random, 10 % are meant to have one sentence.
     """
 
     def __init__(self, max_length: int, special_ids: SpecialIds, random: Random):
-        """`max_length`: length of a row; `random`: where the draws come from."""
+        """`max_length`: length of a row; `random`: the source of random numbers."""
         self._max_length = max_length
         self._special_ids = special_ids
         self._random = random
@@ -219,9 +226,9 @@ class ReferencePacker:
         return self._emit() if self._length else None
 
     def _emit(self) -> ReferenceExample:
-        draw = self._random
-        # One segment in a tenth of the cases: the first may then take everything.
-        single = draw.random() < 0.1
+        random = self._random
+        # In a tenth of the cases A may take everything.
+        single = random.random() < 0.1
         first_target = 100_000 if single else (self.target_length - 3) // 2
         first: list[int] = []
         second: list[int] = []
@@ -229,7 +236,7 @@ class ReferencePacker:
             if (
                 not first
                 or len(first) + len(line) < first_target
-                or (not second and len(first) < first_target and draw.random() < 0.5)
+                or (not second and len(first) < first_target and random.random() < 0.5)
             ):
                 first.extend(line)
             else:
@@ -237,8 +244,8 @@ class ReferencePacker:
         first = first[: self._max_length - 2]
         second = second[: max(0, self._max_length - len(first) - 3)]
         self._lines, self._length = [], 0
-        short = draw.random() < 0.05
-        self.target_length = draw.randint(5, self._max_length) if short else self._max_length
+        short = random.random() < 0.05
+        self.target_length = random.randint(5, self._max_length) if short else self._max_length
         special = self._special_ids
         ids = [special.cls, *first, special.sep]
         return ReferenceExample([*ids, *second, special.sep] if second else ids, len(ids))

@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from electra_jax.errors import UserError
-from electra_jax.text.corpus import inputs_identity
-from electra_jax.text.prepare import (
+from electra_jax.data.row_format import (
+    TOKENIZER_FOLDER,
+    Split,
     check_eval_fraction,
     describe_rows,
-    finished_rows,
     held_out,
     row_statistics,
     rows_dtype,
 )
-from electra_jax.text.rows_writer import Progress, RowsWriter, Split, disk_errors
+from electra_jax.errors import UserError
+from electra_jax.preparation.rows_writer import Progress, RowsWriter, disk_errors, finished_rows
+from electra_jax.text.corpus import inputs_identity
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 
 FEATURES = ("input_ids", "input_mask", "segment_ids")
@@ -80,23 +81,28 @@ def read_reference_tfrecords(
     seq_len = first["input_ids"].shape[1]
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(folder / "tokenizer")
+        tokenizer.save(folder / TOKENIZER_FOLDER)
         with RowsWriter(folder, seq_len, rows_dtype(tokenizer.vocab_size), settings) as writer:
-            bar = tqdm(desc="prepare", unit=" rows", disable=not progress)
-            with bar:
+            with tqdm(desc="prepare", unit=" rows", disable=not progress) as bar:
                 for number, batch in enumerate(itertools.chain([first], batches)):
                     bar.update(len(batch["input_ids"]))
                     if number < writer.progress.next_block:  # written before an interruption
                         continue
                     rows = _checked_rows(batch, number * _BATCH, tokenizer)
-                    runs = -(-len(rows) // _RUN)
-                    chosen = held_out(seed, eval_fraction, number * (_BATCH // _RUN), runs)
-                    chosen = np.repeat(chosen, _RUN)[: len(rows)]
-                    split = {"train": rows[~chosen], "eval": rows[chosen]}
-                    writer.append(_added(writer.progress, split, tokenizer), split)
+                    splits = _split(rows, number, seed, eval_fraction)
+                    writer.append(_added(writer.progress, splits, tokenizer), splits)
             manifest = describe_rows(tokenizer, "reference", seq_len, seed, settings)
-            manifest["statistics"] = row_statistics(writer.progress, seq_len)
+            done = writer.progress
+            manifest["statistics"] = row_statistics(done.counts, done.splits, seq_len)
             return writer.finish(manifest)
+
+
+def _split(rows: np.ndarray, batch: int, seed: int, eval_fraction: float) -> dict[str, np.ndarray]:
+    """The rows of a batch by split; runs of `_RUN` rows stay together."""
+    runs = -(-len(rows) // _RUN)
+    chosen = held_out(seed, eval_fraction, batch * (_BATCH // _RUN), runs)
+    chosen = np.repeat(chosen, _RUN)[: len(rows)]
+    return {"train": rows[~chosen], "eval": rows[chosen]}
 
 
 def _files(patterns: Sequence[str]) -> list[str]:

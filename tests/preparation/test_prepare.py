@@ -13,11 +13,13 @@ import time
 import numpy as np
 import pytest
 
+from electra_jax.data.row_format import held_out
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
-from electra_jax.text import corpus, rows_writer
-from electra_jax.text import prepare as module
-from electra_jax.text.prepare import held_out, prepare
+from electra_jax.preparation import blocks, rows_writer
+from electra_jax.preparation import prepare as module
+from electra_jax.preparation.prepare import prepare
+from electra_jax.text import corpus
 from electra_jax.text.tokenizer import load_tokenizer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(500)), "."]
@@ -170,20 +172,6 @@ def test_options_of_packing_arrive(tmp_path, vocabulary, small_blocks):
     assert reference["packing"] == "reference"
 
 
-def test_held_out_documents_depend_on_seed_and_number_alone():
-    whole = held_out(3, 0.1, 0, 10_000)
-    parts = [held_out(3, 0.1, first, 100) for first in range(0, 10_000, 100)]
-    assert np.array_equal(whole, np.concatenate(parts))
-    assert abs(whole.mean() - 0.1) < 0.01
-    assert not np.array_equal(whole, held_out(4, 0.1, 0, 10_000))
-    assert held_out(3, 0.0, 0, 100).sum() == 0
-    # Golden: a new version must not move documents between training and evaluation.
-    assert np.flatnonzero(held_out(0, 0.05, 0, 100)).tolist() == GOLDEN
-
-
-GOLDEN = [1, 13, 28, 66, 78, 94, 97]
-
-
 def test_two_documents_give_both_splits_whatever_the_fraction(tmp_path, vocabulary):
     (tmp_path / "two.txt").write_text("w1 w2\n\nw3 w4")
     for seed in range(5):
@@ -229,7 +217,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
     monkeypatch.setattr(rows_writer, "SHARD_BYTES", shard_bytes)
     source = write_corpus(tmp_path / "a.jsonl")
     make(source, vocabulary, tmp_path / "whole")
-    real, packed = module.pack_block, []
+    real, packed = blocks.pack_block, []
 
     def failing(block, *rest):
         packed.append(block.index)
@@ -237,7 +225,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
             raise Stop
         return real(block, *rest)
 
-    monkeypatch.setattr(module, "pack_block", failing)
+    monkeypatch.setattr(blocks, "pack_block", failing)
     for _ in range(10):
         try:
             make(source, vocabulary, tmp_path / "rows")
@@ -258,17 +246,17 @@ def test_a_run_interrupted_under_other_settings_is_begun_anew(
 ):
     source = write_corpus(tmp_path / "a.jsonl")
     make(source, vocabulary, tmp_path / "whole", seed=1)
-    real = module.pack_block
+    real = blocks.pack_block
 
     def failing(block, *rest):
         if block.index == 5:
             raise Stop
         return real(block, *rest)
 
-    monkeypatch.setattr(module, "pack_block", failing)
+    monkeypatch.setattr(blocks, "pack_block", failing)
     with pytest.raises(Stop):
         make(source, vocabulary, tmp_path / "rows", seed=0)
-    monkeypatch.setattr(module, "pack_block", real)
+    monkeypatch.setattr(blocks, "pack_block", real)
     make(source, vocabulary, tmp_path / "rows", seed=1)
     assert contents(tmp_path / "rows") == contents(tmp_path / "whole")
 
@@ -278,13 +266,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, vocabulary,
     make(source, vocabulary, tmp_path / "whole")
     script = """
 import sys, time
-from electra_jax.text import corpus, prepare
+from electra_jax.text import corpus
+from electra_jax.preparation import blocks, prepare
 corpus.BLOCK_DOCUMENTS, prepare._CHECKPOINT_BLOCKS = 8, 1
-real = prepare.pack_block
+real = blocks.pack_block
 def slow(*block):
     time.sleep(0.2)
     return real(*block)
-prepare.pack_block = slow
+blocks.pack_block = slow
 prepare.prepare([sys.argv[1]], sys.argv[2], sys.argv[3], seq_len=32, workers=1,
                 eval_fraction=0.2, progress=False)
 """
@@ -305,7 +294,7 @@ def test_a_finished_folder_is_left_alone(tmp_path, vocabulary, monkeypatch):
     source = write_corpus(tmp_path / "a.jsonl")
     first = make(source, vocabulary, tmp_path / "rows")
     before = contents(tmp_path / "rows")
-    monkeypatch.setattr(module, "pack_block", None)  # would fail if it were used
+    monkeypatch.setattr(blocks, "pack_block", None)  # would fail if it were used
     assert make(source, vocabulary, tmp_path / "rows", workers=3) == first
     assert contents(tmp_path / "rows") == before
 

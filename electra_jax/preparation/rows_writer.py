@@ -19,24 +19,20 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from electra_jax.data.row_format import (
+    DTYPES,
+    MANIFEST,
+    SPLITS,
+    TOKENIZER_FOLDER,
+    Split,
+    fingerprint,
+    shard_name,
+)
 from electra_jax.errors import UserError
 
-FORMAT = 1
 SHARD_BYTES = 2**28
-SPLITS = ("train", "eval")
-MANIFEST = "rows.json"
 JOURNAL = "unfinished.json"
 _LOCK = ".lock"
-
-
-@dataclass
-class Split:
-    """Totals of one split so far."""
-
-    rows: int = 0
-    tokens: int = 0
-    max_segments: int = 0
-    documents: int = 0
 
 
 @dataclass
@@ -57,8 +53,8 @@ class RowsWriter:
     def __init__(self, folder: Path, seq_len: int, dtype: str, settings: dict[str, Any]):
         """`settings` is everything that the rows depend on; a journal with others is refused."""
         self._folder = folder
-        self._row_bytes = seq_len * np.dtype(dtype).itemsize
-        self._dtype = np.dtype(dtype).newbyteorder("<")
+        self._dtype = DTYPES[dtype]
+        self._row_bytes = seq_len * self._dtype.itemsize
         self._shard_rows = max(1, SHARD_BYTES // self._row_bytes)
         self._settings = settings
         self._open: dict[str, tuple[Path, BinaryIO]] = {}
@@ -116,14 +112,7 @@ class RowsWriter:
             stream.close()
         self._open.clear()
         splits = {name: self._describe(name) for name, s in self.progress.splits.items() if s.rows}
-        identity = {
-            **{key: manifest[key] for key in ("format", "seq_len", "dtype", "vocab_size")},
-            **{key: manifest[key] for key in ("special_ids", "tokenizer_hash")},
-            "shards": {name: split["shards"] for name, split in splits.items()},
-        }
-        text = json.dumps(identity, sort_keys=True)
-        fingerprint = hashlib.sha256(text.encode("ascii")).hexdigest()
-        whole = {**manifest, "fingerprint": fingerprint, "splits": splits}
+        whole = {**manifest, "fingerprint": fingerprint(manifest, splits), "splits": splits}
         whole["statistics"] = whole.pop("statistics")  # the longest part last
         write_json(self._folder / MANIFEST, whole)
         for name in (JOURNAL, _LOCK):
@@ -143,7 +132,7 @@ class RowsWriter:
         return {**asdict(split), "shards": shards}
 
     def _path(self, split: str, shard: int) -> Path:
-        return self._folder / f"{split}-{shard:05d}.bin"
+        return self._folder / shard_name(split, shard)
 
     def _stream(self, split: str, shard: int) -> BinaryIO:
         path = self._path(split, shard)
@@ -188,6 +177,44 @@ class RowsWriter:
                 path.unlink()
             else:
                 os.truncate(path, keep * self._row_bytes)
+
+
+def finished_rows(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """rows.json of a finished folder made with `settings`; None where rows are still to be made.
+
+    Raises UserError where the folder holds other rows or other files.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; choose another --output")
+    manifest = read_json(folder / MANIFEST)
+    if manifest is not None:
+        found = manifest.get("settings", {})
+        differences = [
+            f"{key} was {_shown(found.get(key))}, is now {_shown(settings.get(key))}"
+            for key in sorted({*found, *settings})
+            if found.get(key) != settings.get(key)
+        ]
+        if differences:
+            raise UserError(
+                f"{folder} holds finished rows made with other settings ({'; '.join(differences)});"
+                " choose another --output, or delete it first"
+            )
+        return manifest
+    ours = (JOURNAL, TOKENIZER_FOLDER, *(f"{split}-" for split in SPLITS), ".")
+    others = [p.name for p in folder.iterdir()] if folder.exists() else []
+    strange = sorted(name for name in others if not name.startswith(ours))
+    if strange:
+        raise UserError(
+            f"{folder} is not a rows folder (it holds {', '.join(strange[:3])}); choose another "
+            "--output"
+        )
+    return None
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):  # inputs
+        return "{files} files of {bytes} bytes (digest {digest})".format(**value)
+    return str(value)
 
 
 def _locked(folder: Path) -> BinaryIO:

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from electra_jax.text.packing import ReferencePacker, pack_full, pack_reference
+from electra_jax.preparation.packing import ReferencePacker, pack_full, pack_reference
 from electra_jax.text.tokenizer import SpecialIds, load_tokenizer
 
 SPECIAL = SpecialIds(pad=9, unk=1, cls=2, sep=3, mask=4)

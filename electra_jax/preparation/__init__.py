@@ -1,0 +1,1 @@
+"""Preparation: text, or the reference's TFRecords, to a rows folder."""
