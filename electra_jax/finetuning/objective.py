@@ -21,34 +21,11 @@ from electra_jax.interop.names import flatten, unflatten
 from electra_jax.objectives.base import Batch, Objective, Sums, Tree, total_loss
 from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.metrics import ratio
+from electra_jax.settings.finetuning import LossSettings
 
 _EXCLUDED = -500.0  # heads put what cannot be chosen at -1000 (the reference's) or lower
 _SECOND_PASS = 7  # folded into the noise of R-Drop's second pass
 SINGLE_LABEL = ("classification", "relation", "multiple_choice", "ranking")
-
-
-@dataclasses.dataclass(frozen=True)
-class LossSettings:
-    """`loss.*` of the configuration.
-
-    `reduction`: "mean" over what is predicted, or "sum" (the reference's). `class_weights` one
-    number a label (of several labels a text: of its binary loss). `answerable_weight` scales the
-    reference's answerability loss. `r_drop` is α of R-Drop (Wu et al. 2021), `fgm` the length ε of
-    the adversarial step on each row's embeddings (Miyato et al. 2017); 0 is off.
-    """
-
-    reduction: str = "mean"
-    label_smoothing: float = 0.0
-    class_weights: tuple[float, ...] | None = None
-    answerable_weight: float = 0.5
-    r_drop: float = 0.0
-    fgm: float = 0.0
-
-    @property
-    def plain(self) -> bool:
-        """Whether the loss is what `learned.constant_loss` can be compared with."""
-        changed = self.label_smoothing or self.class_weights or self.r_drop or self.fgm
-        return not changed and self.reduction == "mean"
 
 
 def _cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Array:
@@ -133,7 +110,7 @@ class FineTuneObjective(Objective):
     """One task over one network."""
 
     network: Network
-    settings: LossSettings = LossSettings()
+    settings: LossSettings = dataclasses.field(default_factory=LossSettings)
     adaptation: Adaptation = dataclasses.field(default_factory=Full)
 
     @property
