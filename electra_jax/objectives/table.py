@@ -20,7 +20,6 @@ OBJECTIVES: dict[str, type[PretrainingObjective]] = {
     "electra": ElectraObjective,
     "masked_lm": MaskedLMObjective,
 }
-DEFAULT = "electra"
 EXPORTED = (DISCRIMINATOR, GENERATOR, ENCODER)
 
 
