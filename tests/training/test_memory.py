@@ -112,6 +112,7 @@ def test_the_batch_s_part_of_the_estimate_is_divided(capsys):
     assert two == pytest.approx(2 * one, rel=0.01)  # half the devices: gradients stay as they are
 
 
+@pytest.mark.slow
 def test_for_the_devices_that_are_here_xla_is_asked(capsys):
     config, _ = load_config([*OVERRIDES])
     told = dry_run(config)
