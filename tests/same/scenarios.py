@@ -102,7 +102,7 @@ _PRETRAINING = {
     "uniform": "bert model.generator.kind=uniform",
     "sharing-none": "bert model.sharing=none model.tie_word_embeddings=False",
     "sharing-all": "bert model.sharing=all",
-    "masking-reference": "objective.masking=reference objective.mask_prob=0.25",
+    "masking-reference": "bert @rows-reference objective.masking=reference objective.mask_prob=0.25",
     "gumbel": "objective.sampler=gumbel",
     "temperature": "bert objective.initial_temperature=2.0 objective.temperature=0.5 "
     "objective.temperature_fraction=0.8",
@@ -114,8 +114,7 @@ _PRETRAINING = {
     "single-rows": "bert @rows-single",
     "reference-rows": "bert @rows-reference",
     "bf16": "train.dtype=bfloat16 model.remat=dots",
-    "unrolled": "bert dropout model.scan_layers=False model.hidden_act=gelu_new "
-    "model.masked_lm_act=relu",
+    "unrolled": "bert dropout model.scan_layers=False model.hidden_act=gelu_new",
     "remat": "bert dropout model.remat=full",
     "adam_reference": "optimizer.name=adam_reference optimizer.schedule=constant",
     "adamw-cosine": "bert optimizer.name=adamw optimizer.schedule=cosine",
@@ -126,7 +125,7 @@ _PRETRAINING = {
     "init-discriminator": "bert init={inputs}/pair/model/discriminator "
     "init_generator={inputs}/pair/model/generator",
     "init-map": "bert @rows-other init={inputs}/pair/model init_vocabulary=map",
-    "init-masked_lm": "bert objective.name=masked_lm init={inputs}/pair/model",
+    "init-masked_lm": "bert objective.name=masked_lm init={inputs}/pair/model/generator",
     "continued": "bert resume={inputs}/pair train.steps=8",
     "default-reader": "bert data.backend=auto",
 }
