@@ -102,7 +102,8 @@ _PRETRAINING = {
     "uniform": "bert model.generator.kind=uniform",
     "sharing-none": "bert model.sharing=none model.tie_word_embeddings=False",
     "sharing-all": "bert model.sharing=all",
-    "masking-reference": "bert @rows-reference objective.masking=reference objective.mask_prob=0.25",
+    "masking-reference": "bert @rows-reference objective.masking=reference "
+    "objective.mask_prob=0.25",
     "gumbel": "objective.sampler=gumbel",
     "temperature": "bert objective.initial_temperature=2.0 objective.temperature=0.5 "
     "objective.temperature_fraction=0.8",
