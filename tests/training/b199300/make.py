@@ -91,7 +91,10 @@ def finetune(task: str, data: str, *words: str) -> list[str]:
 
 
 def without_paths(folder: Path, work: str) -> None:
-    """Orbax notes where it wrote a checkpoint; only the part below `work` stays."""
+    """Orbax notes where it wrote a checkpoint, an adapter where its base is; only the part below
+    `work` stays."""
+    for file in folder.glob("adapter_config.json"):
+        file.write_text(file.read_text().replace(f"{work}/", ""))
     for file in folder.glob("checkpoints/*/commit_success.txt"):
         file.write_text(file.read_text().replace(f"{work}/", ""))
         listed = file.with_name("files.json")
@@ -142,6 +145,7 @@ def make(work: Path, tree: Path) -> None:
     for name, (task, data, *words) in (rows_of_table | VARIANTS).items():
         run("finetune", f"--workdir=of-{name}", *finetune(task, data, *words))
         shutil.move(work / f"of-{name}" / "model", work / "models" / name)
+        without_paths(work / "models" / name, str(work))
         lines = (work / "tasks" / data / "dev.jsonl").read_text().splitlines()[:EXAMPLES]
         examples = work / "models" / f"{name}.examples.jsonl"
         examples.write_text("\n".join(lines) + "\n")
