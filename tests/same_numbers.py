@@ -33,9 +33,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from same import compare, inputs
 from same.scenarios import INPUTS, SCENARIOS, Scenario, Step
@@ -135,8 +135,15 @@ class Side:
             if self.root != ROOT or not step.old_only
         ]
 
-    def run(self, work: Sequence[tuple[str, Sequence[Step]]]) -> tuple[dict[str, float], list[str]]:
-        """({scenario that went well: seconds}, what ended a driver before its time)."""
+    def run(
+        self,
+        work: Sequence[tuple[str, Sequence[Step]]],
+        finished: Callable[[str], object] = lambda scenario: None,
+    ) -> tuple[dict[str, float], list[str]]:
+        """({scenario that went well: seconds}, what ended a driver before its time).
+
+        `finished` hears of each that went well as soon as it has.
+        """
         for scenario, _ in work:
             shutil.rmtree(self.outputs / scenario, ignore_errors=True)
             (self.outputs / scenario).mkdir(parents=True)
@@ -147,19 +154,35 @@ class Side:
                 names = list(planned)[number :: self.jobs]
                 jobs = [job for name in names for job in planned[name]]
                 started.append(self._start(Path(folder), number, jobs))
+            went_well: dict[str, float] = {}
+            running = True
+            while running:
+                running = any(process.poll() is None for process, _ in started)
+                for name, seconds in self._results(Path(folder), planned).items():
+                    if name not in went_well:
+                        finished(name)
+                    went_well[name] = seconds
+                time.sleep(0.5 * running)
             wrong = [
                 told.read_text(errors="replace").strip()[-2000:]
                 for process, told in started
-                if process.wait()
+                if process.returncode
             ]
-            files = sorted(Path(folder).glob("*.results"))
-            lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
-        went_well: dict[str, float] = {}
+        return went_well, wrong
+
+    @staticmethod
+    def _results(folder: Path, planned: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
+        """{scenario all of whose jobs have ended as expected: seconds}."""
+        lines = []
+        for file in sorted(folder.glob("*.results")):
+            whole = file.read_text().rpartition("\n")[0]
+            lines += [json.loads(line) for line in whole.splitlines()]
+        found = {}
         for name, jobs in planned.items():
             mine = [line for line in lines if line["scenario"] == name]
             if len(mine) == len(jobs) and all(x["code"] == x["expected"] for x in mine):
-                went_well[name] = sum(line["seconds"] for line in mine)
-        return went_well, wrong
+                found[name] = sum(line["seconds"] for line in mine)
+        return found
 
     def _start(
         self, folder: Path, number: int, jobs: list[dict[str, Any]]
@@ -208,38 +231,61 @@ class Side:
         )
 
 
-def run_old(commit: str, chosen: Sequence[Scenario], kept: Path, fresh: bool, jobs: int) -> None:
-    """Fills `kept` with old code's outputs of the chosen scenarios, where they are not there."""
-    marks = {s.name: kept / "done" / f"{digest(s.name, repr(s))}" for s in chosen}
-    work = [s for s in chosen if fresh or not marks[s.name].exists()]
-    ready = kept / "done" / "inputs"
-    print(f"old code, {commit[:7]}: {len(work)} of {len(chosen)} scenarios to run", flush=True)
-    if not work:
-        return
-    (kept / "done").mkdir(parents=True, exist_ok=True)
+def claim(held: contextlib.ExitStack, file: Path, mark: Path, fresh: bool = False) -> IO[str]:
+    """A lock on something that is kept: shared where its mark says that it is there, else alone,
+    to make it. Processes that compare at the same time wait for each other here."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = held.enter_context(open(file, "w"))
+    while True:
+        there = mark.exists() and not fresh
+        fcntl.flock(lock, fcntl.LOCK_SH if there else fcntl.LOCK_EX)
+        if there == (mark.exists() and not fresh):
+            return lock
+
+
+def make_inputs(side: Side, mark: Path) -> None:
+    """What every scenario starts from, by old code."""
+    shutil.rmtree(side.inputs, ignore_errors=True)
+    side.inputs.mkdir(parents=True)
+    inputs.write_inputs(side.inputs)
+    done, wrong = side.run([("making-inputs", INPUTS)])
+    if "making-inputs" not in done:
+        told = "\n".join(wrong) or side.log("making-inputs")
+        raise CannotCompare(f"old code made no inputs\n{told}")
+    mark.touch()
+
+
+def run_old(
+    held: contextlib.ExitStack, commit: str, chosen: Sequence[Scenario], kept: Path, fresh: bool,
+    jobs: int,
+) -> list[str]:  # fmt: skip
+    """Fills `kept` with old code's outputs of the chosen scenarios, where they are not there;
+    returns those in which it failed."""
     began = time.monotonic()
-    with checkout(commit) as tree:
-        side = Side("old", tree, kept / "old", kept / "inputs", kept / "old", jobs)
-        if not ready.exists():
-            shutil.rmtree(kept / "inputs", ignore_errors=True)
-            (kept / "inputs").mkdir(parents=True)
-            inputs.write_inputs(kept / "inputs")
-            done, wrong = side.run([("making-inputs", INPUTS)])
-            if "making-inputs" not in done:
-                raise CannotCompare(
-                    f"old code made no inputs\n{side.log('making-inputs')}\n{wrong}"
-                )
-            ready.touch()
-        for scenario in work:
-            marks[scenario.name].unlink(missing_ok=True)
-        done, wrong = side.run([(s.name, s.steps) for s in work])
-        for name in done:
-            marks[name].touch()
-        failed = [s.name for s in work if s.name not in done]
-        if failed:
-            told = "\n".join(wrong) or side.log(failed[0])
-            raise CannotCompare(f"old code failed in {', '.join(failed)}\n{told}")
-    print(f"old code: {time.monotonic() - began:.0f} s", flush=True)
+    (kept / "done").mkdir(parents=True, exist_ok=True)
+    ready = kept / "done" / "inputs"
+    locks = [claim(held, kept / "locks" / "inputs", ready)]
+    marks = {s.name: kept / "done" / digest(s.name, repr(s)) for s in chosen}
+    for name in sorted(marks):
+        file = kept / "locks" / name.replace("/", "-")
+        locks.append(claim(held, file, marks[name], fresh))
+    work = [s for s in chosen if fresh or not marks[s.name].exists()]
+    print(f"old code, {commit[:7]}: {len(work)} of {len(chosen)} scenarios to run", flush=True)
+    if work:
+        with checkout(commit) as tree:
+            side = Side("old", tree, kept / "old", kept / "inputs", kept / "old", jobs)
+            if not ready.exists():
+                make_inputs(side, ready)
+            for scenario in work:
+                marks[scenario.name].unlink(missing_ok=True)
+            steps = [(s.name, s.steps) for s in work]
+            done, wrong = side.run(steps, lambda name: marks[name].touch())
+        for text in wrong:
+            print(f"a process of old code ended: {text}", file=sys.stderr)
+        print(f"old code: {time.monotonic() - began:.0f} s", flush=True)
+    for lock in locks:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # nobody replaces what is read from here on
+    return [name for name, mark in marks.items() if not mark.exists()]
 
 
 def judge(scenario: Scenario, old: Path, new: Path) -> list[str]:
@@ -269,16 +315,17 @@ def run(arguments: argparse.Namespace, new: Path) -> int:
     commit = git("rev-parse", "--verify", f"{arguments.base}^{{commit}}")
     own = DRIVER.read_text() + Path(inputs.__file__).read_text() + repr(INPUTS)
     kept = cache_root() / "same_numbers" / digest(commit, own, machine())
-    kept.mkdir(parents=True, exist_ok=True)
-    with open(kept / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        run_old(commit, chosen, kept, arguments.fresh, arguments.jobs)
-        fcntl.flock(lock, fcntl.LOCK_SH)  # nobody replaces what is read
+    with contextlib.ExitStack() as held:
+        failed = run_old(held, commit, chosen, kept, arguments.fresh, arguments.jobs)
+        old = Side("old", ROOT, kept / "old", kept / "inputs", kept / "old")
+        for name in failed:
+            print(f"{name}: NOT COMPARED, old code failed\n{old.log(name)}", flush=True)
+        chosen = [s for s in chosen if s.name not in failed]
         began = time.monotonic()
         side = Side("new", ROOT, new, kept / "inputs", kept / "old", arguments.jobs)
         done, wrong = side.run([(s.name, s.steps) for s in chosen])
         for text in wrong:
-            print(f"the process of new code ended: {text}", file=sys.stderr)
+            print(f"a process of new code ended: {text}", file=sys.stderr)
         different = []
         for scenario in chosen:
             if scenario.name in done:
@@ -293,7 +340,7 @@ def run(arguments: argparse.Namespace, new: Path) -> int:
             print(f"{scenario.name:{width}}  {seconds:5.1f} s  {verdict(found)}", flush=True)
     print(f"\nnew code: {time.monotonic() - began:.0f} s")
     print_table([scenario.name for scenario in chosen], different)
-    return 1 if different else 0
+    return 1 if different else 2 if failed else 0
 
 
 def verdict(found: Sequence[str]) -> str:
