@@ -1,4 +1,4 @@
-# make demo | test (= lint, tests) | slow | mutants | faults | install | clean. Each does its own
+# make demo | test (= lint, tests) | slow | mutants | faults | same | install | clean. Each does its own
 # set-up in $(VENV).
 VENV   ?= .venv
 EXTRAS ?= test
@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP   = $(VENV)/.installed-$(subst $(comma),+,$(1))
 comma  := ,
 
-.PHONY: demo install test tests lint slow mutants faults clean
+.PHONY: demo install test tests lint slow mutants faults same clean
 .DELETE_ON_ERROR:
 
 demo: $(call STAMP,base)
@@ -42,6 +42,10 @@ faults: $(call STAMP,$(EXTRAS))
 # Plants known bugs one at a time and expects an ordinary test to catch each.
 mutants: $(call STAMP,$(EXTRAS))
 	$(BIN)/python tests/mutants/run.py
+
+# Is every number what an earlier commit computes? WORDS='finetune/ner --quick' chooses.
+same: $(call STAMP,$(EXTRAS))
+	$(BIN)/python tests/same_numbers.py $(WORDS)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
