@@ -36,7 +36,8 @@ def find_objective(name: str) -> type[PretrainingObjective]:
 
 def fields_of(config: Mapping[str, Any]) -> type[PretrainSettings]:
     """The fields of a pretraining configuration, with those of the objective that it names."""
-    return pretrain_settings(find_objective(read_pretrain(config).objective["name"]).Settings)
+    own: type = find_objective(read_pretrain(config).objective["name"]).Settings
+    return pretrain_settings(own)
 
 
 def build_objective(run: RunShape) -> PretrainingObjective:

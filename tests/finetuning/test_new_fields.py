@@ -61,6 +61,7 @@ def built_by(config, workdir, monkeypatch):
 
     def stop(self):
         found.append(self.objective.settings.label_smoothing)
+        self.workdir.mkdir(parents=True, exist_ok=True)
         run.load_or_check_config(self.workdir, self.recorded(), absent=run._absent())
         raise Stopped
 
