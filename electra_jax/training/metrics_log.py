@@ -110,7 +110,12 @@ class NoLog:
 
 
 def write_metrics(workdir: str | os.PathLike[str], metrics: Sequence[Metric]) -> None:
-    """Writes how a run's metrics are shown, so that reports need not have its objective."""
+    """Writes how a run's metrics are shown, so that reports need not have its objective; nothing
+    where all are the package's own."""
+    from electra_jax.objectives.table import known_metrics
+
+    if set(metrics) <= set(known_metrics()):
+        return
     write_json_atomic(Path(workdir) / TITLES, [metric._asdict() for metric in metrics])
 
 

@@ -13,6 +13,7 @@ from tiny_run import OVERRIDES, make_rows, metric_rows, models
 from electra_jax.cli import main
 from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
+from electra_jax.objectives.table import find_objective
 from electra_jax.training.metrics_log import read_metrics, read_rows
 from electra_jax.training.pretrain import Pretraining
 from electra_jax.training.sweep import table
@@ -90,11 +91,12 @@ def test_it_trains_with_its_own_settings_and_metrics(trained):
     assert held_out["eval_loss"] == pytest.approx(weighed, rel=1e-6)
 
 
-def test_it_exports_and_reports(trained):
+def test_it_exports_and_reports(trained, file):
     _, workdir = trained
     for network in ("discriminator", "generator"):
         assert (workdir / "model" / network / "model.safetensors").is_file()
     assert "Cloze loss" in (workdir / "report.html").read_text()
+    assert read_metrics(workdir) == find_objective(f"{file}:SelectedOnly").metrics
     first, _ = table({"a": read_rows(workdir)}, read_metrics(workdir))
     assert first.split() == ["run", "step", "loss", "rtd_skill", "discriminator_auc", "cloze_loss"]
 
@@ -163,7 +165,7 @@ def test_a_mask_rate_that_falls(rows, tmp_path):
 
 
 def test_a_masked_lm_run_of_earlier_versions_resumes(rows, tmp_path):
-    """They recorded the keys of every objective, and no titles."""
+    """They recorded the keys of every objective."""
     given = arguments(rows, "masked_lm")
     pretrain(given, tmp_path / "whole")
     pretrain(given, tmp_path / "old", killed_after=5)
@@ -171,7 +173,6 @@ def test_a_masked_lm_run_of_earlier_versions_resumes(rows, tmp_path):
     recorded = json.loads(path.read_text())
     unread = {"sampler": "inverse_cdf", "temperature": 0.7, "discriminator_weight": 50.0}
     path.write_text(json.dumps({**recorded, "objective": {**recorded["objective"], **unread}}))
-    (tmp_path / "old" / "metric_titles.json").unlink()
     pretrain(given, tmp_path / "old")
     name = Path("model", "generator", "model.safetensors")
     assert (tmp_path / "old" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
