@@ -279,7 +279,7 @@ def run_old(
             for scenario in work:
                 marks[scenario.name].unlink(missing_ok=True)
             steps = [(s.name, s.steps) for s in work]
-            done, wrong = side.run(steps, lambda name: marks[name].touch())
+            _, wrong = side.run(steps, lambda name: marks[name].touch())
         for text in wrong:
             print(f"a process of old code ended: {text}", file=sys.stderr)
         print(f"old code: {time.monotonic() - began:.0f} s", flush=True)
