@@ -14,16 +14,18 @@ from typing import Any
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.adaptation import Adaptation, LoRA
 from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.examples import Codec, CodecSettings
-from electra_jax.finetuning.networks import HUGGINGFACE_KINDS, Network, QuestionSettings
+from electra_jax.finetuning.networks import HUGGINGFACE_KINDS, Network
 from electra_jax.finetuning.tasks import Task, get_task
 from electra_jax.interop.adapters import save_adapter
 from electra_jax.interop.folder import LoadedModel, encoder_of
 from electra_jax.interop.names import REFERENCE, flatten
 from electra_jax.interop.save import save_model_folder
 from electra_jax.interop.settings import label_settings
+from electra_jax.modeling.heads.reference import QuestionSettings
+from electra_jax.modeling.peft.base import Adaptation
+from electra_jax.modeling.peft.lora import LoRA
 
 KEY = "task_settings"
 

@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.config import ElectraConfig
-from electra_jax.finetuning.adaptation import Adaptation, Full, is_head
 from electra_jax.finetuning.batches import IGNORED_TAG
-from electra_jax.finetuning.networks import Network, Outputs
+from electra_jax.finetuning.networks import Network
 from electra_jax.interop.names import flatten, unflatten
+from electra_jax.modeling.heads.reference import Outputs
+from electra_jax.modeling.peft.base import Adaptation, Full, is_head
 from electra_jax.objectives.base import Batch, Objective, Sums, Tree, total_loss
 from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.metrics import ratio

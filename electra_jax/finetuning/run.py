@@ -19,7 +19,6 @@ import numpy as np
 
 from electra_jax.config import ElectraConfig, duration
 from electra_jax.errors import UserError
-from electra_jax.finetuning.adaptation import Full, count, is_head, make_adaptation
 from electra_jax.finetuning.batches import (
     LENGTHS,
     Plan,
@@ -38,12 +37,7 @@ from electra_jax.finetuning.export import (
 )
 from electra_jax.finetuning.forward import Forward
 from electra_jax.finetuning.learned import constant_loss, failure
-from electra_jax.finetuning.networks import (
-    HEADS,
-    REFERENCE_KINDS,
-    Network,
-    QuestionSettings,
-)
+from electra_jax.finetuning.networks import HEADS, REFERENCE_KINDS, Network
 from electra_jax.finetuning.objective import FineTuneObjective, LossSettings
 from electra_jax.finetuning.recipe import (
     default_layerwise_decay,
@@ -57,6 +51,9 @@ from electra_jax.finetuning.start import adapter_base, load_start, place
 from electra_jax.interop.folder import LoadedModel, encoder_of
 from electra_jax.interop.names import flatten, unflatten
 from electra_jax.interop.weights import read_safetensors, write_safetensors
+from electra_jax.modeling.heads.reference import QuestionSettings
+from electra_jax.modeling.peft.base import Full, count, is_head
+from electra_jax.modeling.peft.table import make_adaptation
 from electra_jax.training.loop import LoopSettings, Run, fit
 from electra_jax.training.metrics_log import read_rows
 from electra_jax.training.optimizer import build_optimizer

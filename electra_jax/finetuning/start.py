@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.adaptation import Full, is_head
 from electra_jax.finetuning.data import TaskData
 from electra_jax.finetuning.export import KEY, in_network_unit
 from electra_jax.finetuning.networks import HUGGINGFACE_KINDS
 from electra_jax.finetuning.objective import FineTuneObjective
 from electra_jax.interop.folder import LoadedModel, encoder_of, load_model_folder
 from electra_jax.interop.names import REFERENCE, flatten, unflatten
+from electra_jax.modeling.peft.base import Full, is_head
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from electra_jax.config import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
-from electra_jax.interop.heads import Encoder, FineTuned
 from electra_jax.interop.names import (
     DISCRIMINATOR,
     ENCODER,
@@ -26,6 +25,7 @@ from electra_jax.interop.names import (
     flatten,
 )
 from electra_jax.modeling.electra import Discriminator, Electra, Inputs, MaskedLM
+from electra_jax.modeling.heads.huggingface import Encoder, FineTuned
 
 HEAD_WIDTH = 64
 
