@@ -14,6 +14,7 @@ from typing import Any
 
 from electra_jax import fields
 from electra_jax.errors import UserError
+from electra_jax.plugins import is_file_reference
 from electra_jax.schedule import Schedule
 
 # Groups of fields of which one says a duration: giving one on the command line clears the others'
@@ -47,6 +48,7 @@ def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
             "overrides as --config.a.b=value"
         )
     file, _, argument = chosen[0].removeprefix("--config=").partition(":")
+    argument = argument or _own_task(overrides)
     path = _find_config(file)
     flag = f"--config={path}" + (f":{argument}" if argument else "")
 
@@ -181,6 +183,13 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _own_task(overrides: Sequence[str]) -> str:
+    """A kind of task of a user's own that an override names: it decides roles of columns and the
+    like as a task of the table does, so it is the file's ARG; "" where there is none."""
+    tasks = [x.partition("=")[2] for x in overrides if x.startswith("--config.task=")]
+    return tasks[-1] if tasks and is_file_reference(tasks[-1]) else ""
 
 
 def _find_config(file: str) -> str:

@@ -36,9 +36,12 @@ from electra_jax.finetuning.export import (
     task_settings,
 )
 from electra_jax.finetuning.forward import Forward
-from electra_jax.finetuning.learned import constant_loss, failure
-from electra_jax.finetuning.networks import HEADS, REFERENCE_KINDS, Network
-from electra_jax.finetuning.objective import FineTuneObjective, LossSettings
+from electra_jax.finetuning.kinds.origin import file_of
+from electra_jax.finetuning.kinds.table import with_reference_head
+from electra_jax.finetuning.learned import failure
+from electra_jax.finetuning.losses import LossSettings
+from electra_jax.finetuning.networks import HEADS, Network
+from electra_jax.finetuning.objective import FineTuneObjective
 from electra_jax.finetuning.recipe import (
     default_layerwise_decay,
     default_learning_rate,
@@ -89,6 +92,11 @@ def loss_settings(config: Mapping[str, Any], labels: Sequence[str], data: TaskDa
         raise UserError(f"loss.reduction={settings['reduction']!r}: choose one of mean, sum")
     if settings["reduction"] == "sum" and config["train"]["accumulate"] > 1:
         raise UserError("loss.reduction='sum' and train.accumulate > 1: use one of them")
+    if data.kind.whole_batch and config["train"]["accumulate"] > 1:
+        raise UserError(
+            f"train.accumulate={config['train']['accumulate']}: the loss of {data.kind.name} "
+            "compares the rows of a whole batch, which accumulation would split: use 1"
+        )
     weights = settings.pop("class_weights")
     if weights == "balanced":
         counts = Counter(getattr(e, "label", None) for e in data.train)
@@ -186,7 +194,8 @@ class FineTuning:
         chosen = choose_lengths(
             lengths.tolist(), config["data"]["shapes"], steps=steps, limit=data.settings.max_length
         )
-        plan = Plan(chosen, train["batch_size"], encoder_config.pad_token_id)
+        pad = encoder_config.pad_token_id
+        plan = Plan(chosen, train["batch_size"], pad, fields=data.kind.fields)
         order = TrainingOrder(lengths, plan, seed)
         schedule = _schedule(config, encoder_config, lengths, steps)
         mesh = make_mesh(config["mesh"])
@@ -228,7 +237,7 @@ class FineTuning:
             run.measure = self._measure
             run.finished = self._finished
         elif first:
-            judged = objective.settings.plain and data.task.kind != "question_answering"
+            judged = objective.settings.plain and data.constant_loss() is not None
             log.warning(
                 "no evaluation data: the last step is kept, and whether it learnt is judged by %s "
                 "(data.eval_path names some)",
@@ -240,6 +249,8 @@ class FineTuning:
         """The configuration as config.json keeps it: resolved, with what was read and what
         computes."""
         files = dataclasses.asdict(self.data.files)
+        if (own := file_of(self.data.task.kind)) is not None:
+            files["kind"] = str(own)
         return {
             **self.config,
             "train": {**self.config["train"], "seed": self.seed, "steps_resolved": self.steps},
@@ -373,9 +384,8 @@ class FineTuning:
             predictions = self.predict(data.eval, state)
         scores = self.scores(predictions) if data.eval else {}
         why = failure(
-            task.kind, data.eval, predictions, scores, self._last_loss(),
-            constant_loss(task.kind, data.train, data.settings.target_range),
-        )  # fmt: skip
+            data.kind, data.eval, predictions, scores, self._last_loss(), data.constant_loss()
+        )
         test_scores = self._test(state)
         params, frozen = (jax.tree.map(np.asarray, t) for t in (state.params, state.frozen))
         merged = self.objective.adaptation.merge(params, frozen)
@@ -453,17 +463,17 @@ def _choice(config: Mapping[str, Any], field: str, choices: Sequence[str]) -> st
 
 def _network(config: Mapping[str, Any], encoder: ElectraConfig, data: TaskData) -> Network:
     model, task = config["model"], data.task
-    if model["head"] == "reference" and task.kind not in REFERENCE_KINDS:
+    if model["head"] == "reference" and data.kind.reference is None:
         raise UserError(
-            f"model.head=reference: the reference has no head for {task.kind} (it has "
-            f"{', '.join(REFERENCE_KINDS)})"
+            f"model.head=reference: the reference has no head for {data.kind.name} (it has "
+            f"{', '.join(with_reference_head())})"
         )
     dropout = model["classifier_dropout"]
     if dropout is not None and not 0.0 <= dropout < 1.0:
         raise UserError(f"model.classifier_dropout={dropout}: must be at least 0 and below 1")
     return Network(
         encoder,
-        task.kind,
+        data.kind,
         max(1, len(data.codec.labels)),
         model["head"],
         task.name,

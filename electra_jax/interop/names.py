@@ -102,6 +102,7 @@ MODERN_LAYER = (
 
 DISCRIMINATOR, GENERATOR, ENCODER = "discriminator", "generator", "encoder"
 PAIR, REFERENCE = "pair", "reference"
+OWN_HEADS = "own_heads"  # heads that neither transformers nor the reference has
 
 _D, _G = "discriminator_predictions", "generator_predictions"
 _D_DENSE = Part(f"{_D}/dense", f"{_D}.dense", f"{_D}/dense", DENSE)
