@@ -74,7 +74,7 @@ class MultipleChoice(OneRight):
         return dataclasses.replace(example, context="", choices=(), question="")
 
     def outputs(self, found: Any, batch: Batch) -> Outputs:
-        """ "logits" [B, C] of scores [B · C]."""
+        """The logits [B, C] of scores [B · C]."""
         there = batch["lengths"] > 0
         return {"logits": jnp.where(there, found.reshape(there.shape), FAR)}
 

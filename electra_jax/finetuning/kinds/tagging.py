@@ -145,7 +145,7 @@ class Tagging(HuggingFaceKind):
         return dataclasses.replace(example, words=(), text=None, offsets=())
 
     def outputs(self, found: Any, batch: Batch) -> Outputs:
-        """ "logits" at each word's first piece."""
+        """The logits at each word's first piece."""
         return {"logits": at_positions(found, batch["word_positions"])}
 
     def cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:

@@ -63,7 +63,7 @@ class TextKind(HuggingFaceKind):
         return dataclasses.replace(example, texts=())
 
     def outputs(self, found: Any, batch: Batch) -> Outputs:
-        """ "logits", as they come."""
+        """The logits as they come."""
         return {"logits": found}
 
     def cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
