@@ -56,7 +56,7 @@ class Trained:
     """A kind's file copied aside, trained by the command line."""
 
     def __init__(self, folder, model, file, name, make, steps, dev):
-        self.file = shutil.copy(OWN / file, folder / file)
+        self.file = str(shutil.copy(OWN / file, folder / file))
         self.kind = f"{self.file}:{name}"
         self.data = tiny_task.write_task(folder / "data", make, train=320, dev=dev)
         self.run = folder / "run"

@@ -49,6 +49,6 @@ def test_two_heads_over_one_encoder():
     found = model.apply({"params": params}, inputs, batch)
     assert found["intent"].shape == (2, 3) and found["slots"].shape == (2, 8, 5)
     kernel, bias = params["intent"]["dense"]["kernel"], params["intent"]["dense"]["bias"]
-    np.testing.assert_allclose(found["intent"], hidden[:, 0] @ kernel + bias, atol=1e-5)
+    np.testing.assert_allclose(found["intent"], hidden[:, 0] @ kernel + bias[None], atol=1e-5)
     training = model.apply({"params": params}, inputs, batch, None, True)
     np.testing.assert_allclose(training["slots"], found["slots"] + 100.0, rtol=1e-5)
