@@ -1,19 +1,20 @@
-# make demo | test | lint | slow | mutants | faults | install | clean. Each does its own set-up in
-# $(VENV).
+# make demo | test (= lint, tests) | slow | mutants | faults | same | install | clean. Each does its own
+# set-up in $(VENV).
 VENV   ?= .venv
 EXTRAS ?= test
 BIN    := $(VENV)/bin
 # The first of these that runs (a name on PATH may be a version manager's empty shim).
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
-# Test processes; a file's tests stay together, as they share fixtures.
+# Test processes; tests that share a fixture stay together (tests/conftest.py).
 WORKERS ?= 2
+PYTEST  = $(BIN)/python -m pytest -n $(WORKERS) --dist=loadgroup
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One stamp for each set of extras, so that an install happens only when setup.py changed.
 STAMP   = $(VENV)/.installed-$(subst $(comma),+,$(1))
 comma  := ,
 
-.PHONY: demo install test lint slow mutants faults clean
+.PHONY: demo install test tests lint slow mutants faults same clean
 .DELETE_ON_ERROR:
 
 demo: $(call STAMP,base)
@@ -21,16 +22,19 @@ demo: $(call STAMP,base)
 
 install: $(call STAMP,$(EXTRAS))
 
-test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile
+test: lint tests
+
+tests: $(call STAMP,$(EXTRAS))
+	$(PYTEST)
 
 lint: $(call STAMP,$(EXTRAS))
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy --no-error-summary
 
+# Every kind, option and real process that the tests above show by two of their sort.
 slow: $(call STAMP,$(EXTRAS))
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 faults: $(call STAMP,$(EXTRAS))
 	$(BIN)/python -m pytest -m faults
@@ -38,6 +42,10 @@ faults: $(call STAMP,$(EXTRAS))
 # Plants known bugs one at a time and expects an ordinary test to catch each.
 mutants: $(call STAMP,$(EXTRAS))
 	$(BIN)/python tests/mutants/run.py
+
+# Is every number what an earlier commit computes? WORDS='finetune/ner --quick' chooses.
+same: $(call STAMP,$(EXTRAS))
+	$(BIN)/python tests/same_numbers.py $(WORDS)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; name one: make PYTHON=/path/to/python3" >&2; exit 1; }

@@ -35,8 +35,9 @@ from electra_jax.data.rows import Rows
 from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.electra import CorruptionSettings, ElectraObjective, Masking
 from electra_jax.objectives.structure import SpecialIds
+from electra_jax.settings.training import NO_DECAY
 from electra_jax.training.loop import LoopSettings, Run, fit
-from electra_jax.training.optimizer import NO_DECAY, build_optimizer
+from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.schedules import learning_rate_schedule
 from electra_jax.training.sharding import make_mesh
 from electra_jax.training.step import Packing, init_state, make_train_step, pack, run_key
@@ -116,10 +117,7 @@ def golden(a: argparse.Namespace) -> dict[str, Any]:
     recorded = json.loads(file.read_text())
     distances = {
         block: [
-            {
-                name: abs(here[name] - there[name]) / max(abs(there[name]), 1e-9)
-                for name in GOLDEN
-            }
+            {name: abs(here[name] - there[name]) / max(abs(there[name]), 1e-9) for name in GOLDEN}
             for here, there in zip(found[block], recorded[block], strict=True)
         ]
         for block in BLOCKS

@@ -23,9 +23,10 @@ from electra_jax.objectives.corruption import Masking
 from electra_jax.objectives.electra import ElectraObjective, ElectraSettings
 from electra_jax.objectives.structure import SpecialIds
 from electra_jax.preparation.rows_writer import Progress, RowsWriter
+from electra_jax.settings.training import NO_DECAY
 from electra_jax.training.compilation import use_compilation_cache
 from electra_jax.training.host_memory import keep_freed_memory
-from electra_jax.training.optimizer import NO_DECAY, build_optimizer
+from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.schedules import learning_rate_schedule
 from electra_jax.training.step import init_state, make_train_step, pack
 

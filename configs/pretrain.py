@@ -14,16 +14,18 @@
 | large_1_75m | the released ELECTRA-Large | 1.75 M × 2048 × 512 | GLUE dev 89.5 |
 
 The length is the rows' (`electra-jax prepare --seq_len`). Numbers are the paper's Table 6 and the
-reference's `configure_pretraining.py`; every field can be overridden:
-`--config.optimizer.learning_rate=1e-4`.
+reference's `configure_pretraining.py`. Every other field has the default that is declared in
+electra_jax/settings/; `electra-jax config configs/pretrain.py:small` lists all of them, and each
+can be overridden: `--config.optimizer.learning_rate=1e-4`.
 """
 
 import dataclasses
 
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
 
 from electra_jax.config import SIZES, named_size
-from electra_jax.config_file import objective_block
+from electra_jax.config_file import config_dict, objective_block
+from electra_jax.settings.pretraining import COMPUTED, PretrainSettings
 
 # steps, batch size, learning rate, masked share, warm-up steps
 _RECIPES = {
@@ -35,7 +37,6 @@ _RECIPES = {
     "large_1_75m": (1_750_000, 2048, 2e-4, 0.25, 10_000),
     "tiny": (2_600, 32, 2e-3, 0.15, 100),
 }
-_COMPUTED = ("dtype", "vocab_size", "pad_token_id")
 _GENERATOR = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 
 
@@ -45,76 +46,21 @@ def get_config(size: str = "small") -> ConfigDict:
     steps, batch_size, learning_rate, mask_prob, warmup_steps = _RECIPES[size]
     shape = dataclasses.asdict(pair.discriminator)
     generator = dataclasses.asdict(pair.generator)
-    modern = pair.discriminator.block == "modern"
 
-    c = ConfigDict()
+    c = config_dict(PretrainSettings)
     c.size = size
-    c.resume = config_dict.placeholder(str)  # another run's folder, to continue it here
-    c.init = config_dict.placeholder(str)  # a pair or a discriminator to start from
-    c.init_generator = config_dict.placeholder(str)  # the generator's start, where `init` has none
-
-    c.init_slots = False  # the Adam moments of a TF1 `init` too (optimizer.start_step: its step)
-    c.init_vocabulary = "same"  # same | map: keep the embeddings of tokens that both have
-
-    c.data = ConfigDict()
-    c.data.path = config_dict.placeholder(str)  # a rows folder
-    c.data.backend = "auto"  # numpy (auto) | tf: a thread or tf.data, the same batches
-
-    c.model = ConfigDict({k: v for k, v in shape.items() if k not in _COMPUTED})
-    c.model.vocab_size = config_dict.placeholder(int)  # the tokenizer's, when not given
-    c.model.sharing = pair.sharing  # embeddings | none | all
-    c.model.generator = ConfigDict({k: generator[k] for k in _GENERATOR})
-    c.model.generator.kind = "network"  # network | uniform
-
+    c.model.update({k: v for k, v in shape.items() if k not in COMPUTED})
+    c.model.sharing = pair.sharing
+    c.model.generator.update({k: generator[k] for k in _GENERATOR})
     # The fields that the objective declares (electra_jax/objectives/). With another
     # `objective.name` they are that objective's, and what is set here stays where it has it too.
     c.objective = objective_block("electra")
     c.objective.mask_prob = mask_prob
-
-    c.optimizer = ConfigDict()
-    c.optimizer.name = "adam_reference"  # adam_reference | adamw | lamb
     c.optimizer.learning_rate = learning_rate
-    c.optimizer.schedule = "linear"  # linear | constant | cosine | wsd
-    c.optimizer.power = 1.0
-    c.optimizer.decay_fraction = 0.1  # of wsd
-    c.optimizer.start_step = 0  # added to the schedule's step, to go on with another run's
-    c.optimizer.warmup_steps = config_dict.placeholder(int)
-    c.optimizer.warmup_fraction = config_dict.placeholder(float)
-    c.optimizer.warmup_epochs = config_dict.placeholder(float)
-    c.optimizer.warmup_tokens = config_dict.placeholder(float)
     c.optimizer.warmup_steps = warmup_steps
-    c.optimizer.beta1 = 0.9
-    c.optimizer.beta2 = 0.999
-    c.optimizer.epsilon = 1e-6
-    c.optimizer.weight_decay = 0.01
-    c.optimizer.no_decay = ("LayerNorm|layer_norm|_norm/|bias",)
-    c.optimizer.clip_norm = 1.0
-    c.optimizer.freeze = ()
-
-    c.train = ConfigDict()
-    c.train.steps = config_dict.placeholder(int)
-    c.train.epochs = config_dict.placeholder(float)
-    c.train.tokens = config_dict.placeholder(float)
     c.train.steps = steps
     c.train.batch_size = batch_size
-    c.train.accumulate = 1
-    c.train.seed = 0
-    c.train.dtype = (
-        "float32"  # float32 | bfloat16 (what is multiplied; parameters and losses stay float32)
-    )
-    c.train.log_every = 100
-    c.train.eval_every = 5_000
-    c.train.eval_rows = config_dict.placeholder(int)  # all, when not given
-    c.train.checkpoint_every = 1_000
-    c.train.keep = 3
-    c.train.keep_every = config_dict.placeholder(int)
-    c.train.tensorboard = True
-    c.train.wandb = config_dict.placeholder(object)
-
-    c.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
-    c.watch = ConfigDict({"after_tokens": 2e8, "minimum_auc": 0.6})
-
-    if modern:
+    if pair.discriminator.block == "modern":
         c.optimizer.name = "adamw"
     if size == "tiny":
         c.objective.initial_temperature = 2.0

@@ -150,7 +150,8 @@ def _prepare(argv: Sequence[str]) -> int:
 def _pretrain(argv: Sequence[str]) -> int:
     parser = _parser(
         "pretrain",
-        "Joint training of generator and discriminator; the same command again resumes.",
+        "Joint training of generator and discriminator; the same command again resumes.\n"
+        "`electra-jax config configs/pretrain.py:small` lists every field of the configuration.",
         "electra-jax pretrain --config=configs/pretrain.py:small --workdir=runs/small "
         "--config.data.path=rows/",
         usage="%(prog)s --config=FILE[:ARG] --workdir=DIR [--config.a.b=value …]",
@@ -187,6 +188,32 @@ def _pretrain(argv: Sequence[str]) -> int:
         Pretraining.build(config, a.workdir, quiet=a.quiet).train()
         if is_first():
             print(f"{a.workdir}/model: both networks; {a.workdir}/report.html: curves")
+    return 0
+
+
+def _config(argv: Sequence[str]) -> int:
+    parser = _parser(
+        "config",
+        "Every field of a configuration: value, default, type, allowed values, unit and meaning. "
+        "Nothing is run.",
+        "electra-jax config configs/pretrain.py:small --config.train.tokens=1e9\n"
+        "      lists every field of a pretraining configuration; train.tokens, and train.steps\n"
+        "      which it replaces, are marked as differing from their defaults",
+        usage="%(prog)s FILE[:ARG] [--config.a.b=value …] [--json]",
+    )
+    parser.add_argument(
+        "target", metavar="FILE[:ARG]", help="such as configs/finetune.py:sst2, or a file of yours"
+    )
+    parser.add_argument("--json", action="store_true", help="a list with one object a field")
+    overrides = [x for x in argv if x.startswith("--config.")]
+    a = parser.parse_args([x.removeprefix("--config=") for x in argv if x not in overrides])
+    import json
+
+    from electra_jax.config_file import describe_config
+    from electra_jax.settings.describe import as_json, as_text
+
+    described = describe_config(a.target, overrides)
+    print(json.dumps(as_json(described), indent=1) if a.json else as_text(described, a.target))
     return 0
 
 
@@ -237,8 +264,9 @@ def _finetune(argv: Sequence[str]) -> int:
 
     parser = _parser(
         "finetune",
-        "A task on any model: one run, or several seeds; the same command again resumes. Tasks: "
-        f"{' '.join(TASKS)}.",
+        "A task on any model: one run, or several seeds; the same command again resumes.\n"
+        "`electra-jax config configs/finetune.py:TASK` lists every field of the configuration.\n"
+        f"Tasks: {' '.join(TASKS)}.",
         "electra-jax finetune --config=configs/finetune.py:sst2 --workdir=runs/sst2 "
         "--config.init=runs/small/model --config.data.path=SST-2/",
         usage="%(prog)s --config=FILE[:TASK] --workdir=DIR [--config.a.b=value …]",
@@ -445,6 +473,7 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "prepare": (_prepare, "text → rows of token ids"),
     "pretrain": (_pretrain, "train generator and discriminator together; resumes"),
     "finetune": (_finetune, "train a task on any model; several seeds; resumes"),
+    "config": (_config, "every field of a configuration, with default and meaning"),
     "evaluate": (_evaluate, "a fine-tuned model on labelled data"),
     "predict": (_predict, "answers for a file, one JSON line each"),
     "submission": (_submission, "a zip for GLUE's server from predictions"),

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.fields import check_value, field
 
 BLOCKS = ("bert", "modern")
 SHARING = ("embeddings", "none", "all")
@@ -32,56 +33,50 @@ class ElectraConfig:
     biases), where `embedding_size` equals `hidden_size` and there are no token types.
     """
 
-    vocab_size: int = 30522
-    embedding_size: int = 128
-    hidden_size: int = 256
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 4
-    intermediate_size: int = 1024
-    hidden_act: str = "gelu"
-    hidden_dropout_prob: float = 0.1
-    attention_probs_dropout_prob: float = 0.1
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-12
-    pad_token_id: int = 0
-    block: str = "bert"
-    rope_theta: float = 160000.0
-    masked_lm_act: str | None = None  # of the masked-LM head; None: hidden_act
-    tie_word_embeddings: bool = True  # masked-LM output table = word embeddings
+    vocab_size: int = field(30522, "Tokens of the vocabulary.", unit="tokens", minimum=1)
+    embedding_size: int = field(128, "Width of the embeddings.", minimum=1)
+    hidden_size: int = field(256, "Width of the layers.", minimum=1)
+    num_hidden_layers: int = field(12, "Layers.", minimum=1)
+    num_attention_heads: int = field(4, "Attention heads; they divide hidden_size.")
+    intermediate_size: int = field(1024, "Width of the feed-forward layers.")
+    hidden_act: str = field("gelu", "Activation of feed-forward layers.", choices=ACTIVATIONS)
+    hidden_dropout_prob: float = field(0.1, "Dropout of hidden states.", minimum=0, below=1)
+    attention_probs_dropout_prob: float = field(
+        0.1, "Dropout of attention probabilities.", minimum=0, below=1
+    )
+    max_position_embeddings: int = field(512, "Longest input.", unit="tokens")
+    type_vocab_size: int = field(2, "Token types (segments); none in modern blocks.")
+    initializer_range: float = field(
+        0.02, "Standard deviation of initial weights, truncated at two of them."
+    )
+    layer_norm_eps: float = field(1e-12, "Added to the variance in normalisation.")
+    pad_token_id: int = field(0, "Id of the padding token.")
+    block: str = field(
+        "bert",
+        "Layers of the reference (post-LayerNorm), or of ModernBERT (pre-norm, rotary positions).",
+        choices=BLOCKS,
+    )
+    rope_theta: float = field(160000.0, "Base of the rotary positions of modern blocks.")
+    masked_lm_act: str | None = field(
+        None, "Activation of the masked-LM head; None: hidden_act.", choices=ACTIVATIONS
+    )
+    tie_word_embeddings: bool = field(
+        True, "The masked-LM head's output table is the word embeddings."
+    )
     # How it is computed; none of these changes a parameter.
-    dtype: str = "float32"
-    scan_layers: bool = True
-    remat: str = "none"
-    attention: str = "xla"
+    dtype: str = field("float32", "What is multiplied.", choices=DTYPES)
+    scan_layers: bool = field(True, "One compiled layer in a loop; False: unrolled.")
+    remat: str = field(
+        "none", "What the backward pass computes again, to save memory.", choices=REMAT
+    )
+    attention: str = field(
+        "xla", "Implementation of attention; cudnn: GPU, no dropout inside.", choices=ATTENTION
+    )
 
     def __post_init__(self) -> None:
-        for field, allowed in (
-            ("block", BLOCKS),
-            ("remat", REMAT),
-            ("attention", ATTENTION),
-            ("hidden_act", ACTIVATIONS),
-            ("dtype", DTYPES),
-        ):
-            if getattr(self, field) not in allowed:
-                where = "train" if field == "dtype" else "model"
-                raise UserError(
-                    f"{where}.{field}={getattr(self, field)!r}: choose one of {', '.join(allowed)}"
-                )
-        if self.masked_lm_act not in (None, *ACTIVATIONS):
-            raise UserError(
-                f"model.masked_lm_act={self.masked_lm_act!r}: choose one of "
-                f"{', '.join(ACTIVATIONS)}"
-            )
-        for field in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            if not 0.0 <= getattr(self, field) < 1.0:
-                raise UserError(
-                    f"model.{field}={getattr(self, field)}: must be at least 0 and below 1"
-                )
-        for field in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
-            if getattr(self, field) < 1:
-                raise UserError(f"model.{field}={getattr(self, field)}: must be at least 1")
+        for f in dataclasses.fields(self):
+            where = "train" if f.name == "dtype" else "model"
+            check_value(f, getattr(self, f.name), f"{where}.{f.name}")
         if self.num_attention_heads < 1 or self.hidden_size % self.num_attention_heads:
             raise UserError(
                 f"model.hidden_size={self.hidden_size} is not a multiple of "

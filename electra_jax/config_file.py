@@ -1,4 +1,5 @@
-"""What `--config=FILE[:ARG] --config.a.b=value` say: the resolved configuration of a run."""
+"""What `--config=FILE[:ARG] --config.a.b=value` say: the resolved configuration of a run; and the
+declared fields as the ConfigDict that a configuration file fills in."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import difflib
 import os
 import typing
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,65 @@ from electra_jax import fields
 from electra_jax.errors import UserError
 from electra_jax.plugins import is_file_reference
 from electra_jax.schedule import Schedule
-
-# Groups of fields of which one says a duration: giving one on the command line clears the others'
-# defaults.
-_DURATIONS = (
-    ("train", ("steps", "epochs", "tokens")),
-    ("optimizer", ("warmup_steps", "warmup_epochs", "warmup_tokens", "warmup_fraction")),
-)
+from electra_jax.settings.describe import Described, describe
+from electra_jax.settings.finetuning import FinetuneSettings
+from electra_jax.settings.resolved import Config
+from electra_jax.settings.training import DURATIONS
 
 
-def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+def config_dict(settings: type) -> Any:
+    """A group of declared fields as a ConfigDict of their defaults; those that may be None can be
+    set to None again."""
+    from ml_collections import ConfigDict
+    from ml_collections.config_dict import placeholder
+
+    hints = typing.get_type_hints(settings)
+    found = ConfigDict()
+    for f in dataclasses.fields(settings):
+        hint, default = hints[f.name], fields.default_of(f)
+        if dataclasses.is_dataclass(default):
+            found[f.name] = config_dict(type(default))
+        elif isinstance(default, Mapping):
+            found[f.name] = ConfigDict(default)
+        elif fields.may_be_none(hint):
+            found[f.name] = placeholder(fields.type_of(hint))
+            if default is not None:
+                found[f.name] = default
+        else:
+            found[f.name] = default
+    return found
+
+
+def settings_of(config: Mapping[str, Any]) -> type:
+    """The declared fields of a resolved configuration: pretraining's or fine-tuning's."""
+    if "task" in config:
+        return FinetuneSettings
+    if "objective" in config:
+        from electra_jax.objectives.table import fields_of
+
+        return fields_of(config)
+    raise UserError(
+        "this configuration has neither `objective`, as pretraining's, nor `task`, as fine-tuning's"
+    )
+
+
+def describe_config(target: str, overrides: Sequence[str] = ()) -> list[Described]:
+    """Every field of a configuration with value, default, type, unit and meaning.
+
+    target: FILE[:ARG], such as `configs/pretrain.py:small`. overrides: `--config.a.b=value`.
+    Raises `UserError` on an unknown file, ARG or field, or a value that does not fit.
+    """
+    config, rest = load_config([f"--config={target}", *overrides])
+    if rest:
+        raise UserError(f"{rest[0]}: overrides are --config.a.b=value")
+    settings = settings_of(config)
+    fields.read(settings, config, "", complete=True)
+    return describe(settings, config, config.given())
+
+
+def load_config(argv: Sequence[str]) -> tuple[Config, list[str]]:
     """(resolved configuration, arguments left over) from `--config=FILE[:ARG]` and
-    `--config.a.b=value`.
+    `--config.a.b=value`; the fields of the latter are those that the configuration was given.
 
     FILE is looked up in the current folder first, then among the configurations that ship with the
     package. An unknown key, a value of a wrong type or an unreadable file is a `UserError` that
@@ -39,7 +87,7 @@ def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     mine = [x for x in argv if x.split("=")[0].split(".")[0] in ("--config", "-config")]
     rest = [x for x in argv if x not in mine]
     if "-h" in rest or "--help" in rest:
-        return {}, rest
+        return Config({}), rest
     chosen = [x for x in mine if x.startswith("--config=")]
     overrides = [x for x in mine if x not in chosen]
     if len(chosen) != 1 or any("=" not in x for x in overrides):
@@ -104,29 +152,20 @@ def load_config(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
             except refusals as alone:
                 raise UserError(f"{one}: {_short(alone)}") from error
         raise UserError(f"{' '.join(overrides)}: {_short(error)}") from error
-    for group, units in _DURATIONS:
+    for group, units in DURATIONS:
         named = [u for u in units if f"{group}.{u}" in given]
         for unit in units:
             if named and unit not in named and unit in config.get(group, {}):
                 config[group][unit] = None
-    return config.to_dict(), rest
+    return Config(config.to_dict(), given), rest
 
 
 def objective_block(name: str) -> Any:
     """The group `objective` of a configuration: `name`, and what that objective declares."""
-    from ml_collections import ConfigDict, config_dict
-
     from electra_jax.objectives.table import find_objective
 
-    block = ConfigDict({"name": name})
-    cls = find_objective(name).Settings
-    hints = typing.get_type_hints(cls)
-    for f in dataclasses.fields(cls):
-        value = fields.default_of(f)
-        if type(None) in typing.get_args(hints[f.name]):
-            block[f.name] = config_dict.placeholder(typing.get_args(hints[f.name])[0])
-        if value is not None:
-            block[f.name] = value
+    block = config_dict(find_objective(name).Settings)
+    block.name = name
     return block
 
 

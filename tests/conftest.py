@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from recorded.tables import unpack
 
 
 def _machine() -> str:
@@ -48,6 +49,35 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Says which tests a process must run together (`--dist=loadgroup`)."""
+    if config.getoption("loadgroup", False):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    """A case of a parametrized module fixture is a group, the rest of a file is one, and a test
+    marked `apart` that uses no module fixture is alone.
+    """
+    file = Path(item.nodeid.partition("::")[0])
+    group = f"{file.parent.name}/{file.stem}"
+    fixtures = item._fixtureinfo.name2fixturedefs
+    shared = [name for name in item.fixturenames if _has_module_scope(fixtures.get(name))]
+    spec = getattr(item, "callspec", None)
+    cases = [f"{name}{spec.indices[name]}" for name in shared if spec and name in spec.indices]
+    if cases:
+        return ":".join([group, *cases])
+    if shared or not item.get_closest_marker("apart"):
+        return group
+    return f"{group}:{zlib.crc32(item.nodeid.encode()):08x}"
+
+
+def _has_module_scope(definitions) -> bool:
+    return bool(definitions) and definitions[-1].scope == "module"
+
+
 def _folder_from_environment(variable: str) -> Path:
     value = os.environ.get(variable)
     if not value:
@@ -59,8 +89,18 @@ def _folder_from_environment(variable: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def oracles() -> Path:
-    """The folder of numbers recorded from the reference code; skips where it is absent."""
+def oracles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of numbers recorded from the reference code; where it is absent, the committed
+    tables of it, which skip a test that needs what they leave out.
+    """
+    if not os.environ.get("ELECTRA_JAX_ORACLES"):
+        return unpack(tmp_path_factory.mktemp("oracles"))
+    return _folder_from_environment("ELECTRA_JAX_ORACLES")
+
+
+@pytest.fixture(scope="session")
+def all_oracles() -> Path:
+    """The whole folder of recorded numbers; skips where it is absent."""
     return _folder_from_environment("ELECTRA_JAX_ORACLES")
 
 

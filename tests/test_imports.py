@@ -13,6 +13,7 @@ PACKAGE = ROOT / "electra_jax"
 
 # A room may import itself and those before it. The files of BELOW_ALL stand below all.
 ROOMS = [
+    "settings",
     "text",
     "data",
     "preparation",

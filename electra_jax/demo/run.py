@@ -24,7 +24,9 @@ def demo(
 
     Every stage that is finished is skipped, so the same command goes on where it was interrupted.
     """
+    from electra_jax.objectives.table import fields_of
     from electra_jax.preparation.prepare import prepare
+    from electra_jax.settings.resolved import as_config
     from electra_jax.text.tokenizer import load_tokenizer
     from electra_jax.text.vocabulary import train_vocabulary
 
@@ -49,7 +51,7 @@ def demo(
     train = header["splits"]["train"]
     print(f"     {train['rows']:,} rows, {train['tokens'] / 1e6:.1f} M tokens → {rows}")
 
-    resolved = {**config, "data": {**config["data"], "path": str(rows)}}
+    resolved = as_config(config, fields_of(config)).replace({"data.path": str(rows)})
     steps, batch = resolved["train"]["steps"], resolved["train"]["batch_size"]
     print(
         f"4/4  pretraining: {steps:,} steps of {batch} rows "

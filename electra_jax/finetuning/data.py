@@ -87,15 +87,8 @@ def codec_settings(task: Task, data: Mapping[str, Any], positions: int) -> Codec
             f"data.max_length={length} and the model has {positions} positions: use at most that, "
             "or a model with more"
         )
-    if length < 8:
+    if length < 8:  # the model's positions
         raise UserError(f"data.max_length={length}: must be at least 8")
-    for name in ("n_best", "max_answer_length", "max_query_length"):
-        if data[name] < 1:
-            raise UserError(f"data.{name}={data[name]}: must be at least 1")
-    if data["on_bad_answer"] not in ("fail", "skip"):
-        raise UserError(f"data.on_bad_answer={data['on_bad_answer']!r}: choose one of fail, skip")
-    if not 0.0 < data["threshold"] < 1.0:
-        raise UserError(f"data.threshold={data['threshold']}: a probability, between 0 and 1")
     double = data["double_unordered"]
     return CodecSettings(
         max_length=length,
@@ -174,8 +167,6 @@ class TaskData:
         train: list[Any] = load_examples(task, files.train, data["columns"])
         labels = collect_labels(task, train)
         if data["train_examples"] is not None:
-            if data["train_examples"] < 1:
-                raise UserError(f"data.train_examples={data['train_examples']}: must be at least 1")
             train = train[: data["train_examples"]]
         settings = codec_settings(task, data, positions)
         train, settings = find_kind(task.kind).prepare(task, files.train, train, settings)

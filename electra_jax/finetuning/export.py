@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.errors import UserError
+from electra_jax.fields import absent_values
 from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.examples import Codec, CodecSettings
 from electra_jax.finetuning.kinds.origin import origin, recorded_task
@@ -145,6 +146,7 @@ def trained_task(
         )
     known = {f.name for f in dataclasses.fields(CodecSettings)}
     values = {n: v for n, v in stated["codec"].items() if n in known}
+    values = {**absent_values(CodecSettings), **values}
     values["target_range"] = tuple(values.get("target_range", (0.0, 1.0)))
     if null_threshold is not None:
         if task.questions != "v2":
@@ -163,7 +165,7 @@ def trained_task(
         head,
         name,
         loaded.dropout_rate,
-        QuestionSettings(**stated["question"]),
+        QuestionSettings(**{**absent_values(QuestionSettings), **stated["question"]}),
     )
     codec = make_codec(task, loaded.tokenizer, settings, labels, head)
     columns, usual = (

@@ -1,4 +1,4 @@
-"""What the losses of the kinds are made of: settings, cross entropies, divergences.
+"""What the losses of the kinds are made of: cross entropies, divergences.
 
 Letters: B rows, C labels or choices. Everything is by row, so that padding, accumulation and meshes
 change none.
@@ -6,36 +6,10 @@ change none.
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 
 _EXCLUDED = -500.0  # heads put what cannot be chosen at -1000 (the reference's) or lower
-
-
-@dataclasses.dataclass(frozen=True)
-class LossSettings:
-    """`loss.*` of the configuration.
-
-    `reduction`: "mean" over what is predicted, or "sum" (the reference's). `class_weights` one
-    number a label (of several labels a text: of its binary loss). `answerable_weight` scales the
-    reference's answerability loss. `r_drop` is α of R-Drop (Wu et al. 2021), `fgm` the length ε of
-    the adversarial step on each row's embeddings (Miyato et al. 2017); 0 is off.
-    """
-
-    reduction: str = "mean"
-    label_smoothing: float = 0.0
-    class_weights: tuple[float, ...] | None = None
-    answerable_weight: float = 0.5
-    r_drop: float = 0.0
-    fgm: float = 0.0
-
-    @property
-    def plain(self) -> bool:
-        """Whether the loss is what a kind's `constant_loss` can be compared with."""
-        changed = self.label_smoothing or self.class_weights or self.r_drop or self.fgm
-        return not changed and self.reduction == "mean"
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Array:

@@ -13,9 +13,9 @@ from electra_jax.config import ElectraConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.names import flatten
 from electra_jax.modeling.peft.base import ENCODER_PREFIX
+from electra_jax.settings.finetuning import LAYERWISE_MODES
 from electra_jax.training.optimizer import matches, names
 
-LAYERWISE_MODES = ("paper", "reference")
 _TIMES = {"full": 1.0, "lora": 20 / 3, "bitfit": 10.0}
 
 

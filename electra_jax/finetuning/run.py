@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,8 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from electra_jax.config import ElectraConfig, duration
+from electra_jax.config import ElectraConfig
 from electra_jax.errors import UserError
+from electra_jax.fields import absent_values
 from electra_jax.finetuning.batches import (
     LENGTHS,
     Plan,
@@ -39,8 +39,7 @@ from electra_jax.finetuning.forward import Forward
 from electra_jax.finetuning.kinds.origin import file_of
 from electra_jax.finetuning.kinds.table import with_reference_head
 from electra_jax.finetuning.learned import failure
-from electra_jax.finetuning.losses import LossSettings
-from electra_jax.finetuning.networks import HEADS, Network
+from electra_jax.finetuning.networks import Network
 from electra_jax.finetuning.objective import FineTuneObjective
 from electra_jax.finetuning.recipe import (
     default_layerwise_decay,
@@ -57,15 +56,32 @@ from electra_jax.interop.weights import read_safetensors, write_safetensors
 from electra_jax.modeling.heads.reference import QuestionSettings
 from electra_jax.modeling.peft.base import Full, count, is_head
 from electra_jax.modeling.peft.table import make_adaptation
+from electra_jax.settings.finetuning import (
+    FinetuneSettings,
+    FinetuneTrain,
+    LossSettings,
+    read_finetune,
+)
 from electra_jax.training.loop import LoopSettings, Run, fit
 from electra_jax.training.metrics_log import read_rows
 from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.pretrain import versions
 from electra_jax.training.report import write_report
-from electra_jax.training.schedules import learning_rate_schedule
+from electra_jax.training.resolve import (
+    RunLength,
+    learning_rate,
+    loop_settings,
+    run_length,
+    steps_per_epoch,
+)
 from electra_jax.training.sharding import data_parallelism, make_mesh
 from electra_jax.training.step import TrainState
-from electra_jax.training.workdir import RunLock, load_or_check_config
+from electra_jax.training.workdir import (
+    RunLock,
+    load_or_check_config,
+    recorded_config,
+    resumed_config,
+)
 
 log = logging.getLogger(__name__)
 
@@ -85,19 +101,16 @@ MAY_CHANGE = (
 )
 
 
-def loss_settings(config: Mapping[str, Any], labels: Sequence[str], data: TaskData) -> LossSettings:
+def loss_settings(given: FinetuneSettings, labels: Sequence[str], data: TaskData) -> LossSettings:
     """`loss.*`, class weights resolved."""
-    settings = dict(config["loss"])
-    if settings["reduction"] not in ("mean", "sum"):
-        raise UserError(f"loss.reduction={settings['reduction']!r}: choose one of mean, sum")
-    if settings["reduction"] == "sum" and config["train"]["accumulate"] > 1:
+    if given.loss.reduction == "sum" and given.train.accumulate > 1:
         raise UserError("loss.reduction='sum' and train.accumulate > 1: use one of them")
-    if data.kind.whole_batch and config["train"]["accumulate"] > 1:
+    if data.kind.whole_batch and given.train.accumulate > 1:
         raise UserError(
-            f"train.accumulate={config['train']['accumulate']}: the loss of {data.kind.name} "
-            "compares the rows of a whole batch, which accumulation would split: use 1"
+            f"train.accumulate={given.train.accumulate}: the loss of {data.kind.name} compares the "
+            "rows of a whole batch, which accumulation would split: use 1"
         )
-    weights = settings.pop("class_weights")
+    weights = given.loss.class_weights
     if weights == "balanced":
         counts = Counter(getattr(e, "label", None) for e in data.train)
         if data.codec.labels and all(label in counts for label in data.codec.labels):
@@ -128,12 +141,7 @@ def loss_settings(config: Mapping[str, Any], labels: Sequence[str], data: TaskDa
                 f"loss.class_weights has {len(weights)} numbers and the task {len(labels)} labels: "
                 f"{', '.join(labels)}"
             )
-    for name in ("label_smoothing", "r_drop", "fgm"):
-        if not 0.0 <= settings[name]:
-            raise UserError(f"loss.{name}={settings[name]}: must not be negative")
-    if settings["label_smoothing"] >= 1:
-        raise UserError(f"loss.label_smoothing={settings['label_smoothing']}: must be below 1")
-    return LossSettings(class_weights=weights, **settings)
+    return dataclasses.replace(given.loss, class_weights=weights)
 
 
 @dataclasses.dataclass
@@ -170,39 +178,40 @@ class FineTuning:
         `seed` is train.seed where it is not given; `start` and `data` spare reading them again for
         another seed.
         """
-        config, workdir = dict(config), Path(workdir)
-        train, optimizer = config["train"], config["optimizer"]
-        seed = train["seed"] if seed is None else seed
+        workdir = Path(workdir)
+        config = resumed_config(config, recorded_config(workdir), FinetuneSettings)
+        given = read_finetune(config)
+        train, optimizer = given.train, given.optimizer
+        seed = train.seed if seed is None else seed
         if jax.process_count() > 1:
             raise UserError("finetune runs on one host: start one process (all of its devices)")
-        start = start or load_start(config["init"])
+        start = start or load_start(given.init)
         shape, _ = encoder_of(start)
-        encoder_config = _encoder_config(config, shape)
-        head = _choice(config, "model.head", HEADS)
-        _choice(config, "train.select", ("best", "last"))
+        encoder_config = _encoder_config(given, shape)
         first = data is None
         data = data or TaskData.load(
-            config, start.tokenizer, encoder_config.max_position_embeddings, head
+            config, start.tokenizer, encoder_config.max_position_embeddings, given.model.head
         )
         network = _network(config, encoder_config, data)
         adaptation = make_adaptation(config["tune"])
         objective = FineTuneObjective(
-            network, loss_settings(config, data.codec.labels, data), adaptation
+            network, loss_settings(given, data.codec.labels, data), adaptation
         )
         lengths = np.asarray([feature_length(f) for f in data.features])
-        steps, eval_every = _durations(train, len(lengths))
+        length, eval_every = _durations(given, lengths)
+        steps = length.steps
         chosen = choose_lengths(
-            lengths.tolist(), config["data"]["shapes"], steps=steps, limit=data.settings.max_length
+            lengths.tolist(), given.data.shapes, steps=steps, limit=data.settings.max_length
         )
         pad = encoder_config.pad_token_id
-        plan = Plan(chosen, train["batch_size"], pad, fields=data.kind.fields)
+        plan = Plan(chosen, train.batch_size, pad, fields=data.kind.fields)
         order = TrainingOrder(lengths, plan, seed)
-        schedule = _schedule(config, encoder_config, lengths, steps)
+        schedule = _schedule(given, encoder_config, length)
         mesh = make_mesh(config["mesh"])
         settings = _loop_settings(train, seed, steps, eval_every, mesh)
 
         def optimize(params: Any) -> Any:
-            multipliers = _multipliers(config, encoder_config, params)
+            multipliers = _multipliers(given, encoder_config, params)
             return build_optimizer(params, schedule, optimizer, multipliers)
 
         def batches(first_example: int) -> Iterator[Mapping[str, np.ndarray]]:
@@ -221,14 +230,14 @@ class FineTuning:
             mesh=mesh,
             workdir=workdir,
             initial=lambda params, frozen: place(start, data, objective, params, frozen),
-            tensorboard=train["tensorboard"],
-            wandb=train["wandb"],
+            tensorboard=train.tensorboard,
+            wandb=train.wandb,
             quiet=quiet,
         )
         self = cls(
             config, workdir, start, data, objective, order, steps, run, forward, seed, eval_every
         )
-        if (optimizer["freeze"] or optimizer["freeze_layers"]) and not self.parameters()[0]:
+        if (optimizer.freeze or optimizer.freeze_layers) and not self.parameters()[0]:
             raise UserError(
                 "nothing is trained: optimizer.freeze and optimizer.freeze_layers hold every "
                 "parameter that tune.method leaves; free some"
@@ -292,16 +301,18 @@ class FineTuning:
     def parameters(self) -> tuple[int, int, int]:
         """How many are trained, how many of those are not the head's, and how many there are."""
         params, frozen = jax.eval_shape(self.objective.init, jax.random.key(0))
-        optimizer = self.config["optimizer"]
-        multipliers = _multipliers(self.config, self.objective.config, params)
-        sizes = trained_sizes(params, multipliers, optimizer["freeze"] or ())
+        given = read_finetune(self.config)
+        multipliers = _multipliers(given, self.objective.config, params)
+        sizes = trained_sizes(params, multipliers, given.optimizer.freeze)
         alone = sum(size for name, size in sizes.items() if not is_head(name))
         return sum(sizes.values()), alone, count(params) + count(frozen)
 
     def train(self) -> Result:
         """Trains (or resumes), exports the best model, writes scores and the report."""
         with RunLock(self.workdir):
-            load_or_check_config(self.workdir, self.recorded(), may_change=MAY_CHANGE)
+            load_or_check_config(
+                self.workdir, self.recorded(), may_change=MAY_CHANGE, absent=_absent()
+            )
             if (found := read_result(self.workdir)) is not None:
                 if self.data.test and not found.test_scores:
                     log.warning(
@@ -440,8 +451,12 @@ class FineTuning:
         return float(np.mean(losses[-max(1, len(losses) // 4) :])) if losses else None
 
 
-def _encoder_config(config: Mapping[str, Any], shape: ElectraConfig) -> ElectraConfig:
-    model = config["model"]
+def _absent() -> dict[str, Any]:
+    """{dotted key: what it means where an older run's config.json lacks it}."""
+    return {**absent_values(FinetuneSettings), **absent_values(ElectraConfig, "network")}
+
+
+def _encoder_config(given: FinetuneSettings, shape: ElectraConfig) -> ElectraConfig:
     names = (
         "hidden_dropout_prob",
         "attention_probs_dropout_prob",
@@ -449,16 +464,8 @@ def _encoder_config(config: Mapping[str, Any], shape: ElectraConfig) -> ElectraC
         "remat",
         "attention",
     )
-    changes = {n: model[n] for n in names if model[n] is not None}
-    return shape.replace(dtype=config["train"]["dtype"], **changes)
-
-
-def _choice(config: Mapping[str, Any], field: str, choices: Sequence[str]) -> str:
-    section, name = field.split(".")
-    value = config[section][name]
-    if value not in choices:
-        raise UserError(f"{field}={value!r}: choose one of {', '.join(choices)}")
-    return str(value)
+    changes = {n: getattr(given.model, n) for n in names if getattr(given.model, n) is not None}
+    return shape.replace(dtype=given.train.dtype, **changes)
 
 
 def _network(config: Mapping[str, Any], encoder: ElectraConfig, data: TaskData) -> Network:
@@ -469,8 +476,6 @@ def _network(config: Mapping[str, Any], encoder: ElectraConfig, data: TaskData) 
             f"{', '.join(with_reference_head())})"
         )
     dropout = model["classifier_dropout"]
-    if dropout is not None and not 0.0 <= dropout < 1.0:
-        raise UserError(f"model.classifier_dropout={dropout}: must be at least 0 and below 1")
     return Network(
         encoder,
         data.kind,
@@ -482,88 +487,63 @@ def _network(config: Mapping[str, Any], encoder: ElectraConfig, data: TaskData) 
     )
 
 
-def _multipliers(config: Mapping[str, Any], encoder: ElectraConfig, params: Any) -> Any:
+def _multipliers(given: FinetuneSettings, encoder: ElectraConfig, params: Any) -> Any:
     """Learning-rate factors like `params`: 0 in layers that are held."""
-    optimizer = config["optimizer"]
-    decay = optimizer["layerwise_decay"]
+    optimizer = given.optimizer
+    decay = optimizer.layerwise_decay
     if decay is None:
-        decay = default_layerwise_decay(encoder, config["tune"]["method"])
-    multipliers = layerwise_multipliers(params, encoder, decay, optimizer["layerwise_mode"])
-    return freeze_lowest(multipliers, params, encoder, optimizer["freeze_layers"])
+        decay = default_layerwise_decay(encoder, given.tune.method)
+    multipliers = layerwise_multipliers(params, encoder, decay, optimizer.layerwise_mode)
+    return freeze_lowest(multipliers, params, encoder, optimizer.freeze_layers)
 
 
-def _schedule(
-    config: Mapping[str, Any], encoder: ElectraConfig, lengths: np.ndarray, steps: int
-) -> Any:
-    """The learning rate by step; `lengths` are the training features'."""
-    optimizer = config["optimizer"]
-    warmup = duration(
-        optimizer,
-        "warmup",
-        batch_size=config["train"]["batch_size"],
-        seq_len=int(lengths.mean()),
-        examples=len(lengths),
-        total_steps=steps,
-    )
-    rate = optimizer["learning_rate"]
-    return learning_rate_schedule(
-        default_learning_rate(encoder, config["tune"]["method"]) if rate is None else rate,
-        steps,
-        warmup or 0,
-        decay=optimizer["schedule"],
-        power=optimizer["power"],
-        decay_fraction=optimizer["decay_fraction"],
-    )
+def _schedule(given: FinetuneSettings, encoder: ElectraConfig, length: RunLength) -> Any:
+    """The learning rate by step."""
+    rate = given.optimizer.learning_rate
+    if rate is None:
+        rate = default_learning_rate(encoder, given.tune.method)
+    return learning_rate(given.optimizer, rate, length)
 
 
 def _loop_settings(
-    train: Mapping[str, Any], seed: int, steps: int, eval_every: int, mesh: jax.sharding.Mesh
+    train: FinetuneTrain, seed: int, steps: int, eval_every: int, mesh: jax.sharding.Mesh
 ) -> LoopSettings:
-    settings = LoopSettings(
-        steps=steps,
-        batch_size=train["batch_size"],
+    settings = loop_settings(
+        train,
+        steps,
         seed=seed,
-        accumulate=train["accumulate"],
-        log_every=min(train["log_every"], max(1, steps // 4)),
+        log_every=min(train.log_every, max(1, steps // 4)),
         eval_every=eval_every,
-        checkpoint_every=train["checkpoint_every"] or eval_every,
-        keep=train["keep"],
-        keep_every=train["keep_every"],
+        checkpoint_every=train.checkpoint_every or eval_every,
     )
     settings.check(mesh)
-    if train["eval_batch_size"] < 1 or train["eval_batch_size"] % data_parallelism(mesh):
+    if train.eval_batch_size < 1 or train.eval_batch_size % data_parallelism(mesh):
         raise UserError(
-            f"train.eval_batch_size={train['eval_batch_size']} is no positive multiple of "
+            f"train.eval_batch_size={train.eval_batch_size} is no positive multiple of "
             f"mesh.data·mesh.fsdp={data_parallelism(mesh)}: use one"
         )
     return settings
 
 
-def _eval_plan(plan: Plan, train: Mapping[str, Any], limit: int) -> Plan:
+def _eval_plan(plan: Plan, train: FinetuneTrain, limit: int) -> Plan:
     """Texts to evaluate may be longer (up to `limit`) than any that is trained on."""
     longer = {n for n in (*LENGTHS, limit) if plan.lengths[-1] < n <= limit}
     lengths = (*plan.lengths, *sorted(longer))
-    return dataclasses.replace(plan, lengths=lengths, batch_size=train["eval_batch_size"])
+    return dataclasses.replace(plan, lengths=lengths, batch_size=train.eval_batch_size)
 
 
-def _durations(train: Mapping[str, Any], features: int) -> tuple[int, int]:
-    """(steps of the run, steps between evaluations), whatever `train.*` counts checked."""
-    least = {"batch_size": 1, "eval_every": 1, "min_steps": 0, "patience": 0, "restarts": 0}
-    for name, value in least.items():
-        if train[name] is not None and train[name] < value:
-            raise UserError(f"train.{name}={train[name]}: must be at least {value}")
-    per_epoch = -(-features // train["batch_size"])
-    steps = train["steps"]
-    if steps is None:
-        if train["epochs"] is None:
-            raise UserError("train.steps or train.epochs must say how long to train")
-        steps = max(math.ceil(train["epochs"] * per_epoch), train["min_steps"])
-    elif train["epochs"] is not None:
-        raise UserError("train.steps and train.epochs are both set: keep one (the other None)")
-    if steps < 1:
-        raise UserError(f"train: {steps} steps; must be at least 1")
-    every = train["eval_every"] or max(per_epoch, -(-steps // _EVALUATIONS))
-    return steps, min(every, steps)
+def _durations(given: FinetuneSettings, lengths: np.ndarray) -> tuple[RunLength, int]:
+    """(length of the run, steps between evaluations); `lengths` are the training features'."""
+    length = run_length(
+        given.train,
+        given.optimizer,
+        examples=len(lengths),
+        seq_len=int(lengths.mean()),
+        whole_batches=True,
+    )
+    per_epoch = steps_per_epoch(given.train, len(lengths))
+    every = given.train.eval_every or max(per_epoch, -(-length.steps // _EVALUATIONS))
+    return length, min(every, length.steps)
 
 
 def _digest(file: str) -> str:

@@ -20,7 +20,9 @@ from electra_jax.finetuning.result import (
     write_result,
 )
 from electra_jax.finetuning.run import FineTuning
+from electra_jax.settings.finetuning import FinetuneSettings, read_finetune
 from electra_jax.training.report import write_report
+from electra_jax.training.workdir import recorded_config, resumed_config
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ def train_with_restarts(
         attempt_seed = seed + RESTART_STEP * attempt
         last = attempt >= config["train"]["restarts"]
         run = FineTuning.build(config, workdir, quiet=quiet, seed=attempt_seed, **shared)
+        config = run.config  # of a run that goes on: the next attempt is to be like it
         shared |= {"start": run.start, "data": run.data}
         try:
             result = dataclasses.replace(run.train(), restarts=attempt)
@@ -74,14 +77,15 @@ def _put_aside(workdir: Path, aside: Path) -> None:
 
 def finetune(config: Mapping[str, Any], workdir: str | Path, quiet: bool = False) -> list[Result]:
     """Every seed of a configuration; with several, each in `seed-N/`, and results.json beside."""
-    workdir, seeds = Path(workdir), config["seeds"]
-    if seeds < 1:
-        raise UserError(f"seeds={seeds}: must be at least 1")
+    workdir, given = Path(workdir), read_finetune(config)
+    seeds, first = given.seeds, given.train.seed
+    numbers = range(first, first + seeds)
+    folders = [workdir if seeds == 1 else workdir / f"seed-{seed}" for seed in numbers]
+    begun = next(filter(None, map(recorded_config, folders)), None)
+    config = resumed_config(config, begun, FinetuneSettings)  # every seed as the first of them
     shared: dict[str, Any] = {}
     results = []
-    for number in range(seeds):
-        seed = config["train"]["seed"] + number
-        folder = workdir if seeds == 1 else workdir / f"seed-{seed}"
+    for seed, folder in zip(numbers, folders, strict=True):
         results.append(train_with_restarts(config, folder, seed, quiet, shared))
         if not quiet and seeds > 1:
             print(f"seed {seed}: {describe_result(results[-1])}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from electra_jax.config import ElectraConfig
 from electra_jax.errors import UserError
+from electra_jax.fields import absent_values
 from electra_jax.interop.names import (
     CHOICE,
     DISCRIMINATOR,
@@ -250,6 +251,7 @@ def from_settings(
     fields = _from_modern(settings, kind, where) if scheme == "modernbert" else None
     if fields is None:
         fields = _from_bert(settings, scheme, kind, where)
+    fields = {**absent_values(ElectraConfig), **fields}
     # BertModel and others repeat the default; only a masked-LM head has an output table.
     if kind != GENERATOR:
         fields["tie_word_embeddings"] = True

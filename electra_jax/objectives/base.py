@@ -200,7 +200,7 @@ class PretrainingObjective(Objective):
         """`Settings` from `objective.*`; a key of another objective is a `UserError`. With `run`
         every schedule in it is resolved."""
         own = {k: v for k, v in values.items() if k != "name" and k not in cls.unread}
-        settings = fields.read(cls.Settings, own, "objective")
+        settings = fields.read(cls.Settings, own, "objective", complete=run is not None)
         if run is None:
             return settings
         changes = {}
@@ -218,6 +218,14 @@ class PretrainingObjective(Objective):
             name: dataclasses.asdict(network.config)
             for name, network in self.networks(params).items()
         }
+
+    def absent_shapes(self) -> dict[str, Any]:
+        """{dotted key of `shapes`: what it means where an older run's lacks it}."""
+        params = jax.eval_shape(lambda key: self.init(key)[0], jax.random.key(0))
+        found: dict[str, Any] = {}
+        for name, network in self.networks(params).items():
+            found |= fields.absent_values(type(network.config), name)
+        return found
 
     def warm_start(
         self, init: str | None, init_generator: str | None, fresh: Tree, tokenizer_folder: Any

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.config import ElectraConfig
+from electra_jax.fields import absent_values
 from electra_jax.flops import masked_lm_flops_per_token
 from electra_jax.modeling.electra import Inputs, MaskedLM, padding_mask
 from electra_jax.objectives.base import (
@@ -86,6 +87,10 @@ class MaskedLMObjective(PretrainingObjective):
     def shapes(self) -> dict[str, Any]:
         """The network's."""
         return dataclasses.asdict(self.config)
+
+    def absent_shapes(self) -> dict[str, Any]:
+        """Of what `shapes` records."""
+        return absent_values(type(self.config))
 
     def warm_start(
         self, init: str | None, init_generator: str | None, fresh: Tree, tokenizer_folder: Any

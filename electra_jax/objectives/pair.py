@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from electra_jax.config import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
+from electra_jax.fields import absent_values
 from electra_jax.flops import train_flops_per_token
 from electra_jax.modeling.dropout import Noise
 from electra_jax.modeling.electra import Electra, Inputs, padding_mask
@@ -109,6 +110,10 @@ class PairObjective(PretrainingObjective):
     def shapes(self) -> dict[str, Any]:
         """The pair's, with what the two share."""
         return dataclasses.asdict(self.config)
+
+    def absent_shapes(self) -> dict[str, Any]:
+        """Of what `shapes` records."""
+        return absent_values(type(self.config))
 
     def warm_start(
         self, init: str | None, init_generator: str | None, fresh: Tree, tokenizer_folder: Any

@@ -14,12 +14,12 @@ from electra_jax.objectives.base import Metric, PretrainingObjective, RunShape, 
 from electra_jax.objectives.electra import ElectraObjective
 from electra_jax.objectives.masked_lm import MaskedLMObjective
 from electra_jax.plugins import class_from_file, is_file_reference
+from electra_jax.settings.pretraining import PretrainSettings, pretrain_settings, read_pretrain
 
 OBJECTIVES: dict[str, type[PretrainingObjective]] = {
     "electra": ElectraObjective,
     "masked_lm": MaskedLMObjective,
 }
-DEFAULT = "electra"
 EXPORTED = (DISCRIMINATOR, GENERATOR, ENCODER)
 
 
@@ -32,6 +32,11 @@ def find_objective(name: str) -> type[PretrainingObjective]:
             f"objective.name={name!r}: choose one of {', '.join(OBJECTIVES)}, or FILE.py:CLASS"
         )
     return OBJECTIVES[name]
+
+
+def fields_of(config: Mapping[str, Any]) -> type[PretrainSettings]:
+    """The fields of a pretraining configuration, with those of the objective that it names."""
+    return pretrain_settings(find_objective(read_pretrain(config).objective["name"]).Settings)
 
 
 def build_objective(run: RunShape) -> PretrainingObjective:

@@ -18,6 +18,7 @@ from typing import Any
 from etils import epath
 
 from electra_jax.errors import UserError
+from electra_jax.training.workdir import recorded_config
 
 CHECKPOINTS = "checkpoints"
 
@@ -62,6 +63,18 @@ class Bucket:
             else:
                 with entry.open("rb") as stream, open(target / entry.name, "wb") as copy:
                     shutil.copyfileobj(stream, copy)
+
+    def recorded_config(self) -> dict[str, Any] | None:
+        """The configuration of the run that is there, as `workdir.recorded_config`.
+
+        Raises UserError where the bucket cannot be read.
+        """
+        try:
+            return recorded_config(self.url, remote=True)
+        except UserError:
+            raise
+        except Exception as error:  # of whichever library serves this kind of bucket
+            raise self._explain("read", error) from error
 
     def store(self) -> None:
         """Copies the local files that have changed since they were last copied.

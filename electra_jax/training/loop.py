@@ -62,9 +62,6 @@ class LoopSettings:
 
     def check(self, mesh: AnyMesh) -> None:
         """Raises where the batch cannot be split as asked."""
-        for name in ("steps", "batch_size", "accumulate", "log_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"train.{name}={getattr(self, name)}: must be at least 1")
         parts = self.accumulate * data_parallelism(mesh)
         if self.batch_size % parts:
             raise UserError(

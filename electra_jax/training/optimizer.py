@@ -16,13 +16,12 @@ import jax.numpy as jnp
 import optax
 
 from electra_jax.errors import UserError
+from electra_jax.fields import read
 from electra_jax.objectives.base import ParameterGroup
+from electra_jax.settings.training import OptimizerSettings
 from electra_jax.training.schedules import RateSchedule
 
 Tree = Any
-OPTIMIZERS = ("adam_reference", "adamw", "lamb")
-# The reference excludes `LayerNorm|layer_norm|bias`; `_norm/` are the norms of modern blocks.
-NO_DECAY = ("LayerNorm|layer_norm|_norm/|bias",)
 
 
 def names(tree: Tree) -> Tree:
@@ -133,29 +132,20 @@ def scale_by_tree(multipliers: Tree) -> optax.GradientTransformation:
 def build_optimizer(
     params: Tree,
     schedule: RateSchedule,
-    settings: Mapping[str, Any],
+    settings: OptimizerSettings | Mapping[str, Any],
     multipliers: Tree = None,
     groups: Sequence[ParameterGroup] = (),
 ) -> optax.GradientTransformation:
     """clip → moments → decoupled weight decay → (trust ratio) → (layer multipliers) → −learning
     rate.
 
-    `settings` are the config's `optimizer.*`: name, beta1, beta2, epsilon, weight_decay, no_decay
-    (regexes), clip_norm, freeze (regexes). `params` may be abstract. `multipliers` is a tree like
-    `params` of learning-rate factors. Each of `groups` has a chain of its own, clipped by its own
-    norm; without any there is one chain for all.
+    `settings` are the config's `optimizer.*`, or a mapping of some of them; the learning rate and
+    its schedule are not read. `params` may be abstract. `multipliers` is a tree like `params` of
+    learning-rate factors. Each of `groups` has a chain of its own, clipped by its own norm; without
+    any there is one chain for all.
     """
-    name = settings["name"]
-    if name not in OPTIMIZERS:
-        raise UserError(f"optimizer.name={name!r}: choose one of {', '.join(OPTIMIZERS)}")
-    for field in ("beta1", "beta2"):
-        beta = settings[field]
-        if not 0.0 <= beta < 1.0:
-            raise UserError(f"optimizer.{field}={beta}: must be at least 0 and below 1")
-    if settings["clip_norm"] and settings["clip_norm"] < 0:
-        raise UserError(
-            f"optimizer.clip_norm={settings['clip_norm']}: must not be negative (0: not clipped)"
-        )
+    if not isinstance(settings, OptimizerSettings):
+        settings = read(OptimizerSettings, settings, "optimizer")
     if len({group.name for group in groups} - {_FROZEN}) < len(groups):
         raise UserError(f"parameter_groups: names must differ from each other and from {_FROZEN!r}")
     chains: dict[str, optax.GradientTransformation] = {
@@ -164,7 +154,7 @@ def build_optimizer(
         else _chain(params, schedule, settings, multipliers, group)
         for group in groups or (_ALL,)
     }
-    freeze = settings.get("freeze") or ()
+    freeze = settings.freeze
     if not freeze and not groups:
         return chains[_ALL.name]
     for pattern in freeze:
@@ -188,23 +178,23 @@ def build_optimizer(
 def _chain(
     params: Tree,
     schedule: RateSchedule,
-    settings: Mapping[str, Any],
+    settings: OptimizerSettings,
     multipliers: Tree,
     group: ParameterGroup,
 ) -> optax.GradientTransformation:
     """What happens to the gradient of one group."""
-    name = settings["name"]
-    b1, b2, eps = settings["beta1"], settings["beta2"], settings["epsilon"]
+    name = settings.name
+    b1, b2, eps = settings.beta1, settings.beta2, settings.epsilon
     if name == "adam_reference":
         moments = scale_by_adam_reference(b1, b2, eps)
     else:
         moments = optax.scale_by_adam(b1, b2, eps)
-    clip = settings["clip_norm"] if group.clip_norm is None else group.clip_norm
+    clip = settings.clip_norm if group.clip_norm is None else group.clip_norm
     parts = [optax.clip_by_global_norm(clip)] if clip else []
     parts += [moments]
-    if settings["weight_decay"]:
-        decayed = jax.tree.map(lambda no: not no, matches(params, settings["no_decay"]))
-        parts += [optax.add_decayed_weights(settings["weight_decay"], mask=decayed)]
+    if settings.weight_decay:
+        decayed = jax.tree.map(lambda no: not no, matches(params, settings.no_decay))
+        parts += [optax.add_decayed_weights(settings.weight_decay, mask=decayed)]
     if name == "lamb":
         parts += [optax.scale_by_trust_ratio()]
     if multipliers is not None:

@@ -18,22 +18,30 @@ import jax
 import numpy as np
 import optax
 
-from electra_jax.config import duration
 from electra_jax.data.batches import eval_batches, train_batches
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
+from electra_jax.fields import absent_values
 from electra_jax.objectives.base import Alarm, PretrainingObjective, RunShape, Tree
 from electra_jax.objectives.structure import SpecialIds
-from electra_jax.objectives.table import build_objective, check_exports
+from electra_jax.objectives.table import build_objective, check_exports, fields_of
+from electra_jax.settings.pretraining import PretrainSettings, read_pretrain
 from electra_jax.training.bucket import CHECKPOINTS, Bucket, folder_of, is_bucket
 from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import Evaluation, LoopSettings, Run, fit
 from electra_jax.training.metrics_log import write_metrics
 from electra_jax.training.optimizer import build_optimizer, with_adam_moments
-from electra_jax.training.schedules import RateSchedule, learning_rate_schedule
+from electra_jax.training.resolve import learning_rate, loop_settings, run_length
+from electra_jax.training.schedules import RateSchedule
 from electra_jax.training.sharding import make_mesh, places_here
 from electra_jax.training.step import TrainState
-from electra_jax.training.workdir import RunLock, load_or_check_config, write_json_atomic
+from electra_jax.training.workdir import (
+    RunLock,
+    load_or_check_config,
+    recorded_config,
+    resumed_config,
+    write_json_atomic,
+)
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +159,12 @@ def versions() -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a configuration and the shape of the rows decide, before any device is asked."""
+    """What a configuration and the shape of the rows decide, before any device is asked.
 
+    `config` are the fields, `settings` what the loop is told.
+    """
+
+    config: PretrainSettings
     objective: PretrainingObjective
     optimizer: Callable[[Tree], optax.GradientTransformation]
     schedule: RateSchedule
@@ -162,47 +174,35 @@ class Plan:
     @classmethod
     def of(cls, config: Mapping[str, Any], rows: Any, held_out: Any) -> Plan:
         """Raises `UserError` on anything wrong in the configuration."""
-        train, optimizer = config["train"], config["optimizer"]
-        size = {"batch_size": train["batch_size"], "seq_len": rows.seq_len, "examples": rows.count}
-        steps = duration(train, "", **size)
-        if not steps:
-            raise UserError("train.steps, train.epochs or train.tokens must say how long to train")
-        warmup = duration(optimizer, "warmup", **size, total_steps=steps) or 0
-        schedule = learning_rate_schedule(
-            optimizer["learning_rate"],
-            steps,
-            warmup,
-            decay=optimizer["schedule"],
-            power=optimizer["power"],
-            decay_fraction=optimizer["decay_fraction"],
-            offset=optimizer["start_step"],
-            tokens_per_step=train["batch_size"] * rows.seq_len,
-        )
-        objective = build_objective(run_shape(config, rows, held_out, steps))
+        given = read_pretrain(config)
+        length = run_length(given.train, given.optimizer, examples=rows.count, seq_len=rows.seq_len)
+        per_step = given.train.batch_size * rows.seq_len
+        schedule = learning_rate(given.optimizer, given.optimizer.learning_rate, length, per_step)
+        objective = build_objective(run_shape(config, rows, held_out, length.steps))
 
         def optimize(params: Tree) -> optax.GradientTransformation:
             check_exports(objective, params)
             groups = objective.parameter_groups()
-            return build_optimizer(params, schedule, optimizer, groups=groups)
+            return build_optimizer(params, schedule, given.optimizer, groups=groups)
 
-        settings = LoopSettings(
-            steps=steps,
-            batch_size=train["batch_size"],
-            seed=train["seed"],
-            accumulate=train["accumulate"],
-            log_every=train["log_every"],
-            eval_every=train["eval_every"],
-            checkpoint_every=train["checkpoint_every"],
-            keep=train["keep"],
-            keep_every=train["keep_every"],
-        )
         return cls(
+            config=given,
             objective=objective,
             optimizer=optimize,
             schedule=schedule,
-            settings=settings,
-            warmup=warmup,
+            settings=loop_settings(given.train, length.steps),
+            warmup=length.warmup,
         )
+
+
+def config_to_go_on(
+    config: Mapping[str, Any], workdir: Path, bucket: Bucket | None
+) -> dict[str, Any]:
+    """The configuration with which the run in a work folder goes on, the same in every process: see
+    `resumed_config`."""
+    settings = fields_of(config)
+    old = on_first(lambda: bucket.recorded_config() if bucket else recorded_config(workdir))
+    return resumed_config(config, old, settings)
 
 
 @dataclasses.dataclass
@@ -223,10 +223,10 @@ class Pretraining:
     ) -> Pretraining:
         """From a resolved configuration (nested dicts). Raises `UserError` on anything wrong in
         it."""
-        config = dict(config)
         bucket = Bucket(workdir) if is_bucket(workdir) else None
         workdir = bucket.local if bucket else Path(workdir)
-        path = config["data"]["path"]
+        config = config_to_go_on(config, workdir, bucket)
+        path = read_pretrain(config).data.path
         if not path:
             raise UserError(
                 "data.path is not set: --config.data.path=ROWS, a folder made by `prepare`"
@@ -236,7 +236,7 @@ class Pretraining:
         rows = Rows.open(path, "train")
         held_out = open_held_out(path)
         plan = Plan.of(config, rows, held_out)
-        settings, train = plan.settings, config["train"]
+        settings, given = plan.settings, plan.config
         mesh = make_mesh(config["mesh"])
         settings.check(mesh)
         if rows.count < settings.batch_size:
@@ -254,17 +254,16 @@ class Pretraining:
                 batch_size=settings.batch_size,
                 start_example=first_example,
                 places=places,
-                backend=config["data"]["backend"],
+                backend=given.data.backend,  # type: ignore[arg-type]  # one of its choices
             )
 
         evaluations = []
         if held_out is not None:
             size = settings.batch_size // settings.accumulate  # what fits in a training step
             evaluate = functools.partial(
-                eval_batches, held_out, size, train["eval_rows"], places_here(mesh, size)
+                eval_batches, held_out, size, given.train.eval_rows, places_here(mesh, size)
             )
             evaluations.append(Evaluation(evaluate, size))
-        watch = config["watch"]
         run = Run(
             objective=plan.objective,
             optimizer=plan.optimizer,
@@ -276,12 +275,14 @@ class Pretraining:
             evaluations=evaluations,
             initial=starting_point(config, rows, plan.objective),
             initial_moments=starting_moments(config),
-            resume=folder_of(config["resume"]) if config["resume"] else None,
+            resume=folder_of(given.resume) if given.resume else None,
             checkpoints=bucket.url / CHECKPOINTS if bucket else None,
             before_save=bucket.store if bucket else None,
-            watch=watch_dog(plan.objective.alarm(watch), plan.warmup, watch["after_tokens"]),
-            tensorboard=train["tensorboard"],
-            wandb=train["wandb"],
+            watch=watch_dog(
+                plan.objective.alarm(config["watch"]), plan.warmup, given.watch.after_tokens
+            ),
+            tensorboard=given.train.tensorboard,
+            wandb=given.train.wandb,
             quiet=quiet,
         )
         return cls(config, workdir, rows, held_out, plan.objective, run, bucket)
@@ -303,6 +304,14 @@ class Pretraining:
             "versions": versions(),
         }
 
+    def absent(self) -> dict[str, Any]:
+        """{dotted key: what it means where an older run's config.json lacks it}."""
+        shapes = self.objective.absent_shapes()
+        return {
+            **absent_values(fields_of(self.config)),
+            **{f"networks.{key}": value for key, value in shapes.items()},
+        }
+
     def train(self) -> TrainState:
         """Trains (or resumes), exports the networks and writes the report; returns the final
         state."""
@@ -318,6 +327,7 @@ class Pretraining:
                     self.recorded(),
                     may_change=(*MAY_CHANGE, *unread),
                     remote=self.bucket is not None,
+                    absent=self.absent(),
                 )
                 for key, (old, new) in changed.items():
                     if not any(re.fullmatch(p, key) for p in (r"versions\..*", *unread)):

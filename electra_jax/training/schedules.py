@@ -11,9 +11,9 @@ import jax.numpy as jnp
 
 from electra_jax.errors import UserError
 from electra_jax.schedule import Schedule, Scheduled
+from electra_jax.settings.training import DECAYS
 
 RateSchedule = Callable[[jax.Array | int], jax.Array]
-DECAYS = ("linear", "constant", "cosine", "wsd")
 
 
 def learning_rate_schedule(

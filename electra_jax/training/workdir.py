@@ -13,6 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.fields import absent_values
+from electra_jax.settings.resolved import (
+    Config,
+    as_config,
+    filled_in,
+    flatten_config,
+    going_on,
+)
 
 _LOCK = ".lock"
 _CONFIG = "config.json"
@@ -114,6 +122,7 @@ def load_or_check_config(
     *,
     may_change: Sequence[str] = (),
     remote: bool = False,
+    absent: Mapping[str, Any] | None = None,
 ) -> dict[str, tuple[Any, Any]]:
     """Write `config` to WORKDIR/config.json, or compare it with the one that the run began with.
     One that never came to a checkpoint has nothing to resume, and its file is replaced.
@@ -121,6 +130,7 @@ def load_or_check_config(
     may_change: regular expressions; a dotted key that one of them matches from end to end, such as
         `train.log_every`, may differ: the file is then brought up to date.
     remote: the checkpoints are not in the work folder, so that it does not tell whether there are.
+    absent: {dotted key: what it means where the file lacks it}, of fields that a run may predate.
     Returns the accepted changes, {dotted key: (old, new)}; empty for a first run.
     Raises UserError that lists every other difference.
     """
@@ -129,15 +139,8 @@ def load_or_check_config(
     if not path.exists():
         write_json_atomic(path, new)
         return {}
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(old, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot read {path}: {error}; bring it back from a copy, or choose another --workdir"
-        ) from error
-    changes = config_differences(old, new)
+    old = _read(path)
+    changes = config_differences(filled_in(old, absent or {}), new)
     refused = {
         key: pair
         for key, pair in changes.items()
@@ -153,6 +156,49 @@ def load_or_check_config(
     if changes:
         write_json_atomic(path, new)
     return changes
+
+
+def _read(path: Any) -> dict[str, Any]:
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(old, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read {path}: {error}; bring it back from a copy, or choose another --workdir"
+        ) from error
+    return old
+
+
+def recorded_config(workdir: Any, *, remote: bool = False) -> dict[str, Any] | None:
+    """The configuration that the run in a work folder began with, as config.json has it; None where
+    there is nothing to resume.
+
+    remote: the folder is in a bucket. A run of fine-tuning that is between two attempts has it in
+    the folder of the last one.
+    """
+    for folder in [workdir] if remote else [workdir, *_attempts(workdir)]:
+        if (folder / _CONFIG).exists() and (remote or _anything_kept(workdir)):
+            return _read(folder / _CONFIG)
+    return None
+
+
+def _attempts(workdir: Path) -> list[Path]:
+    """Folders of attempts that failed, the last one first."""
+    found = [f for f in workdir.glob("failed-*") if f.name.removeprefix("failed-").isdigit()]
+    return sorted(found, key=lambda f: -int(f.name.removeprefix("failed-")))
+
+
+def resumed_config(
+    config: Mapping[str, Any], recorded: Mapping[str, Any] | None, settings: type
+) -> Config:
+    """The configuration with which a run goes on: fields of `settings` that are newer than the run
+    have the value that changes nothing, unless the user gave one. `recorded` is
+    `recorded_config`'s; None: the run is a new one."""
+    known = as_config(config, settings)
+    if recorded is None:
+        return known
+    return going_on(known, recorded, absent_values(settings))
 
 
 def _anything_kept(workdir: Path) -> bool:
@@ -174,17 +220,6 @@ def config_differences(
     }
     # 1 == 1.0 == True in Python: compare what the file would show.
     return {key: pair for key, pair in pairs.items() if _show(pair[0]) != _show(pair[1])}
-
-
-def flatten_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{dotted key: value}; lists and empty mappings count as values."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten_config(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _show(value: Any) -> str:

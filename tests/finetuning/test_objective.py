@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from finetuning.tiny_task import CONFIG
+from matrix import representative
 from scipy.special import log_softmax
 from scipy.stats import entropy
 
@@ -84,7 +85,9 @@ def loss_of(objective, params, batch, train=False):
     return total / weight, metrics
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(
+    scope="module", params=representative(KINDS, "classification", "question_answering")
+)
 def case(request):
     kind = request.param
     objective = FineTuneObjective(network(kind))

@@ -177,7 +177,9 @@ def positions(feature):
 @pytest.mark.parametrize(
     ("folder", "mode"), [("squad_v1.1", "v1"), ("squad_v2.0", "v2"), ("cmrc2018", "cmrc")]
 )
-def test_sure_outputs_give_the_gold_answers_of_real_data(shared_data, tokenizer, folder, mode):
+def test_sure_outputs_give_the_gold_answers_of_real_data(
+    all_oracles, shared_data, tokenizer, folder, mode
+):
     questions = list(read_questions(shared_data / folder / "dev.jsonl.gz"))
     settings = CodecSettings(max_length=256, max_answer_length=256, n_best=1)
     codec = QuestionCodec(tokenizer, settings, mode)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from interop import networks
+from matrix import representative
 
 import electra_jax
 from electra_jax.config import ElectraConfig
@@ -32,7 +33,7 @@ CLASSES = {
 }
 
 
-@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("layers", representative((1, 3), 3))
 @pytest.mark.parametrize("kind", ["discriminator", "generator"])
 @pytest.mark.parametrize("block", ["bert", "modern"])
 def test_an_exported_network_computes_the_same_in_transformers(tmp_path, block, kind, layers):

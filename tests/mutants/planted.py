@@ -321,7 +321,7 @@ MUTANTS = (
     ),
     Mutant(
         "weight decay on LayerNorm",
-        "training/optimizer.py",
+        "settings/training.py",
         'NO_DECAY = ("LayerNorm|layer_norm|_norm/|bias",)',
         'NO_DECAY = ("bias",)',
         (OPTIMIZER,),

@@ -8,9 +8,12 @@ from finetuning import tiny_task
 from nbclient import NotebookClient
 from tiny_run import environment
 
+pytestmark = pytest.mark.apart
+
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_pretrain(tmp_path, monkeypatch):
     for name, value in {

@@ -45,7 +45,7 @@ def test_wordpiece_gives_the_reference_ids_on_every_recorded_string(oracles, com
     # Python's lower() writes a sigma at the end of a word differently; where accents are stripped
     # and the piece with a final sigma is in the vocabulary, that shows.
     assert set(different) <= {GREEK_FINAL_SIGMA}
-    assert len(texts) == 311
+    assert len(texts) in (311, 241)  # all, or those in the committed tables
 
 
 def test_the_three_ways_to_encode_agree(oracles):

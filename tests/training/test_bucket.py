@@ -41,6 +41,15 @@ def test_what_was_stored_is_fetched_and_only_changes_are_copied(tmp_path):
     assert not (there.local / "checkpoints").exists()
 
 
+def test_the_configuration_of_a_run_is_read_from_the_bucket(tmp_path):
+    here = Bucket(tmp_path / "bucket", tmp_path / "here")
+    assert here.recorded_config() is None
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket/config.json").write_text('{"size": "s"}')
+    assert here.recorded_config() == {"size": "s"}
+    assert not here.local.exists()
+
+
 def test_a_bucket_that_cannot_be_written_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     here = Bucket(tmp_path / "file" / "run", tmp_path / "here")

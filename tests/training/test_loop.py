@@ -70,6 +70,7 @@ def test_a_run_writes_what_the_design_says(uninterrupted):
     assert training[-1]["generator_loss"] < training[0]["generator_loss"]
 
 
+@pytest.mark.slow
 def test_each_step_can_be_logged(rows, tmp_path):
     done = run(rows, tmp_path, "--config.train.log_every=1", "--config.train.steps=5")
     assert done.returncode == 0, done.stderr

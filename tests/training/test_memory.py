@@ -14,9 +14,10 @@ from electra_jax.cli import main
 from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
 from electra_jax.interop.names import flatten
+from electra_jax.settings.training import NO_DECAY
 from electra_jax.training import memory
 from electra_jax.training.dry_run import AssumedRows, dry_run
-from electra_jax.training.optimizer import NO_DECAY, build_optimizer
+from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.pretrain import Plan
 from electra_jax.training.schedules import learning_rate_schedule
 from electra_jax.training.sharding import abstract_mesh, state_shardings
@@ -111,6 +112,7 @@ def test_the_batch_s_part_of_the_estimate_is_divided(capsys):
     assert two == pytest.approx(2 * one, rel=0.01)  # half the devices: gradients stay as they are
 
 
+@pytest.mark.slow
 def test_for_the_devices_that_are_here_xla_is_asked(capsys):
     config, _ = load_config([*OVERRIDES])
     told = dry_run(config)

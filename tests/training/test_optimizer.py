@@ -14,8 +14,8 @@ from electra_jax.interop.convert import load_slots
 from electra_jax.interop.folder import load_model_folder
 from electra_jax.interop.names import flatten
 from electra_jax.objectives.base import ParameterGroup
+from electra_jax.settings.training import NO_DECAY
 from electra_jax.training.optimizer import (
-    NO_DECAY,
     AdamState,
     build_optimizer,
     first_match,

@@ -22,7 +22,8 @@ from objectives.tiny import losses, quick_jit, rows_of, tiny_objective
 from electra_jax.interop.names import flatten
 from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.electra import ElectraObjective
-from electra_jax.training.optimizer import NO_DECAY, build_optimizer, names
+from electra_jax.settings.training import NO_DECAY
+from electra_jax.training.optimizer import build_optimizer, names
 from electra_jax.training.schedules import learning_rate_schedule
 from electra_jax.training.sharding import (
     LOGICAL_AXES, batch_sharding, make_mesh, replicated, state_shardings)

@@ -1,5 +1,6 @@
 """The work folder: one run at a time, one configuration, no half-written file."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -11,10 +12,14 @@ from pathlib import Path
 import pytest
 
 from electra_jax.errors import UserError
+from electra_jax.fields import field
+from electra_jax.settings.resolved import Config
 from electra_jax.training.workdir import (
     RunLock,
     config_differences,
     load_or_check_config,
+    recorded_config,
+    resumed_config,
     write_json_atomic,
 )
 
@@ -227,3 +232,52 @@ def test_a_config_file_that_cannot_be_read_is_named(tmp_path, text):
 def test_values_that_python_calls_equal_and_json_does_not_are_a_difference():
     old, new = {"a": 1, "b": True, "c": 2}, {"a": 1.0, "b": 1, "c": 2}
     assert config_differences(old, new) == {"a": (1, 1.0), "b": (True, 1)}
+
+
+# What a run goes on with
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    size: str = field("s", "name")
+    smooth: float = field(0.1, "new", when_absent=0.0)
+
+
+def test_a_field_that_the_file_lacks_is_compared_as_what_its_absence_means(tmp_path):
+    load_or_check_config(tmp_path, {"size": "s"})
+    (tmp_path / "checkpoints/10").mkdir(parents=True)
+    same = {"size": "s", "smooth": 0.0}
+    assert load_or_check_config(tmp_path, same, absent={"smooth": 0.0}) == {}
+    with pytest.raises(UserError, match=r"smooth: 0\.0 → 0\.1"):
+        load_or_check_config(tmp_path, {**same, "smooth": 0.1}, absent={"smooth": 0.0})
+    with pytest.raises(UserError, match=r"smooth: \(absent\) → 0\.0"):
+        load_or_check_config(tmp_path, same)
+
+
+def test_only_a_run_that_has_something_to_resume_has_a_recorded_configuration(tmp_path):
+    assert recorded_config(tmp_path) is None
+    load_or_check_config(tmp_path, {"size": "s"})
+    assert recorded_config(tmp_path) is None
+    assert recorded_config(tmp_path, remote=True) == {"size": "s"}
+    (tmp_path / "checkpoints/10").mkdir(parents=True)
+    assert recorded_config(tmp_path) == {"size": "s"}
+
+
+def test_between_two_attempts_the_last_one_s_configuration_counts(tmp_path):
+    for number in (2, 9, 10):
+        (tmp_path / f"failed-{number}").mkdir()
+        (tmp_path / "failed-1").mkdir(exist_ok=True)
+        write_json_atomic(tmp_path / f"failed-{number}/config.json", {"number": number})
+    (tmp_path / "failed-11.partial").mkdir()
+    assert recorded_config(tmp_path) == {"number": 10}
+    write_json_atomic(tmp_path / "config.json", {"number": 0})
+    assert recorded_config(tmp_path) == {"number": 0}
+
+
+def test_a_new_run_has_the_default_and_an_older_one_what_changes_nothing():
+    config = Config({"size": "s", "smooth": 0.1})
+    assert resumed_config(config, None, Settings)["smooth"] == 0.1
+    assert resumed_config(config, {"size": "s"}, Settings)["smooth"] == 0.0
+    assert resumed_config(config, {"size": "s", "smooth": 0.3}, Settings)["smooth"] == 0.1
+    given = Config({"size": "s", "smooth": 0.1}, ["smooth"])
+    assert resumed_config(given, {"size": "s"}, Settings)["smooth"] == 0.1

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.kinds.base import Batch, HuggingFaceKind, Outputs
-from electra_jax.finetuning.losses import LossSettings, categorical_divergence, cross_entropy
+from electra_jax.finetuning.losses import categorical_divergence, cross_entropy
+from electra_jax.settings.finetuning import LossSettings
 
 
 def labels_in(

@@ -19,10 +19,11 @@ from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Featu
 from electra_jax.finetuning.kinds.base import Batch, Block, Outputs, Padding, Predictions
 from electra_jax.finetuning.kinds.labels import labels_in, natural_order
 from electra_jax.finetuning.kinds.text import TextCodec, TextKind
-from electra_jax.finetuning.losses import LossSettings, binary_cross_entropy
+from electra_jax.finetuning.losses import binary_cross_entropy
 from electra_jax.finetuning.records import Record
 from electra_jax.finetuning.sources import Source, label_name, texts_of
 from electra_jax.finetuning.task import Task
+from electra_jax.settings.finetuning import LossSettings
 from electra_jax.text.tokenizer import Tokenizer
 
 

@@ -27,7 +27,6 @@ from electra_jax.finetuning.kinds.base import (
     Predictions,
 )
 from electra_jax.finetuning.losses import (
-    LossSettings,
     binary_cross_entropy,
     categorical_divergence,
     cross_entropy,
@@ -39,6 +38,7 @@ from electra_jax.finetuning.sources import Source, check_roles
 from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.huggingface import QUESTION
 from electra_jax.modeling.heads.reference import QUESTIONS
+from electra_jax.settings.finetuning import LossSettings
 from electra_jax.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)

@@ -18,11 +18,11 @@ from electra_jax.finetuning.chance import ENOUGH, LEAST_SURE, SURE
 from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Feature, TextExample
 from electra_jax.finetuning.kinds.base import Batch, Block, Outputs, Predictions
 from electra_jax.finetuning.kinds.text import TextCodec, TextKind
-from electra_jax.finetuning.losses import LossSettings
 from electra_jax.finetuning.records import Record
 from electra_jax.finetuning.sources import Source, texts_of
 from electra_jax.finetuning.task import SETTINGS_KEY, Task
 from electra_jax.modeling.heads.reference import REGRESSION
+from electra_jax.settings.finetuning import LossSettings
 from electra_jax.text.tokenizer import Tokenizer
 
 

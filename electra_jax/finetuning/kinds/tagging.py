@@ -28,7 +28,7 @@ from electra_jax.finetuning.kinds.base import (
     Predictions,
 )
 from electra_jax.finetuning.kinds.labels import labels_in, natural_order
-from electra_jax.finetuning.losses import LossSettings, categorical_divergence, cross_entropy
+from electra_jax.finetuning.losses import categorical_divergence, cross_entropy
 from electra_jax.finetuning.records import CONLL_FORMATS, Record, format_of, read_conll
 from electra_jax.finetuning.sources import Source, text_of, unknown_label
 from electra_jax.finetuning.spans import OUTSIDE, find_spans, is_span_tag, write_tags
@@ -36,6 +36,7 @@ from electra_jax.finetuning.task import Task
 from electra_jax.finetuning.words import is_wide, join_words, split_words
 from electra_jax.modeling.heads.huggingface import TOKEN
 from electra_jax.modeling.heads.reference import TAGGING, at_positions
+from electra_jax.settings.finetuning import LossSettings
 from electra_jax.text.tokenizer import Tokenizer
 
 IGNORED_TAG = -1

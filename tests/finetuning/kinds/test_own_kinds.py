@@ -16,10 +16,10 @@ from finetuning.tiny_task import BAD, GOOD, OVERRIDES, sentence, write_jsonl
 from electra_jax.cli import main
 from electra_jax.errors import UserError
 from electra_jax.finetuning.kinds.table import find_kind
-from electra_jax.finetuning.losses import LossSettings
 from electra_jax.finetuning.tasks import get_task
 from electra_jax.inference.predictor import Predictor
 from electra_jax.interop.folder import load_model_folder
+from electra_jax.settings.finetuning import LossSettings
 
 OWN = Path(__file__).parent / "own"
 CONFIG = "--config=configs/finetune.py"
