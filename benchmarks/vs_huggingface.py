@@ -84,9 +84,9 @@ def contestant(a: argparse.Namespace, name: str) -> Work:
 def _forward(config: Any, batches: Any) -> Work:
     import jax
 
-    from electra_jax.interop.heads import SEQUENCE, FineTuned
     from electra_jax.modeling.electra import Inputs, padding_mask
     from electra_jax.modeling.encoder import join_layers, split_layers
+    from electra_jax.modeling.heads.huggingface import SEQUENCE, FineTuned
 
     network = FineTuned(config.replace(scan_layers=False), SEQUENCE)
     ids = next(batches)

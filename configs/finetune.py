@@ -6,9 +6,11 @@
 TASK is a row of `electra_jax/finetuning/tasks.py`: the GLUE tasks (cola sst2 mrpc stsb qqp mnli
 qnli rte wnli), squad1, squad2, cmrc2018, semeval2010_8, or a kind for data of your own:
 classification, pair, multilabel, regression, tagging, ner, pos, chunking, multiple_choice, ranking,
-relation, question_answering. `data.path` is a folder with train.* and dev.* files (.jsonl, .tsv,
-.csv, CoNLL columns, SQuAD .json, each also .gz), a training file, or tfds:NAME; without it the
-task's own data set is fetched through tensorflow-datasets.
+relation, question_answering; or, as `--config.task=my_kind.py:MyKind`, a kind of task that you
+write yourself (`electra_jax/finetuning/kinds/base.py` says what it needs). `data.path` is a folder
+with train.* and dev.* files (.jsonl, .tsv, .csv, CoNLL columns, SQuAD .json, each also .gz), a
+training file, or tfds:NAME; without it the task's own data set is fetched through
+tensorflow-datasets.
 
 The recipe is the paper's: bias-corrected AdamW at 3e-4 (small), 1e-4 (base) or 5e-5 (large) with
 layer-wise decay 0.8 (large: 0.9), 10 % warm-up, linear decay, batches of 32, 3 epochs (RTE, STS-B:

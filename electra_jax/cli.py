@@ -326,7 +326,9 @@ def _evaluate(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--model", required=True, metavar="DIR")
     parser.add_argument("--data", required=True, metavar="FILE")
-    parser.add_argument("--task", help="default: the one that the model was trained for")
+    parser.add_argument(
+        "--task", help="default: the one that the model was trained for; or FILE.py:CLASS"
+    )
     parser.add_argument("--output", metavar="FILE", help="write the scores as JSON too")
     parser.add_argument("--predictions", metavar="FILE", help="write the answers as `predict` does")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -357,7 +359,9 @@ def _predict(argv: Sequence[str]) -> int:
     parser.add_argument("--model", required=True, metavar="DIR")
     parser.add_argument("--input", required=True, metavar="FILE", help="as for training; no labels")
     parser.add_argument("--output", required=True, metavar="FILE", help="-: standard output")
-    parser.add_argument("--task", help="default: the one that the model was trained for")
+    parser.add_argument(
+        "--task", help="default: the one that the model was trained for; or FILE.py:CLASS"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     _answering(parser)
     a = parser.parse_args(argv)

@@ -15,6 +15,7 @@ from typing import Any
 
 from electra_jax import fields
 from electra_jax.errors import UserError
+from electra_jax.plugins import is_file_reference
 from electra_jax.schedule import Schedule
 from electra_jax.settings.describe import Described, describe
 from electra_jax.settings.finetuning import FinetuneSettings
@@ -95,6 +96,7 @@ def load_config(argv: Sequence[str]) -> tuple[Config, list[str]]:
             "overrides as --config.a.b=value"
         )
     file, _, argument = chosen[0].removeprefix("--config=").partition(":")
+    argument = argument or _own_task(overrides)
     path = _find_config(file)
     flag = f"--config={path}" + (f":{argument}" if argument else "")
 
@@ -220,6 +222,13 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _own_task(overrides: Sequence[str]) -> str:
+    """A kind of task of a user's own that an override names: it decides roles of columns and the
+    like as a task of the table does, so it is the file's ARG; "" where there is none."""
+    tasks = [x.partition("=")[2] for x in overrides if x.startswith("--config.task=")]
+    return tasks[-1] if tasks and is_file_reference(tasks[-1]) else ""
 
 
 def _find_config(file: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,15 @@ from numpy.typing import NDArray
 from electra_jax.data.order import rows_of
 from electra_jax.errors import UserError
 from electra_jax.finetuning.examples import Feature
+from electra_jax.finetuning.kinds.base import Padding
+from electra_jax.finetuning.kinds.table import padding_of_all
 
 # Lengths that a batch may have, so that tasks share compiled programs.
 LENGTHS = (*range(8, 64, 8), *range(64, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
 MOST_SHAPES = 8  # batch lengths where their number is not given
 STEPS_PER_SHAPE = 20  # what compiling one takes, in steps
 HOST = "host"  # what only decoding needs
-IGNORED_TAG = -1
+_PADDING = {"input_ids": Padding(fill=None)}
 _BATCH_ORDER = 0x5EED  # another keyed order than that of the examples
 
 
@@ -70,12 +73,14 @@ def choose_lengths(
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """How features become batches: `batch_size` of them at one of `lengths`, padded with
-    `pad_id`. A batch of fewer has the least of `few` rows that is enough, if one is."""
+    `pad_id`. A batch of fewer has the least of `few` rows that is enough, if one is. `fields` are
+    the kind's (None: those of every kind in the table)."""
 
     lengths: tuple[int, ...]
     batch_size: int
     pad_id: int
     few: tuple[int, ...] = ()
+    fields: Mapping[str, Padding] | None = None
 
     def bucket(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """The index of the batch length that each feature needs, int64 like `lengths`."""
@@ -95,26 +100,11 @@ class Plan:
         rows = next((n for n in self.few if n >= len(features)), self.batch_size)
         batch: dict[str, np.ndarray] = {"weight": np.zeros(rows, np.float32)}
         batch["weight"][: len(features)] = 1.0
+        fields = padding_of_all() if self.fields is None else self.fields
         for name in features[0]:
-            if name == HOST:
-                continue
-            values = [f[name] for f in features]
-            if isinstance(values[0], list):
-                choices = max(len(v) for v in values)
-                batch[name] = np.full((rows, choices, length), self._fill(name), np.int32)
-                for i, value in enumerate(values):
-                    for j, one in enumerate(value):
-                        batch[name][i, j, : len(one)] = one
-                continue
-            first = np.asarray(values[0])
-            per_class = first.ndim == 1 and name == "labels"
-            if first.ndim == 0 or per_class:
-                batch[name] = np.zeros((rows, *first.shape), first.dtype)
-                batch[name][: len(values)] = np.stack(values)
-            else:
-                batch[name] = np.full((rows, length), self._fill(name), first.dtype)
-                for i, value in enumerate(values):
-                    batch[name][i, : len(value)] = value
+            if name != HOST:
+                padding = fields.get(name, _PADDING.get(name, Padding()))
+                batch[name] = self._array([f[name] for f in features], rows, length, padding)
         ids = features[0]["input_ids"]
         if isinstance(ids, list):
             batch["lengths"] = np.zeros(batch["input_ids"].shape[:2], np.int32)
@@ -125,8 +115,27 @@ class Plan:
             batch["lengths"][: len(features)] = [len(f["input_ids"]) for f in features]
         return batch
 
-    def _fill(self, name: str) -> int:
-        return {"input_ids": self.pad_id, "tags": IGNORED_TAG}.get(name, 0)
+    def _array(self, values: Sequence[Any], rows: int, length: int, padding: Padding) -> np.ndarray:
+        """One entry of `rows` features: [B], [B, length], of lists [B, longest list, length]."""
+        fill = self.pad_id if padding.fill is None else padding.fill
+        if isinstance(values[0], list):
+            array = np.full((rows, max(map(len, values)), length), fill, np.int32)
+            for i, value in enumerate(values):
+                for j, one in enumerate(value):
+                    array[i, j, : len(one)] = one
+            return array
+        first = np.asarray(values[0])
+        if first.ndim == 0 or padding.fixed:
+            array = np.zeros((rows, *first.shape), first.dtype)
+            array[: len(values)] = np.stack(values)
+            return array
+        if padding.lengths:
+            longest = max(map(len, values))
+            length = next(n for n in padding.lengths if n >= longest)
+        array = np.full((rows, length), fill, first.dtype)
+        for i, value in enumerate(values):
+            array[i, : len(value)] = value
+        return array
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,29 +5,18 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.codecs import make_codec
-from electra_jax.finetuning.examples import (
-    Codec,
-    CodecSettings,
-    Example,
-    Feature,
-    QuestionExample,
-)
-from electra_jax.finetuning.question_answering import check_answers
-from electra_jax.finetuning.question_files import read_questions
-from electra_jax.finetuning.readers import (
-    TFDS_PREFIX,
-    check_roles,
-    columns_read,
-    read_examples,
-    same_content,
-)
-from electra_jax.finetuning.tasks import Task, collect_labels, get_task
+from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Feature
+from electra_jax.finetuning.kinds.base import Kind
+from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.readers import TFDS_PREFIX, columns_read, read_examples, same_content
+from electra_jax.finetuning.task import Task
+from electra_jax.finetuning.tasks import collect_labels, get_task
 from electra_jax.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -124,52 +113,9 @@ def load_examples(
     labels: Sequence[str] | None = None,
 ) -> list[Example]:
     """Every example of a file. Raises `UserError` where there is none."""
-    examples = list(iterate_examples(task, path, columns, labelled, labels))
-    check_examples(task, path, examples)
+    examples = list(read_examples(task, path, columns, labelled, labels))
+    find_kind(task.kind).check_examples(task, path, examples)
     return examples
-
-
-def check_examples(task: Task, path: str, examples: Iterable[Example]) -> int:
-    """How many examples there are; says so where labelled questions have no answer and the task
-    gives one to each. Raises `UserError` where there is no example."""
-    count = unanswerable = 0
-    for example in examples:
-        count += 1
-        unanswerable += isinstance(example, QuestionExample) and example.is_impossible
-    if not count:
-        raise UserError(f"{path}: no examples in it")
-    if unanswerable and task.questions != "v2":
-        log.warning(
-            "%s: %s of %s questions have no answer; %s does not train on them and scores any "
-            "answer to them as wrong (question_answering and squad2 learn to give none)",
-            path, f"{unanswerable:,}", f"{count:,}", task.name,
-        )  # fmt: skip
-    return count
-
-
-def iterate_examples(
-    task: Task,
-    path: str,
-    columns: Mapping[str, str | None],
-    labelled: bool = True,
-    labels: Sequence[str] | None = None,
-    usual: Mapping[str, str] | None = None,
-) -> Any:
-    """The examples of a file one by one, whatever the task's kind; see `read_examples`."""
-    if task.kind == "question_answering":
-        check_roles(task, {role: name for role, name in columns.items() if name is not None})
-        return read_questions(path, labelled, columns)
-    return read_examples(task, path, columns, labelled, labels, usual)
-
-
-def _targets(path: str, examples: Sequence[Any]) -> tuple[float, float]:
-    """The least and the greatest target of a regression's training examples."""
-    targets = [e.label for e in examples]
-    if min(targets) == max(targets):
-        raise UserError(
-            f"{path}: all {len(targets)} targets are {targets[0]:g}; there is nothing to learn"
-        )
-    return min(targets), max(targets)
 
 
 @dataclasses.dataclass
@@ -193,9 +139,18 @@ class TaskData:
     missed_words: int = 0
 
     @property
+    def kind(self) -> Kind:
+        """The task's kind."""
+        return find_kind(self.task.kind)
+
+    @property
     def metric(self) -> str:
         """The score by which runs and checkpoints are compared; more is better."""
-        return getattr(self.codec, "metric", self.task.metric)
+        return self.codec.metric
+
+    def constant_loss(self) -> float | None:
+        """The mean training loss of the best constant answer, where there is one."""
+        return self.kind.constant_loss(self.train, self.settings.target_range)
 
     @classmethod
     def load(
@@ -214,10 +169,7 @@ class TaskData:
         if data["train_examples"] is not None:
             train = train[: data["train_examples"]]
         settings = codec_settings(task, data, positions)
-        if task.kind == "regression" and task.target_range is None:
-            settings = dataclasses.replace(settings, target_range=_targets(files.train, train))
-        if task.kind == "question_answering":
-            train = check_answers(train, settings)
+        train, settings = find_kind(task.kind).prepare(task, files.train, train, settings)
         codec = make_codec(task, tokenizer, settings, labels, head)
         held_out, test = (
             load_examples(task, file, data["columns"], labels=labels) if file else []
@@ -227,12 +179,10 @@ class TaskData:
             log.warning(
                 "%s and %s are the same: the scores will say nothing", files.train, files.eval
             )
-        expand = getattr(codec, "expand", iter)
-        features = [f for example in expand(train) for f in codec.encode(example, True)]
+        features = [f for example in codec.expand(train) for f in codec.encode(example, True)]
         if not features:
             raise UserError(f"{files.train}: none of its {len(train)} examples can be trained on")
-        cut, missed = (getattr(codec, name, 0) for name in ("truncated", "missed_words"))
-        if lost := getattr(codec, "lost_entities", 0):
+        if lost := codec.lost_entities:
             log.warning(
                 "%s: in %s texts the two entities do not fit into %d tokens together; one of them "
                 "is cut away (a larger data.max_length keeps both)",
@@ -240,5 +190,6 @@ class TaskData:
             )  # fmt: skip
         columns = columns_read(task, files.train, data["columns"])
         return cls(
-            task, codec, settings, files, columns, train, held_out, test, features, cut, missed
-        )
+            task, codec, settings, files, columns, train, held_out, test, features,
+            codec.truncated, codec.missed_words,
+        )  # fmt: skip

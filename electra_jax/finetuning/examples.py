@@ -5,9 +5,10 @@ Here because readers, codecs, training and prediction all share these few types.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -90,18 +91,44 @@ class CodecSettings:
     null_threshold: float | None = None
 
 
-class Codec(Protocol):
-    """A task over one tokenizer and one set of labels."""
+class Codec(abc.ABC):
+    """A task over one tokenizer and one set of labels. It knows nothing of the network.
 
-    labels: tuple[str, ...]
+    Attributes:
+      labels: names in the order of their ids; () where the kind has none.
+      metric: the score by which runs and checkpoints are compared; more is better.
+    """
 
+    labels: tuple[str, ...] = ()
+    metric: str
+
+    @property
+    def truncated(self) -> int:
+        """How many of the texts encoded so far were cut to fit."""
+        return 0
+
+    @property
+    def missed_words(self) -> int:
+        """How many words of theirs are not predicted."""
+        return 0
+
+    @property
+    def lost_entities(self) -> int:
+        """In how many of the texts encoded so far one of two marked entities was cut away."""
+        return 0
+
+    def expand(self, examples: Iterable[Any]) -> Iterator[Any]:
+        """The examples to train on: all, once."""
+        yield from examples
+
+    @abc.abstractmethod
     def encode(self, example: Any, train: bool) -> list[Feature]:
         """The example's features: one, or one a window (question answering).
 
         With `train` the label goes in, and `[]` means that nothing can be learnt from it.
         """
-        ...
 
+    @abc.abstractmethod
     def decode(
         self,
         example: Any,
@@ -110,10 +137,9 @@ class Codec(Protocol):
     ) -> dict[str, Any]:
         """The answer to one example as JSON-ready values, from the head's outputs for each of its
         features (padding already cut off)."""
-        ...
 
+    @abc.abstractmethod
     def score(
         self, examples: Sequence[Any], predictions: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
         """The task's official metrics, in percent where the official script gives percent."""
-        ...

@@ -15,18 +15,21 @@ import numpy as np
 
 from electra_jax.errors import UserError
 from electra_jax.fields import absent_values
-from electra_jax.finetuning.adaptation import Adaptation, LoRA
 from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.examples import Codec, CodecSettings
-from electra_jax.finetuning.networks import HUGGINGFACE_KINDS, Network, QuestionSettings
-from electra_jax.finetuning.tasks import Task, get_task
+from electra_jax.finetuning.kinds.origin import origin, recorded_task
+from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.networks import Network
+from electra_jax.finetuning.task import SETTINGS_KEY, Task
+from electra_jax.finetuning.tasks import get_task
 from electra_jax.interop.adapters import save_adapter
 from electra_jax.interop.folder import LoadedModel, encoder_of
 from electra_jax.interop.names import REFERENCE, flatten
 from electra_jax.interop.save import save_model_folder
 from electra_jax.interop.settings import label_settings
-
-KEY = "task_settings"
+from electra_jax.modeling.heads.reference import QuestionSettings
+from electra_jax.modeling.peft.base import Adaptation
+from electra_jax.modeling.peft.lora import LoRA
 
 
 def task_settings(
@@ -39,29 +42,25 @@ def task_settings(
 ) -> Any:
     """What config.json says beside the network's shape; `columns` are those that were named,
     `usual` all that were read."""
-    problem = {
-        "classification": "single_label_classification",
-        "relation": "single_label_classification",
-        "multilabel": "multi_label_classification",
-        "regression": "regression",
-    }.get(task.kind)
+    kind = network.kind
     extra: dict[str, Any] = {
-        KEY: {
+        SETTINGS_KEY: {
             "task": task.name,
-            "kind": task.kind,
+            "kind": kind.name,
             "head": network.head,
             "labels": list(codec.labels),
             "codec": dataclasses.asdict(settings),
             "question": dataclasses.asdict(network.question),
             "columns": {role: name for role, name in columns.items() if name is not None},
             "columns_read": dict(usual),
+            **origin(task.kind),
         },
         "classifier_dropout": network.dropout_rate,
     }
     if codec.labels:
         extra |= label_settings(codec.labels)
-    if problem:
-        extra["problem_type"] = problem
+    if kind.problem_type:
+        extra["problem_type"] = kind.problem_type
     return extra
 
 
@@ -72,46 +71,10 @@ def export_model(
     tokenizer_folder: Path | None,
     extra: Mapping[str, Any],
 ) -> None:
-    """Writes the whole network; a regression's last layer in the unit of the data where
-    `transformers` computes the same head."""
-    kind = REFERENCE if network.head == REFERENCE else HUGGINGFACE_KINDS[network.kind]
-    extra = dict(extra)
-    if network.kind == "regression" and kind != REFERENCE:
-        params, extra = _in_data_unit(params, extra)
-    save_model_folder(folder, kind, network.config, params, tokenizer_folder, extra)
-
-
-def _in_data_unit(
-    params: Mapping[str, Any], extra: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The same regression with `target_range` folded into its last layer."""
-    settings = dict(extra[KEY])
-    low, high = settings["codec"]["target_range"]
-    head = dict(params["classifier"])
-    last = dict(head["out_proj"]) if "out_proj" in head else head
-    last = {
-        "kernel": np.asarray(last["kernel"]) * np.float32(high - low),
-        "bias": np.asarray(last["bias"]) * np.float32(high - low) + np.float32(low),
-    }
-    head = {**head, "out_proj": last} if "out_proj" in head else last
-    settings["codec"] = {**settings["codec"], "target_range": [0.0, 1.0]}
-    return {**params, "classifier": head}, {**extra, KEY: settings}
-
-
-def in_network_unit(
-    head: Mapping[str, np.ndarray], start: LoadedModel, target_range: tuple[float, float]
-) -> dict[str, np.ndarray]:
-    """The flat tree of a regression's head, read with `start`, for another range of targets."""
-    codec = start.settings.get(KEY, {}).get("codec", {})
-    from_low, from_high = codec.get("target_range", (0.0, 1.0))
-    low, high = target_range
-    scale, shift = (from_high - from_low) / (high - low), (from_low - low) / (high - low)
-    last = "classifier/out_proj" if "classifier/out_proj/kernel" in head else "classifier"
-    scaled = {
-        f"{last}/kernel": head[f"{last}/kernel"] * np.float32(scale),
-        f"{last}/bias": head[f"{last}/bias"] * np.float32(scale) + np.float32(shift),
-    }
-    return {**head, **scaled}
+    """Writes the whole network, its head as `transformers` computes it where it has the same."""
+    if network.head != REFERENCE:
+        params, extra = network.kind.exported(params, extra)
+    save_model_folder(folder, network.saved_as, network.config, params, tokenizer_folder, extra)
 
 
 def export_adapter(
@@ -127,11 +90,10 @@ def export_adapter(
     """Writes only what was trained; `electra_jax.load(folder)` puts it onto `base`, the model at
     which `start` was found."""
     _, encoder = encoder_of(start)
-    kind = REFERENCE if network.head == REFERENCE else HUGGINGFACE_KINDS[network.kind]
     save_adapter(
         folder,
         {n: np.asarray(x) for n, x in flatten(trained).items()},
-        kind=kind,
+        kind=network.saved_as,
         base=base,
         base_encoder=encoder,
         scale=adaptation.alpha / adaptation.rank if isinstance(adaptation, LoRA) else 1.0,
@@ -163,17 +125,18 @@ def trained_task(
     the model's.
     Raises `UserError` where the folder has no fine-tuned head, or one of another task.
     """
-    stated = loaded.settings.get(KEY)
+    stated = loaded.settings.get(SETTINGS_KEY)
     if stated is None:
         raise UserError(
             f"{loaded.source}: not fine-tuned by `electra-jax finetune` (its config.json has no "
-            f"{KEY}); fine-tune it first"
+            f"{SETTINGS_KEY}); fine-tune it first"
         )
-    task = get_task(task_name or stated["task"])
-    if task.kind != stated["kind"]:
+    task = get_task(task_name or recorded_task(stated, loaded.source))
+    kind = find_kind(task.kind)
+    if kind.name != stated["kind"]:
         raise UserError(
             f"{loaded.source} was trained for {stated['task']} ({stated['kind']}), and "
-            f"{task.name} is {task.kind}: use a model of that task"
+            f"{task.name} is {kind.name}: use a model of that task"
         )
     labels = tuple(stated["labels"])
     if task.labels is not None and labels != task.labels:
@@ -197,7 +160,7 @@ def trained_task(
     (name,) = loaded.params.get("task_specific", {stated["task"]: None})
     network = Network(
         loaded.config,  # type: ignore[arg-type]
-        task.kind,
+        kind,
         max(1, len(labels)),
         head,
         name,

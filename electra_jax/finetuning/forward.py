@@ -13,10 +13,9 @@ import numpy as np
 
 from electra_jax.finetuning.batches import Plan, eval_batches
 from electra_jax.finetuning.examples import Feature
+from electra_jax.finetuning.kinds.base import FeatureOutputs
 from electra_jax.finetuning.networks import Network
 from electra_jax.training.sharding import batch_sharding
-
-FeatureOutputs = dict[str, np.ndarray]
 
 
 class Forward:
@@ -34,7 +33,7 @@ class Forward:
         merge: Any = lambda params, frozen: params,
     ) -> None:
         self.plan = plan
-        self._kind = network.kind
+        self._cut = network.kind.cut
         self._sharding = None if mesh is None else batch_sharding(mesh)
         self._apply = jax.jit(
             lambda params, frozen, batch: network(merge(params, frozen), batch, None, False)
@@ -63,12 +62,3 @@ class Forward:
             pending = ids, outputs
         settle()
         return found
-
-    def _cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
-        if self._kind == "tagging":
-            return {"logits": outputs["logits"][: len(feature["word_positions"])]}
-        if self._kind in ("multiple_choice", "ranking"):
-            return {"logits": outputs["logits"][: len(feature["input_ids"])]}
-        length = len(feature["input_ids"])
-        whole = ("start_logits", "end_logits")
-        return {n: x[:length] if n in whole else x for n, x in outputs.items()}

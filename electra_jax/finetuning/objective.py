@@ -1,7 +1,7 @@
 """The losses of fine-tuning, as an objective of the one training loop.
 
-Letters: B rows, L length, W words, C labels or choices. Every loss is a sum and a weight over rows,
-so that padding, accumulation and meshes change none.
+Letters: B rows, L length, W words. Every loss is a sum and a weight over rows, so that padding,
+accumulation and meshes change none; what a row's loss is, its kind knows.
 """
 
 from __future__ import annotations
@@ -14,95 +14,32 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.config import ElectraConfig
-from electra_jax.finetuning.adaptation import Adaptation, Full, is_head
-from electra_jax.finetuning.batches import IGNORED_TAG
-from electra_jax.finetuning.networks import Network, Outputs
+from electra_jax.finetuning.kinds.base import Kind
+from electra_jax.finetuning.kinds.table import as_kind
+from electra_jax.finetuning.networks import Network
 from electra_jax.interop.names import flatten, unflatten
+from electra_jax.modeling.heads.reference import Outputs
+from electra_jax.modeling.peft.base import Adaptation, Full, is_head
 from electra_jax.objectives.base import Batch, Objective, Sums, Tree, total_loss
 from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.metrics import ratio
 from electra_jax.settings.finetuning import LossSettings
 
-_EXCLUDED = -500.0  # heads put what cannot be chosen at -1000 (the reference's) or lower
 _SECOND_PASS = 7  # folded into the noise of R-Drop's second pass
-SINGLE_LABEL = ("classification", "relation", "multiple_choice", "ranking")
 
 
-def _cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Array:
-    """−log softmax at `labels` over the last axis; `smoothing` spreads over all that may be
-    chosen: positions of an answer and choices that are there."""
-    log_probs = jax.nn.log_softmax(logits)
-    picked = jnp.take_along_axis(log_probs, labels[..., None], axis=-1)[..., 0]
-    if smoothing == 0.0:
-        return -picked
-    allowed = logits > _EXCLUDED  # nowhere in a row that only fills up the batch
-    spread = jnp.sum(log_probs, -1, where=allowed) / jnp.maximum(jnp.sum(allowed, -1), 1)
-    return -(1.0 - smoothing) * picked - smoothing * spread
-
-
-def _binary(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """−log sigmoid of ± logits, elementwise."""
-    return jnp.maximum(logits, 0) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))
-
-
-def row_weights(kind: str, batch: Mapping[str, jax.Array], settings: LossSettings) -> jax.Array:
-    """What a row counts in the mean: float32 [B] (tagging: [B, W])."""
-    weight = batch["weight"]
-    if kind == "tagging":
-        tagged = (batch["tags"] != IGNORED_TAG).astype(jnp.float32) * weight[:, None]
-        if settings.class_weights is None:
-            return tagged
-        return tagged * jnp.asarray(settings.class_weights)[jnp.maximum(batch["tags"], 0)]
-    if settings.class_weights is not None and kind in SINGLE_LABEL:
-        return weight * jnp.asarray(settings.class_weights)[batch["label"]]
-    return weight
+def row_weights(
+    kind: str | Kind, batch: Mapping[str, jax.Array], settings: LossSettings
+) -> jax.Array:
+    """What a row counts in the mean: float32 [B] (of a kind that tags words: [B, W])."""
+    return as_kind(kind).row_weights(batch, settings)
 
 
 def row_losses(
-    kind: str, outputs: Outputs, batch: Mapping[str, jax.Array], settings: LossSettings
+    kind: str | Kind, outputs: Outputs, batch: Mapping[str, jax.Array], settings: LossSettings
 ) -> jax.Array:
-    """The loss of each row, float32 [B] (tagging: [B, W]), not yet weighted."""
-    smoothing = settings.label_smoothing
-    if kind == "question_answering":
-        loss = 0.5 * (
-            _cross_entropy(outputs["start_logits"], batch["start_positions"], smoothing)
-            + _cross_entropy(outputs["end_logits"], batch["end_positions"], smoothing)
-        )
-        if "answerable_logit" in outputs:
-            impossible = batch["is_impossible"].astype(jnp.float32)
-            loss += settings.answerable_weight * _binary(outputs["answerable_logit"], impossible)
-        return loss
-    logits = outputs["logits"]
-    if kind == "tagging":
-        return _cross_entropy(logits, jnp.maximum(batch["tags"], 0), smoothing)
-    if kind == "multilabel":
-        losses = _binary(logits, (1.0 - smoothing) * batch["labels"] + 0.5 * smoothing)
-        if settings.class_weights is not None:
-            losses *= jnp.asarray(settings.class_weights)[None, :]
-        return jnp.mean(losses, -1)
-    if kind == "regression":
-        return jnp.square(logits[:, 0] - batch["target"])
-    return _cross_entropy(logits, batch["label"], smoothing)
-
-
-def _divergence(kind: str, one: Outputs, other: Outputs) -> jax.Array:
-    """Half the sum of both Kullback-Leibler divergences of two passes, by row (regression: squared
-    distance)."""
-
-    def categorical(a: jax.Array, b: jax.Array) -> jax.Array:
-        p, q = jax.nn.log_softmax(a), jax.nn.log_softmax(b)
-        return 0.5 * jnp.sum((jnp.exp(p) - jnp.exp(q)) * (p - q), -1)
-
-    if kind == "question_answering":
-        names = ("start_logits", "end_logits")
-        return 0.5 * sum((categorical(one[n], other[n]) for n in names), jnp.zeros(()))
-    a, b = one["logits"], other["logits"]
-    if kind == "regression":
-        return jnp.square(a - b)[:, 0]
-    if kind == "multilabel":
-        p, q = jax.nn.sigmoid(a), jax.nn.sigmoid(b)
-        return jnp.mean(0.5 * (p - q) * (a - b), -1)
-    return categorical(a, b)
+    """The loss of each row like `row_weights`, not yet weighted."""
+    return as_kind(kind).row_losses(outputs, batch, settings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +79,7 @@ class FineTuneObjective(Objective):
     def loss(
         self, params: Tree, frozen: Tree, batch: Batch, draws: Draws, train: bool
     ) -> tuple[Sums, Sums]:
-        """The term `loss`; `accuracy` where one label is right, and `tokens`."""
+        """The term `loss`; `accuracy` where the kind has one right label, and `tokens`."""
         network, settings, kind = self.network, self.settings, self.network.kind
         merged = self.adaptation.merge(params, frozen)
         noise = draws.noise("discriminator_dropout") if train else None
@@ -159,11 +96,10 @@ class FineTuneObjective(Objective):
             losses = 0.5 * (losses + adversarial)
         if train and settings.r_drop:
             second, other = run(again=True)
-            losses = 0.5 * (losses + second) + settings.r_drop * _divergence(kind, outputs, other)
+            losses = 0.5 * (losses + second) + settings.r_drop * kind.divergence(outputs, other)
         total = jnp.sum(losses * weight)
         metrics = {"tokens": (jnp.sum(batch["lengths"]).astype(jnp.float32), jnp.ones(()))}
-        if kind in SINGLE_LABEL or kind == "tagging":
-            gold = batch["tags"] if kind == "tagging" else batch["label"]
+        if (gold := kind.targets(batch)) is not None:
             right = (jnp.argmax(outputs["logits"], -1) == gold).astype(jnp.float32)
             counted = (weight > 0).astype(jnp.float32)
             metrics["accuracy"] = (jnp.sum(right * counted), jnp.sum(counted))

@@ -13,7 +13,7 @@ import numpy as np
 from electra_jax.errors import UserError
 from electra_jax.finetuning import answer_decoding, question_windows, squad_metrics
 from electra_jax.finetuning.answer_decoding import Answer, Candidate
-from electra_jax.finetuning.examples import CodecSettings, Feature, QuestionExample
+from electra_jax.finetuning.examples import Codec, CodecSettings, Feature, QuestionExample
 from electra_jax.finetuning.question_windows import NO_WORD, Context
 from electra_jax.text.tokenizer import Tokenizer
 
@@ -27,7 +27,7 @@ REFERENCE_NULL_THRESHOLD = -2.75
 """`qa_na_threshold` of the reference: null odds above it mean "no answer"."""
 
 
-class QuestionCodec:
+class QuestionCodec(Codec):
     """Questions and answers over one tokenizer; see `examples.Codec`.
 
     Every window is [CLS] question [SEP] part of the context [SEP]. `encode` gives, for each:
@@ -38,7 +38,7 @@ class QuestionCodec:
     the context), "words" int32 [n] (-1 outside the context) and "max_context" bool [n].
     """
 
-    labels: tuple[str, ...] = ()
+    metric = "f1"
 
     def __init__(
         self,

@@ -11,8 +11,8 @@ import numpy as np
 
 from electra_jax.config import ElectraConfig
 from electra_jax.errors import UserError
-from electra_jax.finetuning.adaptation import ENCODER_PREFIX
 from electra_jax.interop.names import flatten
+from electra_jax.modeling.peft.base import ENCODER_PREFIX
 from electra_jax.settings.finetuning import LAYERWISE_MODES
 from electra_jax.training.optimizer import matches, names
 

@@ -19,7 +19,6 @@ import numpy as np
 from electra_jax.config import ElectraConfig
 from electra_jax.errors import UserError
 from electra_jax.fields import absent_values
-from electra_jax.finetuning.adaptation import Full, count, is_head, make_adaptation
 from electra_jax.finetuning.batches import (
     LENGTHS,
     Plan,
@@ -37,13 +36,11 @@ from electra_jax.finetuning.export import (
     task_settings,
 )
 from electra_jax.finetuning.forward import Forward
-from electra_jax.finetuning.learned import constant_loss, failure
-from electra_jax.finetuning.networks import (
-    REFERENCE_KINDS,
-    Network,
-    QuestionSettings,
-)
-from electra_jax.finetuning.objective import FineTuneObjective, LossSettings
+from electra_jax.finetuning.kinds.origin import file_of
+from electra_jax.finetuning.kinds.table import with_reference_head
+from electra_jax.finetuning.learned import failure
+from electra_jax.finetuning.networks import Network
+from electra_jax.finetuning.objective import FineTuneObjective
 from electra_jax.finetuning.recipe import (
     default_layerwise_decay,
     default_learning_rate,
@@ -56,7 +53,15 @@ from electra_jax.finetuning.start import adapter_base, load_start, place
 from electra_jax.interop.folder import LoadedModel, encoder_of
 from electra_jax.interop.names import flatten, unflatten
 from electra_jax.interop.weights import read_safetensors, write_safetensors
-from electra_jax.settings.finetuning import FinetuneSettings, FinetuneTrain, read_finetune
+from electra_jax.modeling.heads.reference import QuestionSettings
+from electra_jax.modeling.peft.base import Full, count, is_head
+from electra_jax.modeling.peft.table import make_adaptation
+from electra_jax.settings.finetuning import (
+    FinetuneSettings,
+    FinetuneTrain,
+    LossSettings,
+    read_finetune,
+)
 from electra_jax.training.loop import LoopSettings, Run, fit
 from electra_jax.training.metrics_log import read_rows
 from electra_jax.training.optimizer import build_optimizer
@@ -100,6 +105,11 @@ def loss_settings(given: FinetuneSettings, labels: Sequence[str], data: TaskData
     """`loss.*`, class weights resolved."""
     if given.loss.reduction == "sum" and given.train.accumulate > 1:
         raise UserError("loss.reduction='sum' and train.accumulate > 1: use one of them")
+    if data.kind.whole_batch and given.train.accumulate > 1:
+        raise UserError(
+            f"train.accumulate={given.train.accumulate}: the loss of {data.kind.name} compares the "
+            "rows of a whole batch, which accumulation would split: use 1"
+        )
     weights = given.loss.class_weights
     if weights == "balanced":
         counts = Counter(getattr(e, "label", None) for e in data.train)
@@ -193,7 +203,8 @@ class FineTuning:
         chosen = choose_lengths(
             lengths.tolist(), given.data.shapes, steps=steps, limit=data.settings.max_length
         )
-        plan = Plan(chosen, train.batch_size, encoder_config.pad_token_id)
+        pad = encoder_config.pad_token_id
+        plan = Plan(chosen, train.batch_size, pad, fields=data.kind.fields)
         order = TrainingOrder(lengths, plan, seed)
         schedule = _schedule(given, encoder_config, length)
         mesh = make_mesh(config["mesh"])
@@ -235,7 +246,7 @@ class FineTuning:
             run.measure = self._measure
             run.finished = self._finished
         elif first:
-            judged = objective.settings.plain and data.task.kind != "question_answering"
+            judged = objective.settings.plain and data.constant_loss() is not None
             log.warning(
                 "no evaluation data: the last step is kept, and whether it learnt is judged by %s "
                 "(data.eval_path names some)",
@@ -247,6 +258,8 @@ class FineTuning:
         """The configuration as config.json keeps it: resolved, with what was read and what
         computes."""
         files = dataclasses.asdict(self.data.files)
+        if (own := file_of(self.data.task.kind)) is not None:
+            files["kind"] = str(own)
         return {
             **self.config,
             "train": {**self.config["train"], "seed": self.seed, "steps_resolved": self.steps},
@@ -382,9 +395,8 @@ class FineTuning:
             predictions = self.predict(data.eval, state)
         scores = self.scores(predictions) if data.eval else {}
         why = failure(
-            task.kind, data.eval, predictions, scores, self._last_loss(),
-            constant_loss(task.kind, data.train, data.settings.target_range),
-        )  # fmt: skip
+            data.kind, data.eval, predictions, scores, self._last_loss(), data.constant_loss()
+        )
         test_scores = self._test(state)
         params, frozen = (jax.tree.map(np.asarray, t) for t in (state.params, state.frozen))
         merged = self.objective.adaptation.merge(params, frozen)
@@ -458,15 +470,15 @@ def _encoder_config(given: FinetuneSettings, shape: ElectraConfig) -> ElectraCon
 
 def _network(config: Mapping[str, Any], encoder: ElectraConfig, data: TaskData) -> Network:
     model, task = config["model"], data.task
-    if model["head"] == "reference" and task.kind not in REFERENCE_KINDS:
+    if model["head"] == "reference" and data.kind.reference is None:
         raise UserError(
-            f"model.head=reference: the reference has no head for {task.kind} (it has "
-            f"{', '.join(REFERENCE_KINDS)})"
+            f"model.head=reference: the reference has no head for {data.kind.name} (it has "
+            f"{', '.join(with_reference_head())})"
         )
     dropout = model["classifier_dropout"]
     return Network(
         encoder,
-        task.kind,
+        data.kind,
         max(1, len(data.codec.labels)),
         model["head"],
         task.name,

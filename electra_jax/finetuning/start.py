@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.adaptation import Full, is_head
 from electra_jax.finetuning.data import TaskData
-from electra_jax.finetuning.export import KEY, in_network_unit
-from electra_jax.finetuning.networks import HUGGINGFACE_KINDS
 from electra_jax.finetuning.objective import FineTuneObjective
+from electra_jax.finetuning.task import SETTINGS_KEY
 from electra_jax.interop.folder import LoadedModel, encoder_of, load_model_folder
-from electra_jax.interop.names import REFERENCE, flatten, unflatten
+from electra_jax.interop.names import OWN_HEADS, REFERENCE, flatten, unflatten
+from electra_jax.modeling.heads.huggingface import HEADS
+from electra_jax.modeling.peft.base import Full, is_head
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def place(
     if head is not None:
         known |= head
         log.warning("%s: its head has these labels, and is kept", start.source)
-    elif start.kind in (*HUGGINGFACE_KINDS.values(), REFERENCE):
+    elif start.kind in (*HEADS, REFERENCE, OWN_HEADS):
         log.warning(
             "%s: its head is of another task or other labels, and begins anew", start.source
         )
@@ -84,15 +84,14 @@ def _kept_head(
     head = {n: x for n, x in flatten(start.params).items() if is_head(n)}
     if any(x.shape != wanted.get(n) for n, x in head.items()):
         return None
-    if network.head == REFERENCE:  # of one task, which the folder's settings tell
-        stated = start.settings.get(KEY, {})
-        task, range_ = data.task, tuple(stated.get("codec", {}).get("target_range", ()))
-        same = start.kind == REFERENCE and stated.get("task") == task.name
-        same &= tuple(stated.get("labels", ())) == labels
-        same &= task.kind != "regression" or range_ == data.settings.target_range
-        return head if same else None
-    if start.kind != HUGGINGFACE_KINDS[network.kind]:
+    kind, stated = data.kind, start.settings.get(SETTINGS_KEY, {})
+    codec = stated.get("codec", {})
+    if start.kind != network.saved_as:
         return None
-    if network.kind == "regression":  # its output has a name in the file, and no label here
-        return in_network_unit(head, start, data.settings.target_range)
-    return head if tuple((start.id2label or {}).values()) == labels else None
+    if start.kind == REFERENCE:  # of one task, which the folder's settings tell
+        same = stated.get("task") == data.task.name and tuple(stated.get("labels", ())) == labels
+        return head if same and kind.same_scale(codec, data.settings) else None
+    if start.kind == OWN_HEADS and stated.get("kind") != kind.name:
+        return None
+    names = tuple((start.id2label or {}).values())
+    return kind.kept_head(head, codec, names, labels, data.settings)

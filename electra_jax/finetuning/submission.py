@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.finetuning.kinds.table import find_kind
 from electra_jax.finetuning.tasks import GLUE_TASKS, TASKS
 
 MISMATCHED = "mnli_mismatched"
@@ -116,7 +117,7 @@ def _in_order(
 
 def _lines(name: str, predictions: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[str]:
     task = TASKS["mnli" if name == MISMATCHED else name]
-    field = "score" if task.kind == "regression" else "label"
+    field = find_kind(task.kind).answer
     yield "index\tprediction\n"
     for index, prediction in predictions:
         if field not in prediction:
@@ -124,7 +125,7 @@ def _lines(name: str, predictions: Sequence[tuple[int, Mapping[str, Any]]]) -> I
                 f'{name}: prediction {index} has no "{field}"; give what `electra-jax predict` '
                 f"wrote with a model of {task.name}"
             )
-        if task.kind == "regression":
+        if task.labels is None:
             low, high = task.target_range or (0.0, 1.0)
             score = prediction["score"]
             if not isinstance(score, int | float) or not math.isfinite(score):
@@ -132,9 +133,9 @@ def _lines(name: str, predictions: Sequence[tuple[int, Mapping[str, Any]]]) -> I
             value = f"{min(max(float(score), low), high):.3f}"
         else:
             value = str(prediction["label"])
-            if value not in (task.labels or ()):
+            if value not in task.labels:
                 raise UserError(
                     f'{name}: prediction {index} is "{value}"; the official labels are '
-                    f"{', '.join(task.labels or ())}"
+                    f"{', '.join(task.labels)}"
                 )
         yield f"{index}\t{value}\n"

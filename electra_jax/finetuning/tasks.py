@@ -5,123 +5,18 @@ A new task is a new row here. Nothing else in the package knows tasks by name.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.examples import Example, TaggedExample, TextExample
-
-Kind = Literal[
-    "classification",
-    "multilabel",
-    "regression",
-    "relation",
-    "tagging",
-    "question_answering",
-    "multiple_choice",
-    "ranking",
-]
-
-_TEXT = ("text", "sentence", "review", "content", "question", "title", "tokens", "words")
-SINGLE = tuple((name,) for name in _TEXT)
-PAIRS = (
-    ("sentence1", "sentence2"),
-    ("#1 String", "#2 String"),
-    ("premise", "hypothesis"),
-    ("question1", "question2"),
-    ("question", "sentence"),
-    ("text", "text_pair"),
-    ("text_a", "text_b"),
-    ("text1", "text2"),
-    ("query", "passage"),
-)
-
-_LABEL = ("label", "gold_label", "Quality", "is_duplicate", "intent", "category", "class")
-_WORDS = ("tokens", "words", "form", "text", "sentence")
-_TAGS = ("tags", "labels", "slots", "tag")
-
-# The roles that columns play in a kind's data, and the names by which each is looked for.
-_ROLES: dict[str, dict[str, tuple[str, ...]]] = {
-    "classification": {"label": _LABEL},
-    "multilabel": {"label": ("labels", "label", "categories", "tags")},
-    "regression": {"label": ("score", "label", "target", "value", "rating")},
-    "relation": {"label": ("label", "relation"), "head": ("head", "e1"), "tail": ("tail", "e2")},
-    "tagging": {"words": _WORDS, "tags": _TAGS},
-    "question_answering": {
-        "question": ("question",),
-        "context": ("context",),
-        "answers": ("answers",),
-    },
-    "multiple_choice": {
-        "context": ("context", "passage", "article", "prompt", "ctx"),
-        "question": ("question", "query"),
-        "choices": ("choices", "candidates", "options", "endings", "answers"),
-        "label": ("label", "answerKey", "answer", "gold"),
-    },
-}
-_ROLES["ranking"] = _ROLES["multiple_choice"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One row of the table.
-
-    Attributes:
-      kind: which codec and which head.
-      metrics: names of its scores; the first is `metric`.
-      texts: column sets that hold the text or the two texts; the first that a file has is read.
-      roles: names by which the other columns are looked for, by role.
-      labels: the labels in the order of their ids; None where the training data tells them.
-      aliases: other spellings of labels (tensorflow-datasets').
-      target_range: least and greatest target of a regression; the reference divides by it. None:
-        the training data's.
-      positive: the label that "f1" of a classification is about.
-      spans: whether tags mark spans of words (B-X, I-X, O); None: the labels tell.
-      tag_scheme: the scheme in which tags are learnt: "given", or one of `spans.SCHEMES`.
-      questions: whose rules and scores of question answering: "v1", "v2", "cmrc" or "mrqa".
-      headerless: columns of the official file where that has no header line.
-      glue_file: name in a GLUE submission; two for MNLI: matched, mismatched.
-      tfds: data set; `splits`: its splits for "train", "eval" and "test" (MNLI: also the
-        mismatched ones).
-      trained_by: the task whose models this one evaluates, where it has no training data.
-    """
-
-    name: str
-    kind: Kind
-    metrics: tuple[str, ...]
-    texts: tuple[tuple[str, ...], ...] = ()
-    roles: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    labels: tuple[str, ...] | None = None
-    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    target_range: tuple[float, float] | None = None
-    positive: str = "1"
-    headerless: tuple[str, ...] = ()
-    max_length: int = 128
-    epochs: float = 3.0
-    double_unordered: bool = False
-    spans: bool | None = None
-    tag_scheme: str = "given"
-    questions: str = "v1"
-    glue_file: tuple[str, ...] = ()
-    tfds: str | None = None
-    splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    trained_by: str | None = None
-
-    @property
-    def metric(self) -> str:
-        """The score by which runs and checkpoints are compared; more is better."""
-        return self.metrics[0]
-
-    @property
-    def column_roles(self) -> tuple[str, ...]:
-        """The roles that `data.columns.*` can name a column for."""
-        texts = ("text", "text_pair") if self.texts else ()
-        return ("id", *texts, *self.roles)
-
+from electra_jax.finetuning.examples import Example
+from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.kinds.tagging import TAGS
+from electra_jax.finetuning.kinds.text import PAIRS, SINGLE
+from electra_jax.finetuning.task import Task
+from electra_jax.plugins import is_file_reference
 
 _GLUE_SPLITS = {"train": "train", "eval": "validation", "test": "test"}
 _DEVELOPMENT = {"train": "train", "eval": "validation"}
@@ -137,13 +32,13 @@ _ENTAILMENT = ("entailment", "not_entailment")
 _NLI = ("contradiction", "entailment", "neutral")
 
 
-def _task(name: str, kind: Kind, metrics: str, **fields: Any) -> Task:
-    roles = {**_ROLES[kind], **fields.pop("roles", {})}
+def _task(name: str, kind: str, metrics: str, **fields: Any) -> Task:
+    roles = {**find_kind(kind).roles, **fields.pop("roles", {})}
     return Task(name, kind, tuple(metrics.split()), roles=roles, **fields)
 
 
 def _glue(name: str, metrics: str, file: str | tuple[str, ...], **fields: Any) -> Task:
-    kind: Kind = fields.pop("kind", "classification")
+    kind = fields.pop("kind", "classification")
     files = (file,) if isinstance(file, str) else file
     fields = {"texts": PAIRS, "tfds": f"glue/{name}", "splits": _GLUE_SPLITS, **fields}
     return _task(name, kind, metrics, glue_file=files, **fields)
@@ -154,7 +49,7 @@ def _binary(no: str, yes: str) -> dict[str, Any]:
 
 
 def _tagging(name: str, metrics: str, *columns: str, **fields: Any) -> Task:
-    roles = {"tags": (*columns, *(c for c in _TAGS if c not in columns))}
+    roles = {"tags": (*columns, *(c for c in TAGS if c not in columns))}
     return _task(name, "tagging", metrics, roles=roles, max_length=256, **fields)
 
 
@@ -248,55 +143,45 @@ GLUE_TASKS = tuple(task.name for task in _ROWS if task.glue_file)
 
 
 def get_task(name: str) -> Task:
-    """The table's row of a name.
+    """The table's row of a name, or the row of a kind in a file: FILE.py:CLASS.
 
     Raises:
       UserError: no such task; the nearest names are shown.
     """
     if name in TASKS:
         return TASKS[name]
+    if is_file_reference(name):
+        return _own_task(name)
     near = difflib.get_close_matches(name.lower(), TASKS, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise UserError(f'unknown task "{name}"; {hint}The tasks are: {", ".join(TASKS)}')
+    raise UserError(
+        f'unknown task "{name}"; {hint}The tasks are: {", ".join(TASKS)}, and a kind of your own '
+        "as FILE.py:CLASS"
+    )
+
+
+def _own_task(name: str) -> Task:
+    kind = find_kind(name)
+    if not kind.metrics:
+        raise UserError(f"{name}: its `metrics` name no score: the first is what runs compare by")
+    return Task(
+        kind.name,
+        name,
+        kind.metrics,
+        texts=kind.texts,
+        roles=kind.roles,
+        labels=kind.label_names,
+        max_length=kind.max_length,
+        epochs=kind.epochs,
+    )
 
 
 def collect_labels(task: Task, examples: Iterable[Example]) -> tuple[str, ...]:
     """A task's labels in the order of their ids: the table's, or the sorted set of the examples'.
 
-    Integers are sorted by value. Regression, choices and questions have no labels: ().
+    Integers are sorted by value. A kind without labels has ().
 
     Raises:
       UserError: the examples have fewer than two labels (one, for several labels a text).
     """
-    if task.labels is not None:
-        return task.labels
-    if task.kind in ("regression", "multiple_choice", "ranking", "question_answering"):
-        return ()
-    found: set[str] = set()
-    count = 0
-    for example in examples:
-        count += 1
-        if isinstance(example, TaggedExample):
-            found.update(example.tags or ())
-        elif isinstance(example, TextExample) and isinstance(example.label, tuple):
-            found.update(example.label)
-        elif isinstance(example, TextExample) and isinstance(example.label, str):
-            found.add(example.label)
-    if task.tag_scheme != "given":  # one word more in a span is another tag, never another label
-        found |= {f"{letter}-{tag[2:]}" for tag in found if tag[1:2] == "-" for letter in "BIES"}
-    if not found:
-        raise UserError(f"none of the {count} training examples has a label")
-    if len(found) < 2 and task.kind != "multilabel":
-        raise UserError(
-            f'all {count} training examples have the same label, "{min(found)}"; there is nothing '
-            "to learn, and most metrics are undefined: give data with at least two labels"
-        )
-    return natural_order(found)
-
-
-def natural_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """Sorted; by value where all labels are integers."""
-    names = list(labels)
-    if all(re.fullmatch(r"[+-]?\d+", name) for name in names):
-        return tuple(sorted(names, key=int))
-    return tuple(sorted(names))
+    return task.labels if task.labels is not None else find_kind(task.kind).labels(task, examples)

@@ -23,26 +23,16 @@ from tqdm import tqdm
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.batches import LENGTHS, Plan
-from electra_jax.finetuning.data import check_examples, iterate_examples
-from electra_jax.finetuning.entity_marks import mark_entities
-from electra_jax.finetuning.examples import (
-    ChoiceExample,
-    Example,
-    QuestionExample,
-    TaggedExample,
-    TextExample,
-)
+from electra_jax.finetuning.examples import Example
 from electra_jax.finetuning.export import TrainedTask, trained_task
 from electra_jax.finetuning.forward import Forward
-from electra_jax.finetuning.question_files import question_of
-from electra_jax.finetuning.readers import TFDS_PREFIX, example_of
+from electra_jax.finetuning.readers import TFDS_PREFIX, read_examples
 from electra_jax.interop.folder import load_model_folder
 from electra_jax.modeling.encoder import join_layers, split_layers
 
 log = logging.getLogger(__name__)
 
 BLOCK = 2048  # examples read, answered and written at a time
-_COUNTED = ("truncated", "missed_words")  # by codecs
 FEW = (1, 4, 16)  # rows of a batch of few inputs: one text costs one row
 
 
@@ -70,14 +60,15 @@ class Predictor:
         config = self.trained.network.config.replace(scan_layers=False)
         network = dataclasses.replace(self.trained.network, config=config)
         few = tuple(n for n in FEW if n < batch_size)
-        plan = Plan((*shorter, longest), batch_size, config.pad_token_id, few)
+        fields = network.kind.fields
+        plan = Plan((*shorter, longest), batch_size, config.pad_token_id, few, fields)
         self._params = jax.device_put(split_layers(self.trained.params))
         self._forward = Forward(network, plan, merge=lambda params, _: join_layers(params))
 
     def answers(self, examples: Iterable[Example]) -> Iterator[dict[str, Any]]:
         """The decoded answer to each example, in order; reads `BLOCK` of them ahead."""
         codec = self.trained.codec
-        before = [getattr(codec, name, 0) for name in _COUNTED]
+        cut, missed = codec.truncated, codec.missed_words
         iterator = iter(examples)
         while block := list(itertools.islice(iterator, BLOCK)):
             encoded = [codec.encode(e, False) for e in block]
@@ -85,8 +76,8 @@ class Predictor:
             outputs = iter(self._forward(self._params, features))
             for example, mine in zip(block, encoded, strict=True):
                 yield codec.decode(example, mine, [next(outputs) for _ in mine])
-        cut, missed = (getattr(codec, n, 0) - b for n, b in zip(_COUNTED, before, strict=True))
-        if cut:
+        if cut := codec.truncated - cut:
+            missed = codec.missed_words - missed
             words = f"; {missed:,} words have no tag" if missed else ""
             log.warning(
                 "texts cut at %d tokens, for which the model was trained: %s%s",
@@ -102,27 +93,15 @@ class Predictor:
         return list(self.answers(self._example(i, x) for i, x in enumerate(inputs)))
 
     def _example(self, number: int, value: Any) -> Example:
-        where, name, task = f"input {number}", str(number), self.trained.task
+        where, kind = f"input {number}", self.trained.network.kind
+        given = value
+        if isinstance(value, Mapping):
+            given = {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
         columns, usual = self.trained.columns, self.trained.usual
         try:
-            if isinstance(value, Mapping):
-                record = {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
-                if task.kind == "question_answering":
-                    return question_of(record, where, number, columns)
-                return example_of(task, record, where, number, columns, usual)
-            if task.kind in ("multiple_choice", "ranking", "question_answering"):
-                raise TypeError("a mapping is needed")
-            if task.kind == "tagging":
-                words = {"text": value} if isinstance(value, str) else {"words": list(value)}
-                return example_of(task, words, where, number)
-            texts = (value,) if isinstance(value, str) else tuple(value)
+            return kind.input(self.trained.task, given, where, number, columns, usual)
         except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{where}: not an input of {task.kind}: {value!r}") from error
-        if not 1 <= len(texts) <= 2 or not all(isinstance(t, str) and t.strip() for t in texts):
-            raise UserError(f"{where}: give one text or two, not empty: {value!r}")
-        if task.kind == "relation":
-            texts = (mark_entities(texts[0], where),)
-        return TextExample(where, name, texts)
+            raise UserError(f"{where}: not an input of {kind.name}: {value!r}") from error
 
     def evaluate(
         self,
@@ -134,33 +113,33 @@ class Predictor:
         """The task's official metrics on a labelled file; the answers go to the file
         `predictions` as `predict_file` writes them, if one is named."""
         check_outputs(path, predictions)
-        codec, task = self.trained.codec, self.trained.task
+        codec, task, kind = self.trained.codec, self.trained.task, self.trained.network.kind
         names = {**self.trained.columns, **(columns or {})}
 
         def examples() -> Iterator[Example]:
             labels = codec.labels or None
-            return iterate_examples(task, path, names, labels=labels, usual=self.trained.usual)
+            return read_examples(task, path, names, labels=labels, usual=self.trained.usual)
 
         again: Iterable[Example]
         if _can_be_read_twice(path):
             # Once through it first: what is wrong in the last line is said before any work.
-            count, again = check_examples(task, path, examples()), examples()
+            count, again = kind.check_examples(task, path, examples()), examples()
         else:
             again = list(examples())
-            count = check_examples(task, path, again)
+            count = kind.check_examples(task, path, again)
         gold: list[Example] = []
         scored: list[dict[str, Any]] = []
 
         def read() -> Iterator[Example]:
             for example in again:
-                gold.append(_without_texts(example))
+                gold.append(kind.without_texts(example))
                 yield example
 
         def answered() -> Iterator[dict[str, Any]]:
             with tqdm(unit=" examples", disable=quiet, desc="evaluate", total=count) as bar:
                 for answer in self.answers(read()):
                     bar.update()
-                    scored.append(_for_scores(answer))
+                    scored.append(kind.for_scores(answer))
                     yield answer
 
         if predictions is not None:
@@ -186,7 +165,7 @@ class Predictor:
         names, task = {**self.trained.columns, **(columns or {})}, self.trained.task
 
         def examples() -> Iterator[Example]:
-            return iterate_examples(task, source, names, False, usual=self.trained.usual)
+            return read_examples(task, source, names, False, usual=self.trained.usual)
 
         total = sum(1 for _ in examples()) if _can_be_read_twice(source) else None
         bar = tqdm(
@@ -198,24 +177,6 @@ class Predictor:
 def _can_be_read_twice(source: str) -> bool:
     """A file or data set; a pipe is read once."""
     return source.startswith(TFDS_PREFIX) or os.path.isfile(source)
-
-
-def _without_texts(example: Example) -> Example:
-    """An example with nothing but what scores read."""
-    if isinstance(example, TextExample):
-        return dataclasses.replace(example, texts=())
-    if isinstance(example, TaggedExample):
-        return dataclasses.replace(example, words=(), text=None, offsets=())
-    if isinstance(example, ChoiceExample):
-        return dataclasses.replace(example, context="", choices=(), question="")
-    if isinstance(example, QuestionExample):
-        return dataclasses.replace(example, question="", context="")
-    raise TypeError(type(example).__name__)
-
-
-def _for_scores(answer: dict[str, Any]) -> dict[str, Any]:
-    """An answer without what scores do not read. At most one of `n_best` is empty."""
-    return {**answer, "n_best": answer["n_best"][:2]} if "n_best" in answer else answer
 
 
 def write_lines(records: Iterable[Mapping[str, Any]], target: str | os.PathLike[str]) -> int:

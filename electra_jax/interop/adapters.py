@@ -1,7 +1,7 @@
 """Small trees that load onto a base model: adapter.safetensors beside adapter_config.json.
 
 Here because loading a model (`interop/folder.py`) must be able to put one onto its base; what
-trains them is `finetuning/adaptation.py`.
+trains them is `modeling/peft/`.
 """
 
 from __future__ import annotations
@@ -12,28 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.errors import UserError
 from electra_jax.interop.files import ADAPTER_FILES, copy_tokenizer, new_folder, write_json
 from electra_jax.interop.names import flatten, unflatten
 from electra_jax.interop.weights import read_safetensors, write_safetensors
+from electra_jax.modeling.peft.lora import lora_update
 
-LORA = "lora"
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = ADAPTER_FILES
-
-
-def lora_update(flat: Mapping[str, Any], scale: float) -> dict[str, Any]:
-    """Adds scale · a @ b to each kernel that has factors `lora/<name>/a` [..., in, rank] and
-    `lora/<name>/b` [..., rank, out], in float32; {name: array} without the factors."""
-    merged = {n: x for n, x in flat.items() if not n.startswith(f"{LORA}/")}
-    for name in flat:
-        if name.startswith(f"{LORA}/") and name.endswith("/a"):
-            kernel = name.removeprefix(f"{LORA}/").removesuffix("/a")
-            a, b = flat[name], flat[name.removesuffix("a") + "b"]
-            merged[kernel] = merged[kernel] + scale * jnp.matmul(a, b)
-    return merged
 
 
 def encoder_digest(encoder: Mapping[str, Any]) -> str:

@@ -68,9 +68,10 @@ class LoadedModel:
 
     `kind`: "discriminator", "generator", "encoder", "sequence_classification",
     "token_classification", "question_answering", "multiple_choice", "pair" (config is a
-    `PairConfig`) or "reference" (task heads of the reference, under `task_specific/`). `params` are
-    float32 arrays in the tree that `model.apply({"params": params}, …)` takes. `settings` is the
-    folder's config.json, `ignored` the tensors that were knowingly left out.
+    `PairConfig`), "reference" (task heads of the reference, under `task_specific/`) or "own_heads"
+    (heads that a kind of task defines itself). `params` are float32 arrays in the tree that
+    `model.apply({"params": params}, …)` takes. `settings` is the folder's config.json, `ignored`
+    the tensors that were knowingly left out.
     """
 
     kind: str

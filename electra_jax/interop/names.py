@@ -15,8 +15,9 @@ import numpy as np
 
 from electra_jax.config import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
+from electra_jax.modeling.heads.huggingface import CHOICE, QUESTION, SEQUENCE, TOKEN
+from electra_jax.modeling.trees import Tree, flatten, unflatten
 
-Tree = dict[str, Any]
 Tensors = dict[str, np.ndarray]
 
 
@@ -100,9 +101,8 @@ MODERN_LAYER = (
 )
 
 DISCRIMINATOR, GENERATOR, ENCODER = "discriminator", "generator", "encoder"
-SEQUENCE, TOKEN = "sequence_classification", "token_classification"
-QUESTION, CHOICE = "question_answering", "multiple_choice"
 PAIR, REFERENCE = "pair", "reference"
+OWN_HEADS = "own_heads"  # heads that neither transformers nor the reference has
 
 _D, _G = "discriminator_predictions", "generator_predictions"
 _D_DENSE = Part(f"{_D}/dense", f"{_D}.dense", f"{_D}/dense", DENSE)
@@ -309,29 +309,6 @@ def task_rows(heads: Mapping[str, Sequence[str]]) -> list[Row]:
             f"task_specific/{task}/",
         )
     ]
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts to {"a/b/c": leaf}."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{name}/"))
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
-def unflatten(flat: Mapping[str, Any]) -> Tree:
-    """{"a/b/c": leaf} to nested dicts."""
-    tree: Tree = {}
-    for path, value in flat.items():
-        *parents, name = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = value
-    return tree
 
 
 def gather(

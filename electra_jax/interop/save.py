@@ -46,8 +46,8 @@ def save_model_folder(
     """Writes one network as a model folder; it appears whole or not at all.
 
     `kind` and `params` are `LoadedModel`'s ("discriminator": params of `Discriminator`,
-    "generator": of `MaskedLM`, "encoder": {"electra": …}, Hugging Face's fine-tuning kinds: of
-    `heads.FineTuned`, "reference": {"electra": …, "task_specific": …}). What `transformers`
+    "generator": of `MaskedLM`, "encoder": {"electra": …}, Hugging Face's fine-tuning heads: of
+    `FineTuned`, "reference": {"electra": …, "task_specific": …}). What `transformers`
     computes becomes its class; anything else `model_type: electra_jax`. `extra_config` is merged
     into config.json (id2label, problem_type, …). `overwrite` replaces an earlier model folder,
     never one that holds anything else.

@@ -15,17 +15,18 @@ import numpy as np
 
 from electra_jax.config import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
-from electra_jax.interop.heads import Encoder, FineTuned
 from electra_jax.interop.names import (
     DISCRIMINATOR,
     ENCODER,
     GENERATOR,
+    OWN_HEADS,
     REFERENCE,
     SEQUENCE,
     TOKEN,
     flatten,
 )
 from electra_jax.modeling.electra import Discriminator, Electra, Inputs, MaskedLM
+from electra_jax.modeling.heads.huggingface import HEADS, Encoder, FineTuned
 
 HEAD_WIDTH = 64
 
@@ -167,7 +168,8 @@ def module_of(
     """The Linen module that computes a network of `kind` (names.py); `num_labels` for fine-tuning
     heads.
 
-    "reference" (task heads of the reference) gives the encoder: the heads are not Hugging Face's.
+    "reference" (task heads of the reference) and "own_heads" give the encoder: the heads are not
+    Hugging Face's.
     """
     if isinstance(config, PairConfig):
         return Electra(config)
@@ -175,8 +177,10 @@ def module_of(
         return MaskedLM(config)
     if kind == DISCRIMINATOR:
         return Discriminator(config)
-    if kind in (ENCODER, REFERENCE):
+    if kind in (ENCODER, REFERENCE, OWN_HEADS):
         return Encoder(config)
+    if kind not in HEADS:
+        raise UserError(f"no network here is called {kind!r}")
     return FineTuned(config, kind, num_labels or 2, dropout_rate)
 
 

@@ -127,7 +127,7 @@ class LossSettings:
 
     @property
     def plain(self) -> bool:
-        """Whether the loss is what `learned.constant_loss` can be compared with."""
+        """Whether the loss is what a kind's `constant_loss` can be compared with."""
         changed = self.label_smoothing or self.class_weights or self.r_drop or self.fgm
         return not changed and self.reduction == "mean"
 

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from electra_jax.finetuning.chance import above_chance
 from electra_jax.finetuning.examples import (
     ChoiceExample,
     QuestionExample,
     TaggedExample,
     TextExample,
 )
-from electra_jax.finetuning.learned import above_chance, constant_loss, failure
+from electra_jax.finetuning.learned import constant_loss, failure
 
 
 def texts(*labels):

@@ -9,9 +9,9 @@ import numpy as np
 
 from electra_jax.config import ElectraConfig
 from electra_jax.config_file import load_config
-from electra_jax.interop.heads import Encoder
 from electra_jax.interop.save import save_model_folder
 from electra_jax.modeling.electra import Inputs, padding_mask
+from electra_jax.modeling.heads.huggingface import Encoder
 from electra_jax.text.vocabulary import train_vocabulary
 
 GOOD = "bright warm kind lovely clever".split()

@@ -49,6 +49,8 @@ INVISIBLE = "objectives/test_isolation.py::test_more_padding_changes_no_draw_and
 RESTART = "objectives/test_isolation.py::test_a_document_has_the_same_logits_wherever_it_stands"
 ACCUMULATION = "training/test_step.py::test_accumulation_changes_nothing_but_rounding"
 EVALUATION = "training/test_step.py::test_evaluation_depends_on_the_row_alone"
+KIND_LOSSES = "finetuning/test_objective.py"
+OWN_KINDS = "finetuning/kinds/test_own_kinds.py"
 GOLDEN = "training/test_step.py::test_golden_first_steps"
 
 MUTANTS = (
@@ -338,5 +340,34 @@ MUTANTS = (
         'KERNEL = (Leaf("/kernel", ".weight", "/kernel", transpose=True),)',
         'KERNEL = (Leaf("/kernel", ".weight", "/kernel"),)',
         ("interop/test_weights.py", "interop/test_folder.py"),
+    ),
+    # Kinds of tasks
+    Mutant(
+        "words that pad a sentence count in the loss",
+        "finetuning/kinds/tagging.py",
+        'tagged = (batch["tags"] != IGNORED_TAG).astype(jnp.float32)',
+        'tagged = (batch["tags"] >= IGNORED_TAG).astype(jnp.float32)',
+        (KIND_LOSSES,),
+    ),
+    Mutant(
+        "label smoothing spreads over choices that are not there",
+        "finetuning/losses.py",
+        "allowed = logits > _EXCLUDED",
+        "allowed = logits > 2e9 * _EXCLUDED",
+        (f"{KIND_LOSSES}::test_smoothing_spreads_over_what_may_be_chosen",),
+    ),
+    Mutant(
+        "a loss over the whole batch is accumulated",
+        "finetuning/run.py",
+        "if data.kind.whole_batch and",
+        "if not data.kind.whole_batch and",
+        (f"{OWN_KINDS}::test_a_loss_over_the_whole_batch_is_not_accumulated",),
+    ),
+    Mutant(
+        "a kind's file that has changed is run unasked",
+        "finetuning/kinds/origin.py",
+        'elif _digest(file) != recorded["sha256"]:',
+        'elif not recorded["sha256"]:',
+        (f"{OWN_KINDS}::test_a_file_that_is_gone_or_changed_must_be_named",),
     ),
 )

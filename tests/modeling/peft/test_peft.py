@@ -7,9 +7,12 @@ import pytest
 from finetuning.tiny_task import CONFIG
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.adaptation import BitFit, Full, LoRA, count, is_head, make_adaptation
 from electra_jax.finetuning.networks import Network
 from electra_jax.interop.names import flatten, unflatten
+from electra_jax.modeling.peft.base import Full, count, is_head
+from electra_jax.modeling.peft.bitfit import BitFit
+from electra_jax.modeling.peft.lora import LoRA
+from electra_jax.modeling.peft.table import make_adaptation
 
 NETWORK = Network(CONFIG, "classification", 3)
 ATTENTION = "self/(query|value)/kernel"

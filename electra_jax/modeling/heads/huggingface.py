@@ -12,11 +12,13 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.config import ElectraConfig
-from electra_jax.interop.names import CHOICE, ENCODER, QUESTION, SEQUENCE, TOKEN
 from electra_jax.modeling.dropout import Noise, dropout
 from electra_jax.modeling.electra import Backbone, Inputs
 from electra_jax.modeling.layers import Dense, LayerNorm, activation
 
+SEQUENCE, TOKEN = "sequence_classification", "token_classification"
+QUESTION, CHOICE = "question_answering", "multiple_choice"
+HEADS = (SEQUENCE, TOKEN, QUESTION, CHOICE)
 HEAD_SITE, HEAD_OUTPUT_SITE = 5, 6
 
 
@@ -104,8 +106,10 @@ class FineTuned(nn.Module):
         elif self.kind == TOKEN:
             hidden = dropout(hidden, self.dropout_rate, noise, HEAD_SITE)
             logits = Dense(c, self.num_labels, name="classifier")(hidden)
-        else:
+        elif self.kind == QUESTION:
             logits = Dense(c, 2, name="qa_outputs")(hidden)
+        else:
+            raise ValueError(f"no head of transformers is called {self.kind!r}: {HEADS}")
         logits = logits.astype(jnp.float32)
         return logits[:, 0] if self.kind == CHOICE else logits
 
@@ -115,6 +119,3 @@ class FineTuned(nn.Module):
         hidden = _ModernHead(c, name="head")(hidden)
         hidden = dropout(hidden, self.dropout_rate, noise, HEAD_OUTPUT_SITE)
         return Dense(c, outputs, name="classifier")(hidden)
-
-
-__all__ = ["CHOICE", "ENCODER", "QUESTION", "SEQUENCE", "TOKEN", "Encoder", "FineTuned"]

@@ -1,0 +1,27 @@
+"""The block of a report that shows which labels are taken for which."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from electra_jax.finetuning.metrics import confusion_matrix
+
+_MOST_LABELS = 20  # of a matrix that can be read; more become a list of what is confused most
+
+
+def confusions(pairs: Sequence[tuple[str, str]], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """One block (see `training.report`) of (true, predicted) labels; none where there are none."""
+    if not pairs:
+        return []
+    if len(labels) <= _MOST_LABELS:
+        true, said = ([pair[i] for pair in pairs] for i in (0, 1))
+        counts = confusion_matrix(true, said, labels)
+        matrix = {"labels": list(labels), "counts": counts.tolist()}
+        return [{"title": "Confusion matrix", "matrix": matrix}]
+    wrong = Counter(pair for pair in pairs if pair[0] != pair[1])
+    rows = [[*pair, count] for pair, count in wrong.most_common(_MOST_LABELS)]
+    title = f"What is confused most ({sum(wrong.values()):,} of {len(pairs):,} are wrong)"
+    columns = ["true", "predicted", "times"]
+    return [{"title": title, "table": {"columns": columns, "rows": rows}}]

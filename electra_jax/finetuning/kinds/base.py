@@ -1,0 +1,299 @@
+"""What a kind of task is: everything that differs between, say, classification and tagging.
+
+A kind is one class in one file and a line in `table.py`, or a file of the user's own named by
+`FILE.py:CLASS`. Reading, batching, training, judging, exporting and predicting call its members and
+know nothing else of it. What is abstract has no default that would be right for a new kind.
+Letters: B rows, L length, W words, C labels or choices, E embedding width, H hidden width.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from electra_jax.config import ElectraConfig
+from electra_jax.errors import UserError
+from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Feature
+from electra_jax.finetuning.records import Record, read_records
+from electra_jax.finetuning.sources import Source, check_roles, unknown_label
+from electra_jax.finetuning.task import Task
+from electra_jax.modeling.heads.huggingface import FineTuned
+from electra_jax.settings.finetuning import LossSettings
+from electra_jax.text.tokenizer import Tokenizer
+
+Batch = Mapping[str, jax.Array]
+Outputs = dict[str, jax.Array]
+Predictions = Sequence[Mapping[str, Any]]
+FeatureOutputs = dict[str, np.ndarray]
+Block = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Padding:
+    """How a field of features becomes an array of a batch; a number becomes an array [B] as it is.
+
+    Attributes:
+      fill: what pads; None: the tokenizer's pad id.
+      fixed: every feature has the same shape: nothing to pad, new rows are zeros.
+      lengths: padded to the least of these that holds the batch's longest, in place of the batch's
+        own length (for targets with a length of their own).
+    """
+
+    fill: int | None = 0
+    fixed: bool = False
+    lengths: tuple[int, ...] = ()
+
+
+class Kind(abc.ABC):
+    """One kind of task; a kind has no state, so one object serves all tasks of it.
+
+    Attributes:
+      name: what the table of tasks and model folders call it (by default the class's name).
+      texts, metrics, max_length, epochs, label_names: the row of the table that a kind in a user's
+        own file stands for (see `task.Task`); rows of the package say their own.
+      fields: how the features' entries are padded; those not named are padded with 0 to the
+        batch's length.
+      reference: the head in `modeling.heads.reference` that the reference has for it; None: none.
+      huggingface: the head in `modeling.heads.huggingface` that the exported model has; None: heads
+        of its own, exported as `model_type: electra_jax`.
+      problem_type: config.json's, which `transformers` chooses its loss by.
+      whole_batch: a row's loss depends on the other rows of its batch (in-batch negatives), so
+        that a batch cannot be split by accumulation.
+      has_columns: whether files of the kind have one column for each role.
+      answer: the key of a prediction that holds the answer.
+    """
+
+    name: ClassVar[str]
+    texts: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    metrics: ClassVar[tuple[str, ...]] = ()
+    max_length: ClassVar[int] = 128
+    epochs: ClassVar[float] = 3.0
+    label_names: ClassVar[tuple[str, ...] | None] = None
+    fields: ClassVar[Mapping[str, Padding]] = {}
+    reference: ClassVar[str | None] = None
+    huggingface: ClassVar[str | None] = None
+    problem_type: ClassVar[str | None] = None
+    whole_batch: ClassVar[bool] = False
+    has_columns: ClassVar[bool] = True
+    answer: ClassVar[str] = "answer"
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+
+    # Data: records → examples → features.
+
+    @property
+    @abc.abstractmethod
+    def roles(self) -> Mapping[str, tuple[str, ...]]:
+        """The roles that columns play beside the texts, and the names each is looked for by."""
+
+    @abc.abstractmethod
+    def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
+        """A record's example, with its label where `source.labelled`. Raises `UserError`."""
+
+    @abc.abstractmethod
+    def codec(
+        self,
+        task: Task,
+        tokenizer: Tokenizer,
+        settings: CodecSettings,
+        labels: tuple[str, ...],
+        head: str,
+    ) -> Codec:
+        """Examples to features and outputs to answers; `head` is "huggingface" (the kind's own
+        where it has one) or "reference"."""
+
+    def records(
+        self, task: Task, path: str, columns: Mapping[str, str], labelled: bool
+    ) -> tuple[Iterator[tuple[str, Record]], Mapping[str, str]]:
+        """(where, record) of a file, and which of the named columns are still to be looked for."""
+        return read_records(path, task.headerless), columns
+
+    def read(
+        self,
+        task: Task,
+        path: str,
+        columns: Mapping[str, str],
+        labelled: bool = True,
+        labels: Collection[str] | None = None,
+        usual: Mapping[str, str] | None = None,
+    ) -> Iterator[Example]:
+        """The examples of a file; see `readers.read_examples`."""
+        check_roles(task, columns)
+        known = None if labels is None else frozenset(labels)
+        records, columns = self.records(task, path, columns, labelled)
+        source: Source | None = None
+        for number, (where, record) in enumerate(records):
+            source = source or Source(task, columns, record, where, labelled, usual)
+            example = self.example(source, where, source.identity(record, number), record)
+            if known is not None:
+                for label in self.labels_of(example):
+                    if label not in known:
+                        raise unknown_label(example.where, label, known)
+            yield example
+        if source is None:
+            raise UserError(f"{path}: there are no examples in it")
+
+    def input(
+        self,
+        task: Task,
+        value: Any,
+        where: str,
+        number: int,
+        columns: Mapping[str, str],
+        usual: Mapping[str, str],
+    ) -> Example:
+        """An input of `predict`: a mapping is read as a line of a file is. Raises `UserError`, or
+        `TypeError` where it is no input at all."""
+        if not isinstance(value, Mapping):
+            raise TypeError("a mapping is needed")
+        record = dict(value)
+        source = Source(task, columns, record, where, False, usual)
+        return self.example(source, where, source.identity(record, number), record)
+
+    def labels_of(self, example: Any) -> Sequence[str]:
+        """The names of the labels that an example has."""
+        return ()
+
+    def labels(self, task: Task, examples: Iterable[Any]) -> tuple[str, ...]:
+        """The labels of a task whose row names none, in the order of their ids; () where the kind
+        has no labels. Raises `UserError` where there is nothing to tell apart."""
+        return ()
+
+    def check_examples(self, task: Task, path: str, examples: Iterable[Any]) -> int:
+        """How many examples there are; warns of what is odd. Raises `UserError` where there is
+        none."""
+        count = sum(1 for _ in examples)
+        if not count:
+            raise UserError(f"{path}: no examples in it")
+        return count
+
+    def prepare(
+        self, task: Task, path: str, examples: list[Any], settings: CodecSettings
+    ) -> tuple[list[Any], CodecSettings]:
+        """The training examples that can be used, and settings that they decide."""
+        return examples, settings
+
+    def without_texts(self, example: Any) -> Any:
+        """An example with nothing but what scores read: what `evaluate` holds of each."""
+        return example
+
+    def for_scores(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """An answer without what scores do not read."""
+        return answer
+
+    # Network: the outputs of one head or several, from the hidden states.
+
+    @abc.abstractmethod
+    def network(self, config: ElectraConfig, outputs: int, dropout_rate: float) -> nn.Module:
+        """The Linen module: encoder under `electra`, and heads. `HuggingFaceKind` has it; heads of
+        one's own are `modeling.heads.headed.Headed`."""
+
+    @abc.abstractmethod
+    def outputs(self, found: Any, batch: Batch) -> Outputs:
+        """The named outputs, float32, first axis B, from what `network` gives.
+
+        Where features hold several texts ("input_ids" a list of arrays, in batches [B, C, L]), the
+        network sees [B · C, L], and the rows come together here.
+        """
+
+    @abc.abstractmethod
+    def cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
+        """One feature's outputs without what padding added to them."""
+
+    # Loss.
+
+    @abc.abstractmethod
+    def row_losses(self, outputs: Outputs, batch: Batch, settings: LossSettings) -> jax.Array:
+        """The loss of each row, float32 [B] (or of each of its words: [B, W]), not yet weighted.
+
+        Where it depends on other rows (`whole_batch`), rows with batch["weight"] 0 only fill the
+        batch up and must not count.
+        """
+
+    @abc.abstractmethod
+    def divergence(self, one: Outputs, other: Outputs) -> jax.Array:
+        """How far two passes with other dropout are apart, like `row_losses` (R-Drop): half the sum
+        of both Kullback-Leibler divergences where the outputs are a distribution."""
+
+    def row_weights(self, batch: Batch, settings: LossSettings) -> jax.Array:
+        """What a row (or a word) counts in the mean, like `row_losses`."""
+        return batch["weight"]
+
+    def targets(self, batch: Batch) -> jax.Array | None:
+        """The right index into the last axis of outputs["logits"], like `row_losses`, of which
+        training logs the accuracy; None: it logs none."""
+        return None
+
+    # Judgement: did a run learn anything?
+
+    @abc.abstractmethod
+    def constant_loss(
+        self, examples: Sequence[Any], target_range: tuple[float, float]
+    ) -> float | None:
+        """The mean loss of the best constant answer, None where there is none to compare with."""
+
+    @abc.abstractmethod
+    def better_than_chance(
+        self, examples: Sequence[Any], predictions: Predictions, scores: Mapping[str, float]
+    ) -> bool:
+        """Whether the answers alone show that something was learnt, whatever the training loss: it
+        is the mean of a few steps, and noisy where one label is rare."""
+
+    @abc.abstractmethod
+    def not_learned(
+        self,
+        examples: Sequence[Any],
+        predictions: Predictions,
+        scores: Mapping[str, float],
+        learnt: bool | None,
+    ) -> str | None:
+        """Why answers are those of a run that did not learn, None where they are not; `learnt`:
+        what its training loss says."""
+
+    @abc.abstractmethod
+    def errors(
+        self, examples: Sequence[Any], predictions: Predictions, labels: Sequence[str]
+    ) -> list[Block]:
+        """Blocks for the report (`training.report`) that show what is got wrong."""
+
+    # Export, and a start from an exported head.
+
+    def exported(
+        self, params: Mapping[str, Any], settings: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """(parameters, fields of config.json) as `transformers` computes the same head."""
+        return params, settings
+
+    def same_scale(self, stated: Mapping[str, Any], settings: CodecSettings) -> bool:
+        """Whether outputs of a model with the codec settings `stated` mean what they would here."""
+        return True
+
+    def kept_head(
+        self,
+        head: dict[str, np.ndarray],
+        stated: Mapping[str, Any],
+        names: tuple[str, ...],
+        labels: tuple[str, ...],
+        settings: CodecSettings,
+    ) -> dict[str, np.ndarray] | None:
+        """The flat tree of a start's head for this task, None where it answers another: `stated`
+        are its codec settings, `names` its labels."""
+        return head if names == labels else None
+
+
+class HuggingFaceKind(Kind):
+    """A kind whose head `transformers` has: `huggingface` names it."""
+
+    def network(self, config: ElectraConfig, outputs: int, dropout_rate: float) -> nn.Module:
+        """The class of `transformers`."""
+        assert self.huggingface is not None, f"{type(self).__name__}.huggingface"
+        return FineTuned(config, self.huggingface, outputs, dropout_rate)

@@ -1,0 +1,150 @@
+"""Classification: one label a text or pair."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from electra_jax.finetuning import metrics
+from electra_jax.finetuning.chance import SURE, above_chance, entropy_of
+from electra_jax.finetuning.confusions import confusions
+from electra_jax.finetuning.encoding import softmax
+from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Feature, TextExample
+from electra_jax.finetuning.kinds.base import Block, Predictions
+from electra_jax.finetuning.kinds.labels import OneRight, labels_in, natural_order
+from electra_jax.finetuning.kinds.text import TextCodec, TextKind
+from electra_jax.finetuning.records import Record
+from electra_jax.finetuning.sources import Source, label_of, texts_of
+from electra_jax.finetuning.task import Task
+from electra_jax.modeling.heads.reference import CLASSIFICATION
+from electra_jax.text.tokenizer import Tokenizer
+
+_LEAST_RECALL = 0.05  # above chance, mean over labels
+_COMMON = 0.8  # a label's share from which the others' part of the loss is noise
+
+
+class Classification(OneRight, TextKind):
+    """One label a text or pair."""
+
+    name = "classification"
+    metrics = ("accuracy", "macro_f1")
+    roles: ClassVar = {
+        "label": ("label", "gold_label", "Quality", "is_duplicate", "intent", "category", "class")
+    }
+    reference = CLASSIFICATION
+    problem_type = "single_label_classification"
+    answer = "label"
+
+    def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
+        """The texts and the label's name."""
+        texts = texts_of(source, where, record)
+        return TextExample(where, identity, texts, label_of(source, where, record))
+
+    def codec(
+        self,
+        task: Task,
+        tokenizer: Tokenizer,
+        settings: CodecSettings,
+        labels: tuple[str, ...],
+        head: str,
+    ) -> Codec:
+        """`ClassificationCodec`."""
+        return ClassificationCodec(task, tokenizer, settings, labels)
+
+    def labels_of(self, example: TextExample) -> Sequence[str]:
+        """The label, where there is one."""
+        return (example.label,) if isinstance(example.label, str) else ()
+
+    def labels(self, task: Task, examples: Iterable[Any]) -> tuple[str, ...]:
+        """All that occur, at least two."""
+        return natural_order(labels_in(examples, self.labels_of))
+
+    def constant_loss(
+        self, examples: Sequence[TextExample], target_range: tuple[float, float]
+    ) -> float | None:
+        """The entropy of the labels."""
+        return entropy_of(e.label for e in examples)
+
+    def better_than_chance(
+        self, examples: Sequence[TextExample], predictions: Predictions, scores: Mapping[str, float]
+    ) -> bool:
+        """Far above chance; where no label has most of the examples, half of what a constant answer
+        gets wrong must be right: a run that came back to a constant may keep an early step."""
+        gold, said = [[e.label] for e in examples], [[p["label"]] for p in predictions]
+        if above_chance(gold, said) < SURE:
+            return False
+        share = Counter(e.label for e in examples).most_common(1)[0][1] / len(examples)
+        right = float(np.mean([a == b for a, b in zip(gold, said, strict=True)]))
+        return share >= _COMMON or right >= (1 + share) / 2
+
+    def not_learned(
+        self,
+        examples: Sequence[TextExample],
+        predictions: Predictions,
+        scores: Mapping[str, float],
+        learnt: bool | None,
+    ) -> str | None:
+        """One answer to all, or fewer right than the commonest label has and no label found."""
+        gold = [e.label for e in examples]
+        found = [p["label"] for p in predictions]
+        if len(set(found)) == 1 and len(set(gold)) > 1:
+            return f'it answers "{found[0]}" to all {len(found)} evaluation examples'
+        counts = Counter(gold)
+        hits = Counter(a for a, b in zip(gold, found, strict=True) if a == b)
+        label, most = counts.most_common(1)[0]
+        recall = float(np.mean([hits[name] / count for name, count in counts.items()]))
+        # Below the commonest label's share alone is no failure: weighted classes cost accuracy.
+        if hits.total() < most and recall < 1 / len(counts) + _LEAST_RECALL:
+            return (
+                f"{hits.total()} of {len(gold)} evaluation examples are right, where always "
+                f'"{label}" has {most}, and a label is found as often as by chance ({recall:.0%})'
+            )
+        return None
+
+    def errors(
+        self, examples: Sequence[TextExample], predictions: Predictions, labels: Sequence[str]
+    ) -> list[Block]:
+        """Which labels are taken for which."""
+        pairs = [(str(e.label), p["label"]) for e, p in zip(examples, predictions, strict=True)]
+        return confusions(pairs, labels)
+
+
+class ClassificationCodec(TextCodec):
+    """One label a text or pair: "label" int32. Outputs: "logits" [labels]."""
+
+    def _target(self, example: TextExample) -> Feature:
+        return {"label": np.int32(self._id(example, example.label))}
+
+    def decode(
+        self,
+        example: TextExample,
+        features: Sequence[Feature],
+        outputs: Sequence[Mapping[str, np.ndarray]],
+    ) -> dict[str, Any]:
+        """{"id", "label", "probabilities": {label: probability}}."""
+        probabilities = softmax(outputs[0]["logits"])
+        return {
+            "id": example.id,
+            "label": self.labels[int(np.argmax(probabilities))],
+            "probabilities": dict(zip(self.labels, probabilities.tolist())),
+        }
+
+    def score(self, examples: Sequence[TextExample], predictions: Predictions) -> dict[str, float]:
+        """The task's metrics, in percent."""
+        gold = [str(example.label) for example in examples]
+        predicted = [prediction["label"] for prediction in predictions]
+        return {n: _METRICS[n](gold, predicted, self.task) for n in self.task.metrics}
+
+
+_METRICS: dict[str, Callable[[list[str], list[str], Task], float]] = {
+    "accuracy": lambda gold, said, task: metrics.accuracy(gold, said),
+    "matthews": lambda gold, said, task: metrics.matthews_correlation(gold, said),
+    "f1": lambda gold, said, task: metrics.binary_f1(gold, said, task.positive).f1,
+    "macro_f1": lambda gold, said, task: metrics.macro_f1(gold, said),
+    "directed_f1": lambda gold, said, task: (
+        metrics.directed_relation_scores(gold, said)["macro"].f1
+    ),
+}

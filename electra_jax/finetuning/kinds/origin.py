@@ -1,0 +1,61 @@
+"""Where the kind of a fine-tuned model comes from, when that is a user's own file.
+
+A model folder holds no code: it records the file's path, class and digest. Loading the model runs
+the file only where it is still there, unchanged, and not a part of the folder itself (a folder may
+have come from anywhere); otherwise the user has to name it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from electra_jax.errors import UserError
+from electra_jax.plugins import is_file_reference
+
+_KEY = "kind_file"
+
+
+def file_of(kind: str) -> Path | None:
+    """The file of a kind that is named by FILE.py:CLASS; None of one of the package."""
+    if not is_file_reference(kind):
+        return None
+    return Path(kind.rpartition(":")[0]).expanduser().resolve()
+
+
+def origin(kind: str) -> dict[str, Any]:
+    """What `task_settings` records of where a kind comes from; {} of one of the package."""
+    file = file_of(kind)
+    if file is None:
+        return {}
+    name = kind.rpartition(":")[2]
+    return {_KEY: {"path": str(file), "class": name, "sha256": _digest(file)}}
+
+
+def recorded_task(stated: Mapping[str, Any], source: str) -> str:
+    """The task that a model's `task_settings` record, as `get_task` takes it.
+
+    Raises `UserError` where it is of a file that is not what it was.
+    """
+    recorded = stated.get(_KEY)
+    if recorded is None:
+        return str(stated["task"])
+    file, name = Path(recorded["path"]), recorded["class"]
+    if not file.is_file():
+        why = "is not there"
+    elif file.resolve().is_relative_to(Path(source).expanduser().resolve()):
+        why = "lies in the model folder, whose code is not run unasked"
+    elif _digest(file) != recorded["sha256"]:
+        why = "has changed since"
+    else:
+        return f"{file}:{name}"
+    raise UserError(
+        f"{source} was trained with the kind {name} of {file}, which {why}: read the file that you "
+        f"mean and name it with --task=FILE.py:{name}"
+    )
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

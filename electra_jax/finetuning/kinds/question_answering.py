@@ -1,0 +1,207 @@
+"""Extractive question answering. Its files, windows, codec and scores have modules of their own:
+`question_files`, `question_windows`, `question_answering`, `squad_metrics`."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from electra_jax.finetuning.examples import (
+    Codec,
+    CodecSettings,
+    Example,
+    Feature,
+    QuestionExample,
+)
+from electra_jax.finetuning.kinds.base import (
+    Batch,
+    Block,
+    FeatureOutputs,
+    HuggingFaceKind,
+    Outputs,
+    Predictions,
+)
+from electra_jax.finetuning.losses import (
+    binary_cross_entropy,
+    categorical_divergence,
+    cross_entropy,
+)
+from electra_jax.finetuning.question_answering import QuestionCodec, check_answers
+from electra_jax.finetuning.question_files import question_of, read_questions
+from electra_jax.finetuning.records import Record
+from electra_jax.finetuning.sources import Source, check_roles
+from electra_jax.finetuning.task import Task
+from electra_jax.modeling.heads.huggingface import QUESTION
+from electra_jax.modeling.heads.reference import QUESTIONS
+from electra_jax.settings.finetuning import LossSettings
+from electra_jax.text.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+FAR = -1e9  # the logit of a position where no answer can begin or end
+_ENDS = ("start_logits", "end_logits")
+_LEAST_SCORE = 2.0  # percent of F1
+
+
+class QuestionAnswering(HuggingFaceKind):
+    """Where an answer begins and ends: "start_logits" and "end_logits" [B, L], with what is no
+    possible answer far below; the reference's head also gives beams and answerability."""
+
+    name = "question_answering"
+    metrics = ("f1",)
+    max_length = 512
+    epochs = 2.0
+    roles: ClassVar = {"question": ("question",), "context": ("context",), "answers": ("answers",)}
+    huggingface = QUESTION
+    reference = QUESTIONS
+    has_columns = False
+    answer = "prediction_text"
+
+    def read(
+        self,
+        task: Task,
+        path: str,
+        columns: Mapping[str, str],
+        labelled: bool = True,
+        labels: Collection[str] | None = None,
+        usual: Mapping[str, str] | None = None,
+    ) -> Iterator[Example]:
+        """A record may be an article, a paragraph or a question: see `question_files`."""
+        check_roles(task, columns)
+        return read_questions(path, labelled, columns)
+
+    def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
+        """One question to answer."""
+        return dataclasses.replace(question_of(record, where, 0, source.columns), id=identity)
+
+    def input(
+        self,
+        task: Task,
+        value: Any,
+        where: str,
+        number: int,
+        columns: Mapping[str, str],
+        usual: Mapping[str, str],
+    ) -> Example:
+        """A mapping with question and context."""
+        if not isinstance(value, Mapping):
+            raise TypeError("a mapping is needed")
+        return question_of(dict(value), where, number, columns)
+
+    def codec(
+        self,
+        task: Task,
+        tokenizer: Tokenizer,
+        settings: CodecSettings,
+        labels: tuple[str, ...],
+        head: str,
+    ) -> Codec:
+        """`QuestionCodec`."""
+        return QuestionCodec(tokenizer, settings, task.questions, head)
+
+    def check_examples(self, task: Task, path: str, examples: Iterable[Any]) -> int:
+        """Says so where labelled questions have no answer and the task gives one to each."""
+        unanswerable = 0
+
+        def each() -> Iterator[QuestionExample]:
+            nonlocal unanswerable
+            for example in examples:
+                unanswerable += example.is_impossible
+                yield example
+
+        count = super().check_examples(task, path, each())
+        if unanswerable and task.questions != "v2":
+            log.warning(
+                "%s: %s of %s questions have no answer; %s does not train on them and scores any "
+                "answer to them as wrong (question_answering and squad2 learn to give none)",
+                path, f"{unanswerable:,}", f"{count:,}", task.name,
+            )  # fmt: skip
+        return count
+
+    def prepare(
+        self, task: Task, path: str, examples: list[Any], settings: CodecSettings
+    ) -> tuple[list[Any], CodecSettings]:
+        """Those whose answers stand where their offsets say."""
+        return check_answers(examples, settings), settings
+
+    def without_texts(self, example: QuestionExample) -> QuestionExample:
+        """The answers alone."""
+        return dataclasses.replace(example, question="", context="")
+
+    def for_scores(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """The best of `n_best` that is not empty; at most one of them is."""
+        return {**answer, "n_best": answer["n_best"][:2]}
+
+    def outputs(self, found: Any, batch: Batch) -> Outputs:
+        """The two ends."""
+        logits = jnp.where(batch["answer_mask"][..., None] > 0, found, FAR)
+        return {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}
+
+    def cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
+        """The positions that there are; beams have none of padding."""
+        length = len(feature["input_ids"])
+        return {n: x[:length] if n in _ENDS else x for n, x in outputs.items()}
+
+    def row_losses(self, outputs: Outputs, batch: Batch, settings: LossSettings) -> jax.Array:
+        """The mean of both ends' cross entropies, and the answerability's where there is one."""
+        smoothing = settings.label_smoothing
+        loss = 0.5 * (
+            cross_entropy(outputs["start_logits"], batch["start_positions"], smoothing)
+            + cross_entropy(outputs["end_logits"], batch["end_positions"], smoothing)
+        )
+        if "answerable_logit" in outputs:
+            impossible = batch["is_impossible"].astype(jnp.float32)
+            answerable = binary_cross_entropy(outputs["answerable_logit"], impossible)
+            loss += settings.answerable_weight * answerable
+        return loss
+
+    def divergence(self, one: Outputs, other: Outputs) -> jax.Array:
+        """The mean of both ends'."""
+        ends = (categorical_divergence(one[n], other[n]) for n in _ENDS)
+        return 0.5 * sum(ends, jnp.zeros(()))
+
+    def constant_loss(
+        self, examples: Sequence[QuestionExample], target_range: tuple[float, float]
+    ) -> float | None:
+        """None: positions have no constant."""
+        return None
+
+    def better_than_chance(
+        self,
+        examples: Sequence[QuestionExample],
+        predictions: Predictions,
+        scores: Mapping[str, float],
+    ) -> bool:
+        """Never needed: there is no training loss to outweigh."""
+        return False
+
+    def not_learned(
+        self,
+        examples: Sequence[QuestionExample],
+        predictions: Predictions,
+        scores: Mapping[str, float],
+        learnt: bool | None,
+    ) -> str | None:
+        """No answers, or an F1 no better than that of none."""
+        unanswerable = sum(e.is_impossible for e in examples)
+        score, silent = scores.get("f1", 100.0), 0.0
+        if "best_f1" in scores:  # where saying that there is no answer can be right
+            score, silent = scores["best_f1"], 100.0 * unanswerable / len(examples)
+        if unanswerable < len(examples) and not any(p["prediction_text"] for p in predictions):
+            return "it answers no question"
+        least = min(_LEAST_SCORE, 0.1 * (100.0 - silent))  # above what silence has
+        if unanswerable < len(examples) and score < silent + least:
+            beside = f", where answering no question has {silent:.1f}" if silent else ""
+            return f"its F1 is {score:.1f}{beside}"
+        return None
+
+    def errors(
+        self, examples: Sequence[QuestionExample], predictions: Predictions, labels: Sequence[str]
+    ) -> list[Block]:
+        """None."""
+        return []
