@@ -1,10 +1,10 @@
 """Tokens a second of the loader alone, and how long a training step waits for it.
 
     python benchmarks/loader.py
-    python benchmarks/loader.py --starvation --size=small --batch_size=32
+    python benchmarks/loader.py --starvation --size=small --batch_size=32 --backends numpy tf
 
 Rows are synthetic, on disk in the temporary folder. With `--starvation` a model trains: the share
-of its time that passes in `next(batches)`, and the time of steps fed by the loader over that of
+of its time that passes in `next(batches)`, and the time of steps fed by each loader over that of
 steps on one resident batch, measured in turns. The last line is one JSON object.
 """
 
@@ -63,24 +63,33 @@ class Waiting(Iterator[Any]):
 
 
 def starvation(a: argparse.Namespace, rows: Rows) -> dict[str, Any]:
-    """How much slower steps are with the loader than with a batch at hand, taking turns at being
+    """How much slower steps are with each loader than with a batch at hand, taking turns at being
     first."""
     step = TrainingStep(pair_of(a), a.batch_size, rows.seq_len, mask_prob_of(a))
-    loaded = Waiting(train_batches(rows, seed=0, batch_size=a.batch_size))
-    resident = itertools.repeat(jax.device_put(next(loaded)))
-    step.seconds(loaded, 2)
-    loaded.seconds, times, ratios = 0.0, 0.0, []
-    for number in range(a.rounds):
-        seconds = {}
-        for batches in (loaded, resident)[:: 1 if number % 2 else -1]:
-            seconds[batches] = step.seconds(batches, a.steps)
-        ratios.append(seconds[loaded] / seconds[resident])
-        times += seconds[loaded]
-    return {
-        "waiting_share": loaded.seconds / times,
-        "ratio": statistics.median(ratios),
-        "ratio_range": [min(ratios), max(ratios)],
+    sources: dict[str, Any] = {
+        backend: Waiting(train_batches(rows, seed=0, batch_size=a.batch_size, backend=backend))
+        for backend in a.backends
     }
+    resident = jax.device_put(next(sources[a.backends[0]]))
+    sources["resident"] = itertools.repeat(resident)
+    seconds: dict[str, list[float]] = {name: [] for name in sources}
+    for name in a.backends:
+        step.seconds(sources[name], 2)
+        sources[name].seconds = 0.0
+    names = list(sources)
+    for number in range(a.rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            seconds[name].append(step.seconds(sources[name], a.steps))
+    found: dict[str, Any] = {}
+    for name in a.backends:
+        ratios = [x / y for x, y in zip(seconds[name], seconds["resident"], strict=True)]
+        found[name] = {
+            "waiting_share": sources[name].seconds / sum(seconds[name]),
+            "ratio": statistics.median(ratios),
+            "ratio_range": [min(ratios), max(ratios)],
+        }
+    return found
 
 
 def main() -> None:
@@ -105,8 +114,9 @@ def main() -> None:
             write_rows(Path(folder), synthetic_ids(a.rows, a.seq_len, vocab_size), vocab_size)
         )
         if a.starvation:
-            result |= starvation(a, rows)
-            print(f"waiting for batches: {result['waiting_share']:.3%} of the time")
+            result["starvation"] = starvation(a, rows)
+            for backend, found in result["starvation"].items():
+                print(f"{backend}: waiting for batches {found['waiting_share']:.3%} of the time")
         else:
             rates = {}
             for backend, size in itertools.product(a.backends, (32, 256, 1024)):

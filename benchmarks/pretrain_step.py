@@ -36,6 +36,7 @@ from workload import (
 )
 
 from electra_jax.data.batches import train_batches
+from electra_jax.data.read_ahead import BACKENDS
 from electra_jax.data.rows import Rows
 from electra_jax.flops import reference_train_flops_per_token, train_flops_per_token
 from electra_jax.objectives.structure import SpecialIds, row_structure
@@ -65,7 +66,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
 def measure_rows(a: argparse.Namespace, pair: Any, rows: Rows) -> dict[str, Any]:
     """`measure` over an open rows folder."""
     step = TrainingStep(pair, a.batch_size, rows.seq_len, mask_prob_of(a), rows)
-    batches: Any = train_batches(rows, seed=0, batch_size=a.batch_size)
+    batches: Any = train_batches(rows, seed=0, batch_size=a.batch_size, backend=a.backend)
     if a.no_loader:
         batches = itertools.repeat(jax.device_put(next(batches)))
     print(f"compiled in {step.compile_seconds:.1f} s", flush=True)
@@ -141,6 +142,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--rounds", type=int, default=5)
     result.add_argument("--steps", type=int, default=2, help="steps in each round")
     result.add_argument("--warmup", type=int, default=2, help="steps before the first round")
+    result.add_argument("--backend", choices=BACKENDS, default="numpy", help="of the loader")
     result.add_argument("--no_loader", action="store_true", help="one resident batch")
     result.add_argument("--trace", metavar="DIR", help="writes a profile of two steps")
     result.add_argument("--cold", action="store_true", help="compile without the cache")

@@ -1,5 +1,5 @@
-"""The command line: `electra-jax VERB …`. Thin: parses, calls one function of a room, turns errors
-into exit codes.
+"""The command line: `electra-jax VERB …`. Thin: parses, calls the public function of the verb's
+name (see `electra_jax/__init__.py`), turns errors into exit codes.
 
 Exit codes: 0 done; 2 the input or the configuration is wrong (one message, no traceback); 1
 anything else; 143 stopped by SIGTERM after saving.
@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import electra_jax
 from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
 
@@ -65,9 +66,7 @@ def _vocab(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args(argv)
-    from electra_jax.text.vocabulary import train_vocabulary
-
-    tokenizer = train_vocabulary(
+    tokenizer = electra_jax.train_vocabulary(
         a.input,
         a.type,
         a.size,
@@ -120,9 +119,7 @@ def _prepare(argv: Sequence[str]) -> int:
     parser.add_argument("--eval_fraction", type=float, default=0.005, help="of documents, held out")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args(argv)
-    from electra_jax.preparation.prepare import prepare
-
-    header = prepare(
+    header = electra_jax.prepare(
         a.input,
         a.tokenizer,
         a.output,
@@ -180,14 +177,18 @@ def _pretrain(argv: Sequence[str]) -> int:
         parser.error("--devices and --topology go with --dry_run")
     if not a.workdir:
         parser.error("--workdir=DIR says where the run is written")
-    _prepare_host()
-    from electra_jax.training.distributed import is_first, joined
-    from electra_jax.training.pretrain import Pretraining
+    electra_jax.pretrain(
+        config,
+        a.workdir,
+        quiet=a.quiet,
+        coordinator=a.coordinator,
+        num_processes=a.num_processes,
+        process_id=a.process_id,
+    )
+    from electra_jax.training.distributed import is_first
 
-    with joined(a.coordinator, a.num_processes, a.process_id):
-        Pretraining.build(config, a.workdir, quiet=a.quiet).train()
-        if is_first():
-            print(f"{a.workdir}/model: both networks; {a.workdir}/report.html: curves")
+    if is_first():
+        print(f"{a.workdir}/model: both networks; {a.workdir}/report.html: curves")
     return 0
 
 
@@ -209,10 +210,9 @@ def _config(argv: Sequence[str]) -> int:
     a = parser.parse_args([x.removeprefix("--config=") for x in argv if x not in overrides])
     import json
 
-    from electra_jax.config_file import describe_config
+    described = electra_jax.describe_config(a.target, overrides)
     from electra_jax.settings.describe import as_json, as_text
 
-    described = describe_config(a.target, overrides)
     print(json.dumps(as_json(described), indent=1) if a.json else as_text(described, a.target))
     return 0
 
@@ -237,16 +237,24 @@ def _sweep(argv: Sequence[str]) -> int:
     parser.add_argument("--dry_run", action="store_true", help="print the commands, run none")
     vary = [x for x in argv if x.startswith("--vary.")]
     a = parser.parse_args([x for x in argv if x not in vary and not x.startswith("--config")])
-    shared = [x for x in argv if x.startswith("--config")]
     varied = {}
     for option in vary:
         key, _, values = option.removeprefix("--vary.").partition("=")
         varied[key] = [value for value in values.split(",") if value]
-    from electra_jax.training.sweep import combinations, sweep
-
-    for overrides in combinations(varied).values():  # all are sound before the first one runs
-        load_config([*shared, *overrides])
-    return sweep(a.verb, Path(a.workdir), shared, varied, through=a.through, dry_run=a.dry_run)
+    shared = [x for x in argv if x.startswith("--config")]
+    files = [x.removeprefix("--config=") for x in shared if x.startswith("--config=")]
+    if len(files) != 1 or any("=" not in x for x in shared):
+        parser.error("give one --config=FILE[:ARG], and overrides as --config.a.b=value")
+    fields = [x.removeprefix("--config.") for x in shared if x.startswith("--config.")]
+    return electra_jax.sweep(
+        files[0],
+        a.workdir,
+        varied,
+        dict(x.split("=", 1) for x in fields),
+        verb=a.verb,
+        through=a.through,
+        dry_run=a.dry_run,
+    )
 
 
 def _processes(parser: argparse.ArgumentParser) -> None:
@@ -275,15 +283,13 @@ def _finetune(argv: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress line")
     config, rest = load_config(argv)
     a = parser.parse_args(rest)
-    _prepare_host()
-    from electra_jax.finetuning.result import describe_result, describe_summary, summarize
-    from electra_jax.finetuning.seeds import finetune
+    results = electra_jax.finetune(config, a.workdir, quiet=a.quiet)
+    from electra_jax.finetuning.result import describe_result, describe_summary
 
-    results = finetune(config, a.workdir, quiet=a.quiet)
     if len(results) == 1:
         print(f"{describe_result(results[0])}\n{a.workdir}/model; {a.workdir}/report.html")
         return 0
-    print(describe_summary(summarize(results)))
+    print(describe_summary(results.summary))
     models = any(Path(a.workdir).glob("seed-*/model"))
     print(
         f"{a.workdir}/seed-*/model; " * models
@@ -334,19 +340,21 @@ def _evaluate(argv: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     _answering(parser)
     a = parser.parse_args(argv)
-    _prepare_host()
+    scores = electra_jax.evaluate(
+        a.model,
+        a.data,
+        task=a.task,
+        columns=_column_names(a.columns),
+        predictions=a.predictions,
+        output=a.output,
+        null_threshold=a.null_threshold,
+        quiet=a.quiet,
+    )
     import json
 
     from electra_jax.finetuning.result import with_nulls
-    from electra_jax.inference.predictor import Predictor, check_outputs, write_lines
 
-    check_outputs(a.data, a.output, a.predictions)
-    predictor = Predictor(a.model, a.task, null_threshold=a.null_threshold)
-    scores = predictor.evaluate(a.data, _column_names(a.columns), a.predictions, a.quiet)
-    scores = with_nulls(scores)
-    print(json.dumps(scores))
-    if a.output:
-        write_lines([scores], a.output)
+    print(json.dumps(with_nulls(scores)))
     return 0
 
 
@@ -365,11 +373,15 @@ def _predict(argv: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     _answering(parser)
     a = parser.parse_args(argv)
-    _prepare_host()
-    from electra_jax.inference.predictor import Predictor
-
-    predictor = Predictor(a.model, a.task, null_threshold=a.null_threshold)
-    count = predictor.predict_file(a.input, a.output, _column_names(a.columns), a.quiet)
+    count = electra_jax.predict(
+        a.model,
+        a.input,
+        a.output,
+        task=a.task,
+        columns=_column_names(a.columns),
+        null_threshold=a.null_threshold,
+        quiet=a.quiet,
+    )
     print(f"{a.output}: {count:,} answers", file=sys.stderr if a.output == "-" else sys.stdout)
     return 0
 
@@ -388,12 +400,8 @@ def _submission(argv: Sequence[str]) -> int:
     wrong = [x for x in a.answers if "=" not in x]
     if wrong:
         raise UserError(f"{wrong[0]}: write TASK=FILE, such as cola=cola.jsonl")
-    from electra_jax.finetuning.records import read_records
-    from electra_jax.finetuning.submission import write_submission
-
     files = dict(x.split("=", 1) for x in a.answers)
-    answers = {task: [record for _, record in read_records(f)] for task, f in files.items()}
-    names = write_submission(a.output, answers, a.partial)
+    names = electra_jax.submission(files, a.output, partial=a.partial)
     print(f"{a.output}: {', '.join(names)}")
     return 0
 
@@ -415,9 +423,7 @@ def _convert(argv: Sequence[str]) -> int:
     parser.add_argument("--encoder_only", action="store_true", help="leave the heads out")
     parser.add_argument("--slots", action="store_true", help="TF1 → TF1: Adam's moments too")
     a = parser.parse_args(argv)
-    from electra_jax.interop.convert import convert
-
-    report = convert(
+    report = electra_jax.convert(
         a.src,
         a.dst,
         a.to,
@@ -443,10 +449,7 @@ def _report(argv: Sequence[str]) -> int:
     parser.add_argument("workdirs", nargs="+", metavar="WORKDIR")
     parser.add_argument("--output", metavar="FILE", help="default: report.html in the first folder")
     a = parser.parse_args(argv)
-    from electra_jax.training.report import write_report
-
-    output = Path(a.output) if a.output else Path(a.workdirs[0]) / "report.html"
-    print(write_report([Path(w) for w in a.workdirs], output))
+    print(electra_jax.report(a.workdirs, a.output))
     return 0
 
 
@@ -459,11 +462,7 @@ def _demo(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--workdir", default="demo", metavar="DIR")
     a = parser.parse_args(argv)
-    _prepare_host()
-    from electra_jax.demo.run import demo
-
-    config, _ = load_config(["--config=configs/pretrain.py:tiny"])
-    demo(Path(a.workdir), config)
+    electra_jax.run_demo(a.workdir)
     return 0
 
 
@@ -481,16 +480,6 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "convert": (_convert, "Hugging Face ⇄ electra_jax ⇄ Google TF1, strict"),
     "report": (_report, "one HTML page about one or several runs"),
 }
-
-
-def _prepare_host() -> None:
-    """What a training process wants of its host, before the first computation."""
-    from electra_jax.training.host_memory import keep_freed_memory
-
-    keep_freed_memory()
-    from electra_jax.training.compilation import use_compilation_cache
-
-    use_compilation_cache()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -523,7 +512,7 @@ def _overview() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a verb; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    # TensorFlow only feeds data here, and has nothing to tell about it.
+    # TensorFlow only reads data and checkpoints here, and has nothing to tell about it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)

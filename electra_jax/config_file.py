@@ -1,5 +1,6 @@
-"""What `--config=FILE[:ARG] --config.a.b=value` say: the resolved configuration of a run; and the
-declared fields as the ConfigDict that a configuration file fills in."""
+"""The resolved configuration of a run: what `--config=FILE[:ARG] --config.a.b=value` say on the
+command line, and `get_config("FILE[:ARG]", {"a.b": value})` in Python; and the declared fields as
+the ConfigDict that a configuration file fills in."""
 
 from __future__ import annotations
 
@@ -59,15 +60,21 @@ def settings_of(config: Mapping[str, Any]) -> type:
     )
 
 
-def describe_config(target: str, overrides: Sequence[str] = ()) -> list[Described]:
+def describe_config(
+    target: str, overrides: Mapping[str, Any] | Sequence[str] = ()
+) -> list[Described]:
     """Every field of a configuration with value, default, type, unit and meaning.
 
-    target: FILE[:ARG], such as `configs/pretrain.py:small`. overrides: `--config.a.b=value`.
+    target: FILE[:ARG], such as `pretrain:small`. overrides: values by dotted key, or as on the
+    command line: `--config.a.b=value`.
     Raises `UserError` on an unknown file, ARG or field, or a value that does not fit.
     """
-    config, rest = load_config([f"--config={target}", *overrides])
-    if rest:
-        raise UserError(f"{rest[0]}: overrides are --config.a.b=value")
+    if isinstance(overrides, Mapping):
+        config = get_config(target, overrides)
+    else:
+        config, rest = load_config([f"--config={target}", *overrides])
+        if rest:
+            raise UserError(f"{rest[0]}: overrides are --config.a.b=value")
     settings = settings_of(config)
     fields.read(settings, config, "", complete=True)
     return describe(settings, config, config.given())
@@ -82,7 +89,6 @@ def load_config(argv: Sequence[str]) -> tuple[Config, list[str]]:
     names the nearest valid key.
     """
     from absl import flags
-    from ml_collections import config_flags
 
     mine = [x for x in argv if x.split("=")[0].split(".")[0] in ("--config", "-config")]
     rest = [x for x in argv if x not in mine]
@@ -96,68 +102,114 @@ def load_config(argv: Sequence[str]) -> tuple[Config, list[str]]:
             "overrides as --config.a.b=value"
         )
     file, _, argument = chosen[0].removeprefix("--config=").partition(":")
-    argument = argument or _own_task(overrides)
-    path = _find_config(file)
-    flag = f"--config={path}" + (f":{argument}" if argument else "")
-
-    plain: Any = None  # the file's configuration, once it is read
-
-    def parse(arguments: list[str]) -> Any:
-        values = flags.FlagValues()
-        full = ["electra-jax", flag, *arguments]
-        if plain is None:
-            holder = config_flags.DEFINE_config_file(
-                "config", None, "", flag_values=values, sys_argv=full
-            )
-        else:
-            full.remove(flag)
-            holder = config_flags.DEFINE_config_dict(
-                "config", copy.deepcopy(plain), flag_values=values, sys_argv=full
-            )
-        with warnings.catch_warnings():
-            # ml_collections loads the file in a way that importlib deprecates.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            values(full)
-        return holder.value
-
-    try:
-        plain = parse([])
-    except UserError:
-        raise
-    except Exception as error:  # whatever a configuration file of the user's raises
-        raise UserError(f"--config={file}: {_short(error)}") from error
+    flag, plain = _plain(file, argument or _own_task(overrides))
     given = [x.removeprefix("--config.").split("=")[0] for x in overrides]
     last = {x.split("=", 1)[0]: x for x in overrides}  # of two values for a field, the later
-    if "objective" in plain:
-        name = last.get("--config.objective.name", "").partition("=")[2]
-        with plain.unlocked():
-            plain.objective = _named_block(plain.objective.to_dict(), name)
-        for key in given:
-            group, _, field = key.partition(".")
-            if group == "objective" and field not in plain.objective:
-                raise UserError(
-                    f"--config.{key}: objective {plain.objective.name!r} has no such field; "
-                    f"valid: {', '.join(plain.objective)}"
-                )
+    name = last.get("--config.objective.name", "").partition("=")[2]
+    _put_objective(plain, name, given, "--config.")
     for key in given:
-        _check_key(plain, key)
+        _check_key(plain, key, "--config.")
     _put_schedules(plain, last)
     refusals = (flags.Error, TypeError, ValueError, AttributeError, KeyError)
     try:
-        config = parse(list(last.values()))
+        config = _parse(flag, list(last.values()), plain)
     except refusals as error:
         for one in last.values():  # which of them is it?
             try:
-                parse([one])
+                _parse(flag, [one], plain)
             except refusals as alone:
                 raise UserError(f"{one}: {_short(alone)}") from error
         raise UserError(f"{' '.join(overrides)}: {_short(error)}") from error
+    _keep_one_unit(config, given)
+    return Config(config.to_dict(), given), rest
+
+
+def get_config(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The configuration of a run, for `pretrain` and `finetune`.
+
+    get_config("pretrain:small", {"data.path": "rows/", "train.steps": 10_000})
+
+    Args:
+      name: FILE[:ARG], a file of your own or `pretrain` and `finetune`, which ship with the
+        package; `pretrain:SIZE`, `finetune:TASK`.
+      overrides: values by dotted key; one unit of a duration takes the place of the others.
+
+    Returns:
+      Nested dicts, resolved, that know which fields were given.
+
+    Raises:
+      UserError: no such file, an unknown key (the nearest one is named), or a value of another
+        type than the field's.
+    """
+    given = {
+        key: os.fspath(value) if isinstance(value, os.PathLike) else value
+        for key, value in (overrides or {}).items()
+    }
+    file, _, argument = name.partition(":")
+    task = str(given.get("task", ""))
+    _, config = _plain(file, argument or (task if is_file_reference(task) else ""))
+    _put_objective(config, str(given.get("objective.name", "")), list(given), "")
+    for key, value in given.items():
+        _check_key(config, key, "")
+        *groups, last = key.split(".")
+        node = config
+        for group in groups:
+            node = node[group]
+        if hasattr(node.get(last), "keys") and not isinstance(value, Mapping):
+            raise UserError(f"{key}: it is a group of fields; set one, such as {key}.NAME")
+        try:
+            if isinstance(value, str | Schedule) and key in _scheduled(config):
+                _put_schedule(config, key, str(value))
+            else:
+                node[last] = value
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            raise UserError(f"{key}={value!r}: {_short(error)}") from error
+    _keep_one_unit(config, list(given))
+    return Config(config.to_dict(), given)
+
+
+def _plain(file: str, argument: str) -> tuple[str, Any]:
+    """(the flag that names FILE[:ARG], the configuration without overrides)."""
+    flag = f"--config={_find_config(file)}" + (f":{argument}" if argument else "")
+    try:
+        return flag, _parse(flag, [])
+    except UserError:
+        raise
+    except Exception as error:  # whatever a configuration file of the user's raises
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"--config={file}: {lines[-1].strip()}") from error  # a traceback's last
+
+
+def _parse(flag: str, overrides: Sequence[str], plain: Any = None) -> Any:
+    """The file's configuration, or `plain`, with overrides."""
+    from absl import flags
+    from ml_collections import config_flags
+
+    values = flags.FlagValues()
+    full = ["electra-jax", *overrides]
+    if plain is None:
+        full.append(flag)
+        holder = config_flags.DEFINE_config_file(
+            "config", None, "", flag_values=values, sys_argv=full
+        )
+    else:
+        holder = config_flags.DEFINE_config_dict(
+            "config", copy.deepcopy(plain), flag_values=values, sys_argv=full
+        )
+    with warnings.catch_warnings():
+        # ml_collections loads the file in a way that importlib deprecates.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        values(full)
+    return holder.value
+
+
+def _keep_one_unit(config: Any, given: Sequence[str]) -> None:
+    """Clears the defaults of durations that are given in another unit."""
     for group, units in DURATIONS:
         named = [u for u in units if f"{group}.{u}" in given]
         for unit in units:
             if named and unit not in named and unit in config.get(group, {}):
                 config[group][unit] = None
-    return Config(config.to_dict(), given), rest
 
 
 def objective_block(name: str) -> Any:
@@ -191,6 +243,22 @@ def _named_block(values: dict[str, Any], name: str) -> Any:
     return block
 
 
+def _put_objective(config: Any, name: str, given: Sequence[str], prefix: str) -> None:
+    """The block of the objective `name` (empty: the file's own) in place of `config.objective`;
+    `given` keys must be fields of it."""
+    if "objective" not in config:
+        return
+    with config.unlocked():
+        config.objective = _named_block(config.objective.to_dict(), name)
+    for key in given:
+        group, _, field = key.partition(".")
+        if group == "objective" and field and field not in config.objective:
+            raise UserError(
+                f"{prefix}{key}: objective {config.objective.name!r} has no such field; "
+                f"valid: {', '.join(config.objective)}"
+            )
+
+
 def _put_schedules(config: Any, overrides: dict[str, str]) -> None:
     """Moves overrides such as `linear(0.3, 0.15)` of numbers that may change during a run from
     `overrides` to `config`."""
@@ -198,11 +266,15 @@ def _put_schedules(config: Any, overrides: dict[str, str]) -> None:
         text = overrides.get(f"--config.{key}", "").partition("=")[2]
         if not text or text == "None" or _is_number(text):
             continue
-        Schedule.parse(text, key)
-        group, _, name = key.partition(".")
-        with config.unlocked(), config[group].ignore_type():
-            config[group][name] = text
+        _put_schedule(config, key, text)
         del overrides[f"--config.{key}"]
+
+
+def _put_schedule(config: Any, key: str, text: str) -> None:
+    Schedule.parse(text, key)
+    group, _, name = key.partition(".")
+    with config.unlocked(), config[group].ignore_type():
+        config[group][name] = text
 
 
 def _scheduled(config: Any) -> list[str]:
@@ -238,14 +310,15 @@ def _find_config(file: str) -> str:
     package = Path(__file__).parent
     shipped = [f for f in (package / "configs", package.parent / "configs") if f.is_dir()]
     for folder in shipped:
-        candidate = folder / Path(file).name
-        if candidate.is_file() and file in (f"configs/{candidate.name}", candidate.name):
+        candidate = folder / Path(file).with_suffix(".py").name
+        names = (f"configs/{candidate.name}", candidate.name, candidate.stem)
+        if candidate.is_file() and file in names:
             return str(candidate)
-    names = sorted(p.name for folder in shipped for p in folder.glob("[a-z]*.py"))
-    raise UserError(f"--config={file}: no such file here, and the package ships {', '.join(names)}")
+    known = sorted(p.name for folder in shipped for p in folder.glob("[a-z]*.py"))
+    raise UserError(f"--config={file}: no such file here, and the package ships {', '.join(known)}")
 
 
-def _check_key(config: Any, key: str) -> None:
+def _check_key(config: Any, key: str, prefix: str) -> None:
     """Every part of a dotted key exists, or the error names the nearest that does."""
     node: Any = config
     seen: list[str] = []
@@ -255,11 +328,11 @@ def _check_key(config: Any, key: str) -> None:
             near = difflib.get_close_matches(part, keys, n=1, cutoff=0.5)
             everywhere = [".".join([*seen, k]) for k in keys]
             hint = (
-                f"did you mean config.{'.'.join([*seen, near[0]])}?"
+                f"did you mean {prefix.lstrip('-')}{'.'.join([*seen, near[0]])}?"
                 if near
                 else f"valid here: {', '.join(everywhere) or 'nothing, it is a value'}"
             )
-            raise UserError(f"--config.{key}: there is no {part!r}; {hint}")
+            raise UserError(f"{prefix}{key}: there is no {part!r}; {hint}")
         node = node.get_ref(part).get() if hasattr(node, "get_ref") else node[part]
         seen.append(part)
 

@@ -26,6 +26,7 @@ ROOMS = [
     "serving",
     "demo",
     "config_file",
+    "api",
     "cli",
 ]
 BELOW_ALL = ["errors", "fields", "config", "flops", "schedule", "plugins"]

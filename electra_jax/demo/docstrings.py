@@ -80,7 +80,7 @@ def documents(workers: int) -> Iterator[tuple[str, str]]:
                 yield name, text
 
 
-def write_corpus(path: Path, characters: int, workers: int | None = None) -> dict[str, int]:
+def write_docstrings(path: Path, characters: int, workers: int | None = None) -> dict[str, int]:
     """Writes about `characters` characters of documents to a .jsonl file; returns {documents,
     characters}."""
     workers = workers or max(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from electra_jax.demo.docstrings import write_corpus
+from electra_jax.demo.docstrings import write_docstrings
 
 CHARACTERS = 16_000_000
 VOCABULARY = 1024
@@ -37,7 +37,7 @@ def demo(
     print("1/4  text: the docstrings of the installed Python packages", flush=True)
     if not text.exists():
         started = time.perf_counter()
-        found = write_corpus(text, characters)
+        found = write_docstrings(text, characters)
         seconds = time.perf_counter() - started
         print(
             f"     {found['documents']:,} modules, {found['characters'] / 1e6:.1f} M characters "

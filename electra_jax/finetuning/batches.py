@@ -7,6 +7,7 @@ batch g of a run holds is a function of (lengths, seed, g) alone, as there.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from electra_jax.data.order import rows_of
+from electra_jax.data.read_ahead import Backend, Batch, Batches, read_ahead
 from electra_jax.errors import UserError
 from electra_jax.finetuning.examples import Feature
 from electra_jax.finetuning.kinds.base import Padding
@@ -175,13 +177,6 @@ class TrainingOrder:
         )
         return [batches[i] for i in mixed]
 
-    def batches_from(self, step: int) -> Iterator[NDArray[np.int64]]:
-        """The batches of the run from `step` on, without end."""
-        epoch, skipped = divmod(step, self.steps_per_epoch)
-        while True:
-            yield from self.epoch(epoch)[skipped:]
-            epoch, skipped = epoch + 1, 0
-
     def padding(self) -> float:
         """The share of padding among the tokens of the first epoch's batches."""
         real, total = 0, 0
@@ -194,11 +189,18 @@ class TrainingOrder:
 
 
 def train_batches(
-    features: Sequence[Feature], order: TrainingOrder, step: int
-) -> Iterator[Mapping[str, np.ndarray]]:
-    """The batches of a run from `step` on, as arrays."""
-    for ids in order.batches_from(step):
-        yield order.plan.stack([features[i] for i in ids])
+    features: Sequence[Feature], order: TrainingOrder, step: int, backend: Backend = "auto"
+) -> Batches:
+    """The batches of a run from `step` on, as arrays, without end; for `backend` see
+    `data/read_ahead.py`."""
+    epochs = functools.lru_cache(maxsize=2)(order.epoch)
+
+    def read(number: int) -> Batch:
+        epoch, batch = divmod(step + number, order.steps_per_epoch)
+        stacked = order.plan.stack([features[i] for i in epochs(epoch)[batch]])
+        return {name: value[None] for name, value in stacked.items()}
+
+    return read_ahead(read, backend=backend)
 
 
 def eval_batches(

@@ -95,7 +95,7 @@ MAY_CHANGE = (
     r"train\.(tensorboard|wandb).*",
     r"train\.(accumulate|restarts)",
     r"mesh\..*",
-    r"data\.(path|eval_path|test_path)",
+    r"data\.(path|eval_path|test_path|backend)",
     r"seeds",
     r"versions\..*",
 )
@@ -216,7 +216,8 @@ class FineTuning:
 
         def batches(first_example: int) -> Iterator[Mapping[str, np.ndarray]]:
             assert data is not None
-            return train_batches(data.features, order, first_example // settings.batch_size)
+            first = first_example // settings.batch_size
+            return train_batches(data.features, order, first, config["data"]["backend"])
 
         forward = Forward(
             network, _eval_plan(plan, train, data.settings.max_length), mesh, adaptation.merge

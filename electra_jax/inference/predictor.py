@@ -27,7 +27,7 @@ from electra_jax.finetuning.examples import Example
 from electra_jax.finetuning.export import TrainedTask, trained_task
 from electra_jax.finetuning.forward import Forward
 from electra_jax.finetuning.readers import TFDS_PREFIX, read_examples
-from electra_jax.interop.folder import load_model_folder
+from electra_jax.interop.folder import LoadedModel, load_model_folder
 from electra_jax.modeling.encoder import join_layers, split_layers
 
 log = logging.getLogger(__name__)
@@ -45,15 +45,16 @@ class Predictor:
 
     def __init__(
         self,
-        model: str | os.PathLike[str],
+        model: str | os.PathLike[str] | LoadedModel,
         task: str | None = None,
         batch_size: int = 32,
         null_threshold: float | None = None,
     ) -> None:
-        """`task` must have the model's kind and labels, where it is given. `null_threshold`: null
-        odds above it mean that a question has no answer (default: the model's). Raises `UserError`
-        where the folder holds no fine-tuned model."""
-        loaded = load_model_folder(model)
+        """`model` is a folder, or what `electra_jax.load` gave. `task` must have the model's kind
+        and labels, where it is given. `null_threshold`: null odds above it mean that a question has
+        no answer (default: the model's). Raises `UserError` where the folder holds no fine-tuned
+        model."""
+        loaded = model if isinstance(model, LoadedModel) else load_model_folder(model)
         self.trained: TrainedTask = trained_task(loaded, task, null_threshold)
         longest = self.trained.settings.max_length
         shorter = [n for n in LENGTHS if n < longest]

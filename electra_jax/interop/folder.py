@@ -167,11 +167,6 @@ def load_model_folder(
     return loaded
 
 
-def load(path: str | os.PathLike[str], **arguments: Any) -> LoadedModel:
-    """Model, parameters, tokenizer and configuration at `path`: see `load_model_folder`."""
-    return load_model_folder(path, **arguments)
-
-
 def _load_one(
     folder: Path, num_attention_heads: int | None, file: Path | None = None
 ) -> LoadedModel:

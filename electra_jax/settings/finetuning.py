@@ -26,6 +26,12 @@ class TaskDataSettings:
     columns: Mapping[str, str | None] = field(
         dict, "Names of the columns in the files, by role, where they are not the usual ones."
     )
+    backend: str = field(
+        "auto",
+        "Reader of the batches: tf.data (auto: where TensorFlow is installed) or a NumPy thread.",
+        choices=("auto", "tf", "numpy"),
+        when_absent="numpy",
+    )
     train_examples: int | None = field(
         None, "Train on the first so many examples; None: all.", unit="examples", minimum=1
     )

@@ -24,8 +24,8 @@ class DataSettings:
     path: str | None = field(None, "Rows folder made by `electra-jax prepare`.")
     backend: str = field(
         "auto",
-        "Reader of the rows: a NumPy thread (auto, numpy) or tf.data; the same batches.",
-        choices=("auto", "numpy", "tf"),
+        "Reader of the rows: tf.data (auto: where TensorFlow is installed) or a NumPy thread.",
+        choices=("auto", "tf", "numpy"),
     )
 
 

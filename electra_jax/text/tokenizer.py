@@ -19,6 +19,7 @@ import tokenizers
 
 from electra_jax.errors import UserError
 from electra_jax.text import sentencepiece_model, wordpiece
+from electra_jax.text.batch_encoding import BatchEncoding, encode_batch
 from electra_jax.text.special_ids import ROLES, SpecialIds
 from electra_jax.text.tokenizer_json import (
     KINDS,
@@ -48,7 +49,11 @@ class Tokenizer:
       special_ids: ids of [PAD] [UNK] [CLS] [SEP] [MASK], by whatever names.
       special_tokens: their names by role.
       hash: sha256 (hex) of all that defines the ids.
+      max_length: of a batch's rows in tokens where a call does not say (None: no limit). The
+        tokenizer of a loaded model has the model's number of positions.
     """
+
+    max_length: int | None = None
 
     def __init__(
         self,
@@ -87,6 +92,47 @@ class Tokenizer:
         if normalizer is None:
             return False
         return normalizer.normalize_str("ABC") == normalizer.normalize_str("abc")
+
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        pair: str | Sequence[str] | None = None,
+        max_length: int | None = None,
+    ) -> BatchEncoding:
+        """A batch for a network: [CLS] text [SEP], or [CLS] text [SEP] pair [SEP], right-padded to
+        the longest row.
+
+        Rows of more than `max_length` tokens (None: `self.max_length`) are cut without a word: a
+        text at its end, of a pair the longer one first. The ids are those of `transformers`'
+        tokenizer with `truncation=True`, but that "[CLS]" in a text is ordinary characters here.
+
+        Args:
+          texts: one text or several.
+          pair: the second text of each.
+
+        Returns:
+          `input_ids`, `attention_mask` and `token_type_ids`, int32 [batch, length].
+
+        Raises:
+          UserError: another number of second texts, something that is no text, or a `max_length`
+            that leaves no room.
+        """
+        first = [texts] if isinstance(texts, str) else list(texts)
+        second = [pair] if isinstance(pair, str) else None if pair is None else list(pair)
+        wrong = [text for text in [*first, *(second or ())] if not isinstance(text, str)]
+        if wrong:
+            raise UserError(f"{wrong[0]!r} is no text: give one text, or a list of texts")
+        if second is not None and len(second) != len(first):
+            raise UserError(f"{len(first)} texts and {len(second)} second texts: give one to each")
+        special = self.special_ids
+        return encode_batch(
+            self.encode_batch(first),
+            None if second is None else self.encode_batch(second),
+            self.max_length if max_length is None else max_length,
+            cls=special.cls,
+            sep=special.sep,
+            pad=special.pad,
+        )
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without special tokens ("[CLS]" in the text is ordinary characters)."""

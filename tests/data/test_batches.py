@@ -235,7 +235,7 @@ def test_an_empty_batch_is_refused(rows):
 
 
 def test_an_unknown_backend_is_refused(rows):
-    with pytest.raises(UserError, match="no data backend 'torch'"):
+    with pytest.raises(UserError, match=r"data\.backend='torch'"):
         train_batches(rows, seed=0, batch_size=8, backend="torch")
 
 

@@ -53,11 +53,31 @@ def test_epochs_and_seeds_differ_and_repeat(order, lengths):
     assert len({tuple(flat(o, e)) for o in (order, other) for e in (0, 1)}) == 4
 
 
-def test_the_run_goes_on_where_it_stopped(order):
-    whole = list(itertools.islice(order.batches_from(0), 30))
+def test_the_run_goes_on_where_it_stopped(order, lengths):
+    features = [feature(n, label=np.int32(i)) for i, n in enumerate(lengths)]
+
+    def run(step, count):
+        with train_batches(features, order, step, "numpy") as batches:
+            return [batch["label"].tolist() for batch in itertools.islice(batches, count)]
+
+    whole = run(0, 30)  # crosses two epochs
     for step in (1, 12, 13, 14, 27):
-        rest = list(itertools.islice(order.batches_from(step), 30 - step))
-        assert [a.tolist() for a in whole[step:]] == [b.tolist() for b in rest]
+        assert run(step, 30 - step) == whole[step:]
+
+
+def test_tensorflow_yields_the_same_batches(order, lengths):
+    pytest.importorskip("tensorflow")
+    features = [
+        feature(n, label=np.int32(i), labels=np.ones(3, np.float32)) for i, n in enumerate(lengths)
+    ]
+    with (
+        train_batches(features, order, 7, "numpy") as numpy,
+        train_batches(features, order, 7, "tf") as tensorflow,
+    ):
+        for a, b in itertools.islice(zip(numpy, tensorflow), 30):
+            assert list(a) == list(b)
+            for name in a:
+                assert a[name].dtype == b[name].dtype and np.array_equal(a[name], b[name])
 
 
 def test_most_batches_hold_one_bucket(order):

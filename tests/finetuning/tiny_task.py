@@ -42,6 +42,7 @@ OVERRIDES = (
     "--config.train.tensorboard=False",
     "--config.optimizer.learning_rate=0.003",
     "--config.optimizer.layerwise_decay=1.0",
+    "--config.data.backend=numpy",
     "--config.data.max_length=32",
     "--config.data.shapes=1",
 )

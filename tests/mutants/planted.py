@@ -341,6 +341,21 @@ MUTANTS = (
         'KERNEL = (Leaf("/kernel", ".weight", "/kernel"),)',
         ("interop/test_weights.py", "interop/test_folder.py"),
     ),
+    # Batches
+    Mutant(
+        "tf.data takes over one read late",
+        "data/read_ahead.py",
+        "reader.start(self._thread.end_here())",
+        "reader.start(self._thread.end_here() + 1)",
+        ("data/test_read_ahead.py::test_tensorflow_takes_over_at_a_batch_boundary",),
+    ),
+    Mutant(
+        "the second text of a pair has the first one's token type",
+        "text/batch_encoding.py",
+        "batch.token_type_ids[number, start : len(row)] = 1",
+        "batch.token_type_ids[number, start : len(row)] = 0",
+        ("text/test_batch_encoding.py",),
+    ),
     # Kinds of tasks
     Mutant(
         "words that pad a sentence count in the loss",
