@@ -90,7 +90,7 @@ def prepare_inputs(inputs: list[str], tokenizer: str | None, output: Path) -> No
 
     from electra_jax.data.rows import Rows
     from electra_jax.preparation.prepare import prepare
-    from electra_jax.text.vocabulary import train_vocabulary
+    from electra_jax.text.tokenizers.train import train_vocabulary
 
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
@@ -462,7 +462,9 @@ def main() -> None:
     parser.add_argument("--tokenizer", metavar="DIR")
     parser.add_argument("--inputs", type=Path, default=Path("accelerator_inputs"))
     parser.add_argument("--seconds", type=float, default=225, help="the budget")
-    parser.add_argument("--output", type=Path, help="a folder: accelerator.json, written as it goes")
+    parser.add_argument(
+        "--output", type=Path, help="a folder: accelerator.json, written as it goes"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant")
     parser.add_argument("--steps", type=int, default=10, help="steps in each turn")
     parser.add_argument("--tiny", action="store_true", help="one layer of small, batches of two")

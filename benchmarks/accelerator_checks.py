@@ -29,13 +29,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from electra_jax.config import ElectraConfig, PairConfig, generator_of
+from electra_jax.config.model import ElectraConfig, PairConfig, generator_of
+from electra_jax.config.training import NO_DECAY
 from electra_jax.data.batches import train_batches
 from electra_jax.data.rows import Rows
-from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.electra import CorruptionSettings, ElectraObjective, Masking
-from electra_jax.objectives.structure import SpecialIds
-from electra_jax.settings.training import NO_DECAY
+from electra_jax.objectives.rng import Draws
+from electra_jax.objectives.row_structure import SpecialIds
 from electra_jax.training.loop import LoopSettings, Run, fit
 from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.schedules import learning_rate_schedule

@@ -27,8 +27,8 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from electra_jax.finetuning.examples import Codec, Example
-from electra_jax.finetuning.tasks import Task
+from electra_jax.finetuning.data.examples import Codec, Example
+from electra_jax.finetuning.task_table import Task
 
 HEADS = {
     "classification": AutoModelForSequenceClassification,

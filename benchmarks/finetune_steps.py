@@ -49,7 +49,7 @@ def ours(a: argparse.Namespace) -> Work:
     import flax.linen as nn
     import jax
 
-    from electra_jax.finetuning.batches import train_batches
+    from electra_jax.finetuning.data.batches import train_batches
     from electra_jax.finetuning.run import FineTuning
     from electra_jax.training.sharding import LOGICAL_AXES
     from electra_jax.training.step import PackedStep, init_state, key_words
@@ -91,8 +91,8 @@ def peer(a: argparse.Namespace, variant: str, grouped: bool = False) -> Work:
     )
     from transformers.trainer_pt_utils import LengthGroupedSampler
 
-    from electra_jax.finetuning.data import find_files, load_examples
-    from electra_jax.finetuning.tasks import collect_labels, get_task
+    from electra_jax.finetuning.data.task_data import find_files, load_examples
+    from electra_jax.finetuning.task_table import collect_labels, get_task
 
     config = _configuration(a)
     task = get_task(a.finetune_task)

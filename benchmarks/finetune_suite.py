@@ -31,8 +31,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from electra_jax.finetuning.codecs import make_codec
-from electra_jax.finetuning.data import codec_settings, load_examples
-from electra_jax.finetuning.tasks import collect_labels, get_task
+from electra_jax.finetuning.data.task_data import codec_settings, load_examples
+from electra_jax.finetuning.task_table import collect_labels, get_task
 
 OURS, PEER = "ours", "transformers"
 FRAMEWORKS = (OURS, PEER)
@@ -123,10 +123,10 @@ def _from_scratch(model: str, folder: Path, seed: int) -> Path:
     """A model folder of the same shape and tokenizer with random weights."""
     import jax
 
-    from electra_jax.interop.folder import encoder_of, load_model_folder
-    from electra_jax.interop.names import ENCODER
+    from electra_jax.interop.load import encoder_of, load_model_folder
+    from electra_jax.interop.mapping.infer_shapes import module_of
+    from electra_jax.interop.mapping.names import ENCODER
     from electra_jax.interop.save import save_model_folder
-    from electra_jax.interop.shapes import module_of
     from electra_jax.modeling.electra import Inputs, padding_mask
 
     loaded = load_model_folder(model)
@@ -144,7 +144,7 @@ def run_peer(name: str, a: argparse.Namespace) -> dict[str, Any]:
     import torch
     from finetune_peer import Peer, Recipe
 
-    from electra_jax.text.tokenizer import load_tokenizer
+    from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
     torch.set_num_threads(a.threads)
     row, paths, task = SUITE[name], files(SUITE[name]), get_task(SUITE[name].task)

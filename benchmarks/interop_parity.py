@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config import ElectraConfig
-from electra_jax.interop.folder import load_model_folder
+from electra_jax.config.model import ElectraConfig
+from electra_jax.interop.formats.safetensors import read_safetensors
+from electra_jax.interop.load import load_model_folder
 from electra_jax.interop.save import save_model_folder
-from electra_jax.interop.weights import read_safetensors
 from electra_jax.modeling.electra import Inputs, padding_mask
 
 TOLERANCE = 1e-5

@@ -17,7 +17,7 @@ from transformers import ElectraConfig as HfConfig
 from transformers import ElectraForMaskedLM, ElectraForPreTraining
 from transformers import ElectraForSequenceClassification as HfClassifier
 
-from electra_jax.config import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, PairConfig
 
 MASK_ID = 103
 

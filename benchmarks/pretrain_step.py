@@ -39,7 +39,7 @@ from electra_jax.data.batches import train_batches
 from electra_jax.data.read_ahead import BACKENDS
 from electra_jax.data.rows import Rows
 from electra_jax.flops import reference_train_flops_per_token, train_flops_per_token
-from electra_jax.objectives.structure import SpecialIds, row_structure
+from electra_jax.objectives.row_structure import SpecialIds, row_structure
 
 
 def measure(a: argparse.Namespace) -> dict[str, Any]:

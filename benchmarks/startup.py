@@ -22,7 +22,7 @@ from pathlib import Path
 
 from workload import SPECIAL, synthetic_ids, write_rows
 
-from electra_jax.config import SIZES, named_size
+from electra_jax.config.model import SIZES, named_size
 
 HERE = Path(__file__).resolve().parents[1]
 

@@ -16,14 +16,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from electra_jax.config import DTYPES, SIZES, PairConfig, named_size
+from electra_jax.config.model import DTYPES, SIZES, PairConfig, named_size
+from electra_jax.config.training import NO_DECAY
 from electra_jax.data.row_format import FORMAT, Split
 from electra_jax.data.rows import Rows
 from electra_jax.objectives.corruption import Masking
 from electra_jax.objectives.electra import ElectraObjective, ElectraSettings
-from electra_jax.objectives.structure import SpecialIds
+from electra_jax.objectives.row_structure import SpecialIds
 from electra_jax.preparation.rows_writer import Progress, RowsWriter
-from electra_jax.settings.training import NO_DECAY
 from electra_jax.training.compilation import use_compilation_cache
 from electra_jax.training.host_memory import keep_freed_memory
 from electra_jax.training.optimizer import build_optimizer

@@ -3,8 +3,8 @@
     electra-jax finetune --config=configs/finetune.py:sst2 --workdir=runs/sst2
     --config.init=MODEL --config.data.path=SST-2/
 
-TASK is a row of `electra_jax/finetuning/tasks.py`: the GLUE tasks (cola sst2 mrpc stsb qqp mnli
-qnli rte wnli), squad1, squad2, cmrc2018, semeval2010_8, or a kind for data of your own:
+TASK is a row of `electra_jax/finetuning/task_table.py`: the GLUE tasks (cola sst2 mrpc stsb qqp
+mnli qnli rte wnli), squad1, squad2, cmrc2018, semeval2010_8, or a kind for data of your own:
 classification, pair, multilabel, regression, tagging, ner, pos, chunking, multiple_choice, ranking,
 relation, question_answering; or, as `--config.task=my_kind.py:MyKind`, a kind of task that you
 write yourself (`electra_jax/finetuning/kinds/base.py` says what it needs). `data.path` is a folder
@@ -23,9 +23,9 @@ on two CPU cores. Small sets of questions need more steps: SQuAD 2.0 learnt noth
 from ml_collections import ConfigDict
 from ml_collections import config_dict as ml_config_dict
 
+from electra_jax.config.finetuning import FinetuneSettings
 from electra_jax.config_file import config_dict
-from electra_jax.finetuning.tasks import get_task
-from electra_jax.settings.finetuning import FinetuneSettings
+from electra_jax.finetuning.task_table import get_task
 
 
 def get_config(task: str = "classification") -> ConfigDict:

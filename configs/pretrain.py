@@ -23,9 +23,9 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
-from electra_jax.config import SIZES, named_size
+from electra_jax.config.model import SIZES, named_size
+from electra_jax.config.pretraining import COMPUTED, PretrainSettings
 from electra_jax.config_file import config_dict, objective_block
-from electra_jax.settings.pretraining import COMPUTED, PretrainSettings
 
 # steps, batch size, learning rate, masked share, warm-up steps
 _RECIPES = {

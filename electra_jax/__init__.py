@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from electra_jax.api.answers import evaluate, predict, submission
     from electra_jax.api.runs import finetune, pretrain, report, run_demo, sweep
     from electra_jax.api.steps import build_pretraining
-    from electra_jax.config import ElectraConfig
+    from electra_jax.config.model import ElectraConfig
     from electra_jax.config_file import describe_config, get_config
     from electra_jax.demo.docstrings import write_docstrings
     from electra_jax.errors import UserError
@@ -77,8 +77,8 @@ if TYPE_CHECKING:
     from electra_jax.inference.predictor import Predictor
     from electra_jax.interop.convert import convert
     from electra_jax.preparation.prepare import prepare
-    from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
-    from electra_jax.text.vocabulary import train_vocabulary
+    from electra_jax.text.tokenizers.tokenizer import Tokenizer, load_tokenizer
+    from electra_jax.text.tokenizers.train import train_vocabulary
     from electra_jax.training.step import make_train_step
 
 

@@ -169,7 +169,7 @@ def _pretrain(argv: Sequence[str]) -> int:
     config, rest = load_config(argv)
     a = parser.parse_args(rest)
     if a.dry_run:
-        from electra_jax.training.dry_run import dry_run
+        from electra_jax.pretraining.dry_run import dry_run
 
         print(dry_run(config, a.devices, a.topology))
         return 0
@@ -211,7 +211,7 @@ def _config(argv: Sequence[str]) -> int:
     import json
 
     described = electra_jax.describe_config(a.target, overrides)
-    from electra_jax.settings.describe import as_json, as_text
+    from electra_jax.config.describe import as_json, as_text
 
     print(json.dumps(as_json(described), indent=1) if a.json else as_text(described, a.target))
     return 0
@@ -268,7 +268,7 @@ def _processes(parser: argparse.ArgumentParser) -> None:
 
 
 def _finetune(argv: Sequence[str]) -> int:
-    from electra_jax.finetuning.tasks import TASKS
+    from electra_jax.finetuning.task_table import TASKS
 
     parser = _parser(
         "finetune",

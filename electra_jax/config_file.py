@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from electra_jax import fields
+from electra_jax.config import fields
+from electra_jax.config.describe import Described, describe
+from electra_jax.config.finetuning import FinetuneSettings
+from electra_jax.config.resolved import Config
+from electra_jax.config.schedule import Schedule
+from electra_jax.config.training import DURATIONS
 from electra_jax.errors import UserError
 from electra_jax.plugins import is_file_reference
-from electra_jax.schedule import Schedule
-from electra_jax.settings.describe import Described, describe
-from electra_jax.settings.finetuning import FinetuneSettings
-from electra_jax.settings.resolved import Config
-from electra_jax.settings.training import DURATIONS
 
 
 def config_dict(settings: type) -> Any:

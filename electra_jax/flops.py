@@ -10,7 +10,7 @@ in it.
 
 from __future__ import annotations
 
-from electra_jax.config import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, PairConfig
 
 # The reference's cost of one element, forward.
 _DROPOUT, _LAYER_NORM, _ACTIVATION, _SOFTMAX = 4, 5, 8, 5

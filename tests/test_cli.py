@@ -10,7 +10,7 @@ from tiny_run import OVERRIDES, make_rows, write_text
 
 from electra_jax.cli import main
 from electra_jax.config_file import load_config
-from electra_jax.text.tokenizer import load_tokenizer
+from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from electra_jax.config import ElectraConfig, PairConfig, named_size
+from electra_jax.config.model import ElectraConfig, PairConfig, named_size
 from electra_jax.flops import (
     discriminator_flops_per_token,
     masked_lm_flops_per_token,

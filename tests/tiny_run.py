@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from electra_jax.preparation.prepare import prepare
-from electra_jax.text.vocabulary import train_vocabulary
+from electra_jax.text.tokenizers.train import train_vocabulary
 
 WORDS = (
     "the a of one river stone garden light winter summer quiet old new walks sees keeps finds "

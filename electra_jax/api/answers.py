@@ -9,7 +9,7 @@ from typing import Any
 from electra_jax.api.host import prepare_host
 from electra_jax.errors import UserError
 from electra_jax.inference.predictor import Predictor, check_outputs, write_lines
-from electra_jax.interop.folder import LoadedModel
+from electra_jax.interop.load import LoadedModel
 
 AnyPath = str | PathLike[str]
 AnyModel = AnyPath | LoadedModel | Predictor
@@ -116,8 +116,8 @@ def submission(
     Raises:
       UserError: unknown or missing tasks, or answers that are not those of the test set.
     """
-    from electra_jax.finetuning.records import read_records
-    from electra_jax.finetuning.submission import write_submission
+    from electra_jax.finetuning.data.records import read_records
+    from electra_jax.finetuning.glue_submission import write_submission
 
     records = {
         task: [record for _, record in read_records(str(given))]

@@ -146,8 +146,8 @@ def pretrain(
       SystemExit: code 143 after a SIGTERM, when the state is saved.
     """
     prepare_host()
+    from electra_jax.pretraining.run import Pretraining
     from electra_jax.training.distributed import joined
-    from electra_jax.training.pretrain import Pretraining
 
     with joined(coordinator, num_processes, process_id):
         run = Pretraining.build(config, str(workdir), quiet=quiet)
@@ -183,7 +183,7 @@ def finetune(
       SystemExit: code 143 after a SIGTERM, when the state is saved.
     """
     prepare_host()
-    from electra_jax.finetuning import seeds
+    from electra_jax.finetuning import restarts as seeds
 
     folder = Path(workdir)
     found = seeds.finetune(config, folder, quiet=quiet)
@@ -226,8 +226,8 @@ def sweep(
     Raises:
       UserError: nothing varies, or a combination is no valid configuration; before the first runs.
     """
+    from electra_jax.api import sweep as sweeps
     from electra_jax.config_file import load_config
-    from electra_jax.training import sweep as sweeps
 
     if verb not in ("pretrain", "finetune"):
         raise UserError(f"verb={verb!r}: choose one of pretrain, finetune")
@@ -245,7 +245,7 @@ def report(workdirs: AnyPath | Sequence[AnyPath], output: AnyPath | None = None)
     output: default: report.html in the first folder. Raises `UserError` for a folder that no run
     has written to.
     """
-    from electra_jax.training.report import write_report
+    from electra_jax.reporting.page import write_report
 
     folders = [workdirs] if isinstance(workdirs, str | PathLike) else list(workdirs)
     if output is None and folders:

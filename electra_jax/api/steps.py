@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from electra_jax.objectives.base import Objective, Tree
-from electra_jax.training.pretrain import Pretraining
+from electra_jax.pretraining.run import Pretraining
 from electra_jax.training.step import TrainState, init_state
 
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from electra_jax.errors import UserError
 from electra_jax.text.keyed_random import uniform
-from electra_jax.text.special_ids import ROLES
+from electra_jax.text.tokenizers.special_ids import ROLES
 
 if TYPE_CHECKING:
-    from electra_jax.text.tokenizer import Tokenizer
+    from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 FORMAT = 1
 MANIFEST = "rows.json"

@@ -20,7 +20,7 @@ from electra_jax.data.row_format import (
     split_problem,
 )
 from electra_jax.errors import UserError
-from electra_jax.text.special_ids import ROLES
+from electra_jax.text.tokenizers.special_ids import ROLES
 
 
 class Rows:

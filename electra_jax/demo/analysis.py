@@ -14,9 +14,9 @@ import numpy as np
 
 from electra_jax.data.batches import eval_batches
 from electra_jax.data.rows import Rows
-from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.electra import ElectraObjective
 from electra_jax.objectives.metrics import binary_entropy
+from electra_jax.objectives.rng import Draws
 from electra_jax.training.step import run_key
 
 

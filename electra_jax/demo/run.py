@@ -24,11 +24,11 @@ def demo(
 
     Every stage that is finished is skipped, so the same command goes on where it was interrupted.
     """
+    from electra_jax.config.resolved import as_config
     from electra_jax.objectives.table import fields_of
     from electra_jax.preparation.prepare import prepare
-    from electra_jax.settings.resolved import as_config
-    from electra_jax.text.tokenizer import load_tokenizer
-    from electra_jax.text.vocabulary import train_vocabulary
+    from electra_jax.text.tokenizers.tokenizer import load_tokenizer
+    from electra_jax.text.tokenizers.train import train_vocabulary
 
     workdir.mkdir(parents=True, exist_ok=True)
     text, vocabulary, rows = workdir / "text.jsonl", workdir / "vocabulary", workdir / "rows"
@@ -79,9 +79,9 @@ def _pretrain(config: Mapping[str, Any], workdir: Path, tokenizer: Any) -> dict[
     )
     from electra_jax.objectives.electra import ElectraObjective
     from electra_jax.objectives.unigram import unigram_entropy
+    from electra_jax.pretraining.run import Pretraining
+    from electra_jax.reporting.page import write_report
     from electra_jax.training.metrics_log import read_rows
-    from electra_jax.training.pretrain import Pretraining
-    from electra_jax.training.report import write_report
     from electra_jax.training.workdir import write_json_atomic
 
     run = Pretraining.build(config, workdir)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from electra_jax.finetuning.data import TaskData
+from electra_jax.finetuning.data.task_data import TaskData
 from electra_jax.finetuning.result import Result
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.examples import Codec, CodecSettings
+from electra_jax.finetuning.data.examples import Codec, CodecSettings
 from electra_jax.finetuning.kinds.table import find_kind
 from electra_jax.finetuning.task import Task
-from electra_jax.text.tokenizer import Tokenizer
+from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 MIN_LENGTH = 8
 """The least `max_length`, in tokens."""

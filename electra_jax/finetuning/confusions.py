@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from electra_jax.finetuning.metrics import confusion_matrix
+from electra_jax.finetuning.metrics.classification import confusion_matrix
 
 _MOST_LABELS = 20  # of a matrix that can be read; more become a list of what is confused most
 

@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from electra_jax.finetuning.batches import Plan, eval_batches
-from electra_jax.finetuning.examples import Feature
+from electra_jax.finetuning.data.batches import Plan, eval_batches
+from electra_jax.finetuning.data.examples import Feature
 from electra_jax.finetuning.kinds.base import FeatureOutputs
-from electra_jax.finetuning.networks import Network
+from electra_jax.finetuning.network import Network
 from electra_jax.training.sharding import batch_sharding
 
 

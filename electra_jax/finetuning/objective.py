@@ -13,17 +13,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config import ElectraConfig
+from electra_jax.config.finetuning import LossSettings
+from electra_jax.config.model import ElectraConfig
 from electra_jax.finetuning.kinds.base import Kind
 from electra_jax.finetuning.kinds.table import as_kind
-from electra_jax.finetuning.networks import Network
-from electra_jax.interop.names import flatten, unflatten
+from electra_jax.finetuning.network import Network
+from electra_jax.interop.mapping.names import flatten, unflatten
 from electra_jax.modeling.heads.reference import Outputs
 from electra_jax.modeling.peft.base import Adaptation, Full, is_head
 from electra_jax.objectives.base import Batch, Objective, Sums, Tree, total_loss
-from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.metrics import ratio
-from electra_jax.settings.finetuning import LossSettings
+from electra_jax.objectives.rng import Draws
 
 _SECOND_PASS = 7  # folded into the noise of R-Drop's second pass
 

@@ -16,10 +16,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from electra_jax.config import ElectraConfig
+from electra_jax.config.fields import absent_values
+from electra_jax.config.finetuning import (
+    FinetuneSettings,
+    FinetuneTrain,
+    LossSettings,
+    read_finetune,
+)
+from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
-from electra_jax.fields import absent_values
-from electra_jax.finetuning.batches import (
+from electra_jax.finetuning.blocks import report_blocks
+from electra_jax.finetuning.data.batches import (
     LENGTHS,
     Plan,
     TrainingOrder,
@@ -27,9 +34,9 @@ from electra_jax.finetuning.batches import (
     feature_length,
     train_batches,
 )
-from electra_jax.finetuning.blocks import report_blocks
-from electra_jax.finetuning.data import TaskData
-from electra_jax.finetuning.examples import Example
+from electra_jax.finetuning.data.examples import Example
+from electra_jax.finetuning.data.task_data import TaskData
+from electra_jax.finetuning.diagnosis import failure
 from electra_jax.finetuning.export import (
     export_adapter,
     export_model,
@@ -38,8 +45,7 @@ from electra_jax.finetuning.export import (
 from electra_jax.finetuning.forward import Forward
 from electra_jax.finetuning.kinds.origin import file_of
 from electra_jax.finetuning.kinds.table import with_reference_head
-from electra_jax.finetuning.learned import failure
-from electra_jax.finetuning.networks import Network
+from electra_jax.finetuning.network import Network
 from electra_jax.finetuning.objective import FineTuneObjective
 from electra_jax.finetuning.recipe import (
     default_layerwise_decay,
@@ -49,24 +55,17 @@ from electra_jax.finetuning.recipe import (
     trained_sizes,
 )
 from electra_jax.finetuning.result import Result, read_result, write_figures, write_result
-from electra_jax.finetuning.start import adapter_base, load_start, place
-from electra_jax.interop.folder import LoadedModel, encoder_of
-from electra_jax.interop.names import flatten, unflatten
-from electra_jax.interop.weights import read_safetensors, write_safetensors
+from electra_jax.finetuning.warm_start import adapter_base, load_start, place
+from electra_jax.interop.formats.safetensors import read_safetensors, write_safetensors
+from electra_jax.interop.load import LoadedModel, encoder_of
+from electra_jax.interop.mapping.names import flatten, unflatten
 from electra_jax.modeling.heads.reference import QuestionSettings
 from electra_jax.modeling.peft.base import Full, count, is_head
 from electra_jax.modeling.peft.table import make_adaptation
-from electra_jax.settings.finetuning import (
-    FinetuneSettings,
-    FinetuneTrain,
-    LossSettings,
-    read_finetune,
-)
+from electra_jax.reporting.page import write_report
 from electra_jax.training.loop import LoopSettings, Run, fit
 from electra_jax.training.metrics_log import read_rows
 from electra_jax.training.optimizer import build_optimizer
-from electra_jax.training.pretrain import versions
-from electra_jax.training.report import write_report
 from electra_jax.training.resolve import (
     RunLength,
     learning_rate,
@@ -76,6 +75,7 @@ from electra_jax.training.resolve import (
 )
 from electra_jax.training.sharding import data_parallelism, make_mesh
 from electra_jax.training.step import TrainState
+from electra_jax.training.versions import versions
 from electra_jax.training.workdir import (
     RunLock,
     load_or_check_config,

@@ -22,12 +22,12 @@ import numpy as np
 from tqdm import tqdm
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.batches import LENGTHS, Plan
-from electra_jax.finetuning.examples import Example
+from electra_jax.finetuning.data.batches import LENGTHS, Plan
+from electra_jax.finetuning.data.examples import Example
+from electra_jax.finetuning.data.readers import TFDS_PREFIX, read_examples
 from electra_jax.finetuning.export import TrainedTask, trained_task
 from electra_jax.finetuning.forward import Forward
-from electra_jax.finetuning.readers import TFDS_PREFIX, read_examples
-from electra_jax.interop.folder import LoadedModel, load_model_folder
+from electra_jax.interop.load import LoadedModel, load_model_folder
 from electra_jax.modeling.encoder import join_layers, split_layers
 
 log = logging.getLogger(__name__)

@@ -12,16 +12,34 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
-from electra_jax.interop import names as table
-from electra_jax.interop.files import CONFIG, ENCODER_FOLDER, copy_tokenizer, new_folder, write_json
-from electra_jax.interop.folder import LoadedModel, encoder_of, load_model_folder
-from electra_jax.interop.names import DISCRIMINATOR, ENCODER, GENERATOR, PAIR, REFERENCE, Tree
-from electra_jax.interop.pair import slots_from_tf1, split_pair, tf1_from_tree, tree_from_tf1
+from electra_jax.interop.formats.model_folder import (
+    CONFIG,
+    ENCODER_FOLDER,
+    copy_tokenizer,
+    new_folder,
+    write_json,
+)
+from electra_jax.interop.formats.tf1 import is_bundle, read_bundle, write_bundle
+from electra_jax.interop.load import LoadedModel, encoder_of, load_model_folder
+from electra_jax.interop.mapping import names as table
+from electra_jax.interop.mapping.hf_config import has_class, masked_lm_activation, to_settings
+from electra_jax.interop.mapping.names import (
+    DISCRIMINATOR,
+    ENCODER,
+    GENERATOR,
+    PAIR,
+    REFERENCE,
+    Tree,
+)
+from electra_jax.interop.mapping.pair import (
+    slots_from_tf1,
+    split_pair,
+    tf1_from_tree,
+    tree_from_tf1,
+)
 from electra_jax.interop.save import save_model_folder, save_pair
-from electra_jax.interop.settings import has_class, masked_lm_activation, to_settings
-from electra_jax.interop.tf1 import is_bundle, read_bundle, write_bundle
 from electra_jax.interop.verify import difference
 
 TARGETS = ("hf", "tf1")

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config import ElectraConfig, PairConfig
-from electra_jax.interop import names as table
-from electra_jax.interop.files import (
+from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.interop.formats.model_folder import (
     CONFIG,
     ENCODER_FOLDER,
     HEADS_FILE,
@@ -25,11 +24,12 @@ from electra_jax.interop.files import (
     special_ids,
     write_json,
 )
-from electra_jax.interop.names import ENCODER
-from electra_jax.interop.pair import split_pair
-from electra_jax.interop.settings import OWN, has_class, to_settings
-from electra_jax.interop.shapes import labels_of
-from electra_jax.interop.weights import SAFETENSORS, write_safetensors
+from electra_jax.interop.formats.safetensors import SAFETENSORS, write_safetensors
+from electra_jax.interop.mapping import names as table
+from electra_jax.interop.mapping.hf_config import OWN, has_class, to_settings
+from electra_jax.interop.mapping.infer_shapes import labels_of
+from electra_jax.interop.mapping.names import ENCODER
+from electra_jax.interop.mapping.pair import split_pair
 
 
 def save_model_folder(

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config import ElectraConfig
-from electra_jax.interop.files import CONFIG
-from electra_jax.interop.names import CHOICE, GENERATOR
-from electra_jax.interop.shapes import module_of
+from electra_jax.config.model import ElectraConfig
+from electra_jax.interop.formats.model_folder import CONFIG
+from electra_jax.interop.mapping.infer_shapes import module_of
+from electra_jax.interop.mapping.names import CHOICE, GENERATOR
 from electra_jax.modeling.electra import Inputs, padding_mask
 
 ROWS, LENGTH = 3, 24

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config import ElectraConfig
+from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
 from electra_jax.modeling.dropout import Noise, dropout
 from electra_jax.modeling.layers import Dense, truncated_normal

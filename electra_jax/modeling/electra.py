@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from electra_jax.config import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.modeling.dropout import Noise, dropout
 from electra_jax.modeling.encoder import Encoder
 from electra_jax.modeling.layers import (

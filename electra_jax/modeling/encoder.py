@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config import ElectraConfig
+from electra_jax.config.model import ElectraConfig
 from electra_jax.modeling.attention import RotaryAttention, SelfAttention
 from electra_jax.modeling.dropout import Noise, dropout
 from electra_jax.modeling.layers import (

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config import ElectraConfig
+from electra_jax.config.model import ElectraConfig
 
 
 def activation(name: str, x: jax.Array) -> jax.Array:

@@ -30,11 +30,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 
-from electra_jax import fields
+from electra_jax.config import fields
+from electra_jax.config.schedule import Schedule, final_value
 from electra_jax.errors import UserError
-from electra_jax.objectives.draws import Draws
-from electra_jax.objectives.structure import SpecialIds
-from electra_jax.schedule import Schedule, final_value
+from electra_jax.objectives.rng import Draws
+from electra_jax.objectives.row_structure import SpecialIds
 
 Tree = Any
 Batch = Mapping[str, jax.Array]
@@ -243,7 +243,7 @@ class PretrainingObjective(Objective):
         return None
 
     def report_blocks(self, held_out: Any) -> list[dict[str, Any]]:
-        """What the report shows beside the curves (see `training/report.py`); `held_out` are
+        """What the report shows beside the curves (see `reporting/page.py`); `held_out` are
         `Rows`."""
         return []
 

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from electra_jax.config.fields import field
+from electra_jax.config.schedule import Schedule, Scheduled, final_value
 from electra_jax.errors import UserError
-from electra_jax.fields import field
 from electra_jax.modeling.electra import Inputs, padding_mask
 from electra_jax.objectives.base import Batch
-from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.losses import replaced_labels
 from electra_jax.objectives.masking import (
     Selection,
@@ -30,9 +30,9 @@ from electra_jax.objectives.masking import (
     wanted,
     write_slots,
 )
+from electra_jax.objectives.rng import Draws
+from electra_jax.objectives.row_structure import SpecialIds, Structure, row_structure
 from electra_jax.objectives.sampling import gumbel_sample, inverse_cdf_sample, tempered
-from electra_jax.objectives.structure import SpecialIds, Structure, row_structure
-from electra_jax.schedule import Schedule, Scheduled, final_value
 
 MASKING = ("without_replacement", "reference")
 SAMPLERS = ("inverse_cdf", "gumbel")

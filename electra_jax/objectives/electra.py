@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from electra_jax.fields import field
+from electra_jax.config.fields import field
+from electra_jax.config.schedule import Schedule, Scheduled
 from electra_jax.objectives.base import Alarm, Batch, Metric, Sums, Tree, total_loss
 from electra_jax.objectives.corruption import CorruptionSettings, MaskedRows
-from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.metrics import ratios
 from electra_jax.objectives.pair import PairObjective
+from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.terms import (
     DISCRIMINATOR_METRICS,
     MASK_RATE,
@@ -25,7 +26,6 @@ from electra_jax.objectives.terms import (
     masked_lm_sums,
     summarize_discriminator,
 )
-from electra_jax.schedule import Schedule, Scheduled
 
 
 @dataclasses.dataclass(frozen=True)

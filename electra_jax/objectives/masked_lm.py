@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config import ElectraConfig
-from electra_jax.fields import absent_values
+from electra_jax.config.fields import absent_values
+from electra_jax.config.model import ElectraConfig
+from electra_jax.config.schedule import Schedule
 from electra_jax.flops import masked_lm_flops_per_token
 from electra_jax.modeling.electra import Inputs, MaskedLM, padding_mask
 from electra_jax.objectives.base import (
@@ -25,12 +26,11 @@ from electra_jax.objectives.base import (
     total_loss,
 )
 from electra_jax.objectives.corruption import Masking, MaskingSettings
-from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.metrics import ratios
 from electra_jax.objectives.pair import masking_of, pair_from_config
+from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.terms import MASK_RATE, MASKED_LM_METRICS, masked_lm_sums
 from electra_jax.objectives.unigram import unigram_block
-from electra_jax.schedule import Schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class MaskedLMObjective(PretrainingObjective):
         config = pair_from_config(run.config, run.vocab_size, run.special.pad).discriminator
         init, init_generator = run.config["init"], run.config["init_generator"]
         if init or init_generator:
-            from electra_jax.interop.initial import initial_config
+            from electra_jax.interop.warm_start import initial_config
 
             config = initial_config(init, init_generator, config)
         run.check_positions(config.max_position_embeddings)
@@ -96,7 +96,7 @@ class MaskedLMObjective(PretrainingObjective):
         self, init: str | None, init_generator: str | None, fresh: Tree, tokenizer_folder: Any
     ) -> tuple[Tree, list[str], int | None]:
         """From a masked-LM network or any other's encoder."""
-        from electra_jax.interop.initial import initial_parameters
+        from electra_jax.interop.warm_start import initial_parameters
 
         return initial_parameters(init, init_generator, self.config, fresh, tokenizer_folder)
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from electra_jax.objectives.structure import SpecialIds
+from electra_jax.objectives.row_structure import SpecialIds
 
 
 @struct.dataclass

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, TypeVar
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config import ElectraConfig, PairConfig
+from electra_jax.config.fields import absent_values
+from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.config.schedule import Schedule
 from electra_jax.errors import UserError
-from electra_jax.fields import absent_values
 from electra_jax.flops import train_flops_per_token
 from electra_jax.modeling.dropout import Noise
 from electra_jax.modeling.electra import Electra, Inputs, padding_mask
@@ -29,9 +30,8 @@ from electra_jax.objectives.corruption import (
     replace_tokens,
     sample_replacements,
 )
-from electra_jax.objectives.draws import Draws
+from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.unigram import unigram_block
-from electra_jax.schedule import Schedule
 
 Self = TypeVar("Self", bound="PairObjective")
 
@@ -82,7 +82,7 @@ class PairObjective(PretrainingObjective):
         pair = pair_from_config(run.config, run.vocab_size, run.special.pad)
         init, init_generator = run.config["init"], run.config["init_generator"]
         if init or init_generator:
-            from electra_jax.interop.initial import initial_config
+            from electra_jax.interop.warm_start import initial_config
 
             pair = initial_config(init, init_generator, pair)
         run.check_positions(pair.discriminator.max_position_embeddings)
@@ -102,7 +102,7 @@ class PairObjective(PretrainingObjective):
 
     def networks(self, params: Tree) -> dict[str, NetworkOf]:
         """Both networks; the discriminator alone where the generator is uniform."""
-        from electra_jax.interop.pair import split_pair
+        from electra_jax.interop.mapping.pair import split_pair
 
         parts = split_pair(self.config, params)
         return {kind: NetworkOf(kind, *part) for kind, part in parts.items() if part is not None}
@@ -119,7 +119,7 @@ class PairObjective(PretrainingObjective):
         self, init: str | None, init_generator: str | None, fresh: Tree, tokenizer_folder: Any
     ) -> tuple[Tree, list[str], int | None]:
         """From a pair, a discriminator, a generator, or encoders."""
-        from electra_jax.interop.initial import initial_parameters
+        from electra_jax.interop.warm_start import initial_parameters
 
         return initial_parameters(init, init_generator, self.config, fresh, tokenizer_folder)
 

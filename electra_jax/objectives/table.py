@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from electra_jax.config.pretraining import PretrainSettings, pretrain_settings, read_pretrain
 from electra_jax.errors import UserError
-from electra_jax.interop.names import DISCRIMINATOR, ENCODER, GENERATOR
+from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR
 from electra_jax.objectives.base import Metric, PretrainingObjective, RunShape, Tree
 from electra_jax.objectives.electra import ElectraObjective
 from electra_jax.objectives.masked_lm import MaskedLMObjective
 from electra_jax.plugins import class_from_file, is_file_reference
-from electra_jax.settings.pretraining import PretrainSettings, pretrain_settings, read_pretrain
 
 OBJECTIVES: dict[str, type[PretrainingObjective]] = {
     "electra": ElectraObjective,

@@ -19,7 +19,7 @@ from electra_jax.data.row_format import held_out, rows_dtype
 from electra_jax.errors import UserError
 from electra_jax.preparation.packing import Packed, pack_full, pack_reference
 from electra_jax.text.corpus import Block
-from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
+from electra_jax.text.tokenizers.tokenizer import Tokenizer, load_tokenizer
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from electra_jax.text.special_ids import SpecialIds
+from electra_jax.text.tokenizers.special_ids import SpecialIds
 
 MIN_SEQ_LEN = 8
 """Shortest rows: room for two sentences with text in both, and for masking some of it."""

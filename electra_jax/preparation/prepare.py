@@ -29,7 +29,7 @@ from electra_jax.preparation.packing import MIN_SEQ_LEN
 from electra_jax.preparation.reference_records import read_reference_tfrecords
 from electra_jax.preparation.rows_writer import Progress, RowsWriter, disk_errors, finished_rows
 from electra_jax.text.corpus import Corpus, open_corpus
-from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
+from electra_jax.text.tokenizers.tokenizer import Tokenizer, load_tokenizer
 
 _CHECKPOINT_BLOCKS = 16
 """Blocks (of 4 MiB of text) between two entries in the journal."""

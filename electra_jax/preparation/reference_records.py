@@ -24,7 +24,7 @@ from electra_jax.data.row_format import (
 from electra_jax.errors import UserError
 from electra_jax.preparation.rows_writer import Progress, RowsWriter, disk_errors, finished_rows
 from electra_jax.text.corpus import inputs_identity
-from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
+from electra_jax.text.tokenizers.tokenizer import Tokenizer, load_tokenizer
 
 FEATURES = ("input_ids", "input_mask", "segment_ids")
 

@@ -18,11 +18,11 @@ import jax
 import numpy as np
 import optax
 
+from electra_jax.config.schedule import Schedule
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import Objective, Tree, total_loss
-from electra_jax.schedule import Schedule
 from electra_jax.training import memory
-from electra_jax.training.checkpoint import Checkpoints
+from electra_jax.training.checkpoint.checkpoints import Checkpoints
 from electra_jax.training.distributed import Preemption, is_first
 from electra_jax.training.metrics_log import MetricsLog, NoLog
 from electra_jax.training.progress import Progress, figures_of

@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from electra_jax.config.fields import read
+from electra_jax.config.training import OptimizerSettings
 from electra_jax.errors import UserError
-from electra_jax.fields import read
 from electra_jax.objectives.base import ParameterGroup
-from electra_jax.settings.training import OptimizerSettings
 from electra_jax.training.schedules import RateSchedule
 
 Tree = Any

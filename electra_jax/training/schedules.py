@@ -9,9 +9,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from electra_jax.config.schedule import Schedule, Scheduled
+from electra_jax.config.training import DECAYS
 from electra_jax.errors import UserError
-from electra_jax.schedule import Schedule, Scheduled
-from electra_jax.settings.training import DECAYS
 
 RateSchedule = Callable[[jax.Array | int], jax.Array]
 

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from flax import struct
 
+from electra_jax.config.schedule import Schedule, value_at
 from electra_jax.objectives.base import (
     COEFFICIENT,
     DENOMINATOR_EPSILON,
@@ -20,8 +21,7 @@ from electra_jax.objectives.base import (
     Sums,
     Tree,
 )
-from electra_jax.objectives.draws import Draws
-from electra_jax.schedule import Schedule, value_at
+from electra_jax.objectives.rng import Draws
 
 
 @struct.dataclass

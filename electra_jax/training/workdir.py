@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from electra_jax.errors import UserError
-from electra_jax.fields import absent_values
-from electra_jax.settings.resolved import (
+from electra_jax.config.fields import absent_values
+from electra_jax.config.resolved import (
     Config,
     as_config,
     filled_in,
     flatten_config,
     going_on,
 )
+from electra_jax.errors import UserError
 
 _LOCK = ".lock"
 _CONFIG = "config.json"

@@ -15,7 +15,7 @@ from electra_jax.data.row_format import (
     split_problem,
 )
 from electra_jax.errors import UserError
-from electra_jax.text.special_ids import ROLES
+from electra_jax.text.tokenizers.special_ids import ROLES
 
 
 def test_held_out_documents_depend_on_seed_and_number_alone():

@@ -7,19 +7,19 @@ import pytest
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.codecs import make_codec
-from electra_jax.finetuning.encoding import longest_first
-from electra_jax.finetuning.examples import (
+from electra_jax.finetuning.data.encoding import longest_first
+from electra_jax.finetuning.data.examples import (
     ChoiceExample,
     CodecSettings,
     TaggedExample,
     TextExample,
 )
-from electra_jax.finetuning.readers import read_examples
-from electra_jax.finetuning.spans import find_spans, write_tags
-from electra_jax.finetuning.tasks import TASKS
-from electra_jax.finetuning.words import join_words, split_words
-from electra_jax.text.tokenizer import load_tokenizer, tokenizer_from_vocab
-from electra_jax.text.wordpiece import Options
+from electra_jax.finetuning.data.readers import read_examples
+from electra_jax.finetuning.data.words import join_words, split_words
+from electra_jax.finetuning.metrics.spans import find_spans, write_tags
+from electra_jax.finetuning.task_table import TASKS
+from electra_jax.text.tokenizers.tokenizer import load_tokenizer, tokenizer_from_vocab
+from electra_jax.text.tokenizers.wordpiece import Options
 
 PAD, UNK, CLS, SEP, MASK = range(5)
 VOCAB = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", *(f"##{c}" for c in "abcdefgh"))

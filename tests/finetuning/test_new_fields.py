@@ -8,11 +8,12 @@ import pytest
 from finetuning import tiny_task
 from finetuning.tiny_task import configuration, write_task
 
+from electra_jax.config.fields import field, read
+from electra_jax.config.finetuning import FinetuneSettings, LossSettings
 from electra_jax.errors import UserError
-from electra_jax.fields import field, read
-from electra_jax.finetuning import run, seeds
+from electra_jax.finetuning import restarts as seeds
+from electra_jax.finetuning import run
 from electra_jax.finetuning.run import FineTuning
-from electra_jax.settings.finetuning import FinetuneSettings, LossSettings
 
 KEY = "loss.label_smoothing"
 OLD, NEW = 0.0, 0.1

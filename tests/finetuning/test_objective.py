@@ -11,14 +11,14 @@ from matrix import representative
 from scipy.special import log_softmax
 from scipy.stats import entropy
 
-from electra_jax.finetuning.networks import Network
+from electra_jax.finetuning.network import Network
 from electra_jax.finetuning.objective import (
     FineTuneObjective,
     LossSettings,
     row_losses,
     row_weights,
 )
-from electra_jax.objectives.draws import Draws
+from electra_jax.objectives.rng import Draws
 
 RNG = np.random.default_rng(4)
 KINDS = (

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from finetuning.tiny_task import CONFIG
 
-from electra_jax.config import ElectraConfig, named_size
+from electra_jax.config.model import ElectraConfig, named_size
 from electra_jax.errors import UserError
-from electra_jax.finetuning.networks import Network
+from electra_jax.finetuning.network import Network
 from electra_jax.finetuning.recipe import (
     default_layerwise_decay,
     default_learning_rate,
     freeze_lowest,
     layerwise_multipliers,
 )
-from electra_jax.interop.names import flatten
+from electra_jax.interop.mapping.names import flatten
 
 
 def multipliers(config, decay, mode, kind="classification"):

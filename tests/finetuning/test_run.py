@@ -16,6 +16,7 @@ from matrix import representative
 from electra_jax.errors import UserError
 from electra_jax.finetuning import run as run_module
 from electra_jax.finetuning.blocks import report_blocks
+from electra_jax.finetuning.restarts import finetune
 from electra_jax.finetuning.result import (
     RESTART_STEP,
     Result,
@@ -26,11 +27,10 @@ from electra_jax.finetuning.result import (
     write_result,
 )
 from electra_jax.finetuning.run import FineTuning
-from electra_jax.finetuning.seeds import finetune
-from electra_jax.finetuning.start import adapter_base
+from electra_jax.finetuning.warm_start import adapter_base
 from electra_jax.inference.predictor import Predictor
-from electra_jax.interop.folder import load_model_folder
-from electra_jax.interop.names import flatten
+from electra_jax.interop.load import load_model_folder
+from electra_jax.interop.mapping.names import flatten
 from electra_jax.training.metrics_log import read_rows
 
 pytestmark = pytest.mark.apart

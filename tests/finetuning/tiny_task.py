@@ -7,12 +7,12 @@ import random
 import jax
 import numpy as np
 
-from electra_jax.config import ElectraConfig
+from electra_jax.config.model import ElectraConfig
 from electra_jax.config_file import load_config
 from electra_jax.interop.save import save_model_folder
 from electra_jax.modeling.electra import Inputs, padding_mask
 from electra_jax.modeling.heads.huggingface import Encoder
-from electra_jax.text.vocabulary import train_vocabulary
+from electra_jax.text.tokenizers.train import train_vocabulary
 
 GOOD = "bright warm kind lovely clever".split()
 BAD = "dull cold cruel awful stupid".split()

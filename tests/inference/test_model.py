@@ -8,10 +8,10 @@ from finetuning import tiny_task
 from interop import networks
 
 import electra_jax
-from electra_jax.config import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.save import save_model_folder, save_pair
-from electra_jax.text.vocabulary import train_vocabulary
+from electra_jax.text.tokenizers.train import train_vocabulary
 
 SHAPE = {
     "vocab_size": 90,

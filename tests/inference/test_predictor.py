@@ -11,7 +11,7 @@ from finetuning.tiny_task import configuration, write_jsonl
 
 from electra_jax.cli import main
 from electra_jax.errors import UserError
-from electra_jax.finetuning.seeds import finetune
+from electra_jax.finetuning.restarts import finetune
 from electra_jax.inference import predictor as module
 from electra_jax.inference.predictor import Predictor
 

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.interop.names import unflatten
-from electra_jax.interop.shapes import expected_shapes
+from electra_jax.interop.mapping.infer_shapes import expected_shapes
+from electra_jax.interop.mapping.names import unflatten
 from electra_jax.modeling.electra import Inputs, padding_mask
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from interop import networks
 
-from electra_jax.config import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.convert import convert, load_slots
-from electra_jax.interop.folder import load_model_folder
-from electra_jax.interop.names import flatten
+from electra_jax.interop.formats.safetensors import read_safetensors, write_safetensors
+from electra_jax.interop.formats.tf1 import read_bundle
+from electra_jax.interop.load import load_model_folder
+from electra_jax.interop.mapping.names import flatten
 from electra_jax.interop.save import save_model_folder, save_pair
-from electra_jax.interop.tf1 import read_bundle
-from electra_jax.interop.weights import read_safetensors, write_safetensors
 
 CONFIG = ElectraConfig(
     vocab_size=60,

@@ -7,10 +7,10 @@ import json
 import pytest
 from interop import networks
 
-from electra_jax.config import ElectraConfig
-from electra_jax.interop.folder import load_model_folder
+from electra_jax.config.model import ElectraConfig
+from electra_jax.interop.load import load_model_folder
 from electra_jax.interop.save import save_model_folder
-from electra_jax.text.tokenizer import load_tokenizer
+from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
 VOCABULARIES = {
     "pretrain_enwiki": "bert-base-uncased_electra-en_vocab.txt",

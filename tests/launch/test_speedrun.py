@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from electra_jax.config import SIZES
+from electra_jax.config.model import SIZES
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "launch" / "speedrun.sh"

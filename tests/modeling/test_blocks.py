@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from objectives.tiny import SPECIAL, quick_jit, rows_of, tiny_objective
 
-from electra_jax.objectives.structure import row_structure
+from electra_jax.objectives.row_structure import row_structure
 
 erf = np.vectorize(math.erf)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from objectives.tiny import quick_jit, tiny_config
 
-from electra_jax.config import PairConfig, named_size
-from electra_jax.interop.names import flatten
+from electra_jax.config.model import PairConfig, named_size
+from electra_jax.interop.mapping.names import flatten
 from electra_jax.modeling.electra import Electra, Inputs, padding_mask
 
 # Of a normal distribution cut at two standard deviations.

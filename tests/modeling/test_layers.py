@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.config import ElectraConfig
+from electra_jax.config.model import ElectraConfig
 from electra_jax.modeling.layers import Dense, gelu, layer_norm
 
 

@@ -22,8 +22,8 @@ class Mutant(NamedTuple):
 # Whole files where they are quick, single tests where they are not.
 MASKING = "objectives/test_masking.py"
 SAMPLING = "objectives/test_sampling.py"
-STRUCTURE = "objectives/test_structure.py"
-DRAWS = "objectives/test_draws.py"
+STRUCTURE = "objectives/test_row_structure.py"
+DRAWS = "objectives/test_rng.py"
 ENCODER = "modeling/test_encoder.py"
 LAYERS = "modeling/test_layers.py"
 BLOCKS = "modeling/test_blocks.py"
@@ -183,7 +183,7 @@ MUTANTS = (
     ),
     Mutant(
         "every step draws the same",
-        "objectives/draws.py",
+        "objectives/rng.py",
         "key = jax.random.fold_in(jax.random.fold_in(self.key, self.step), _stream(stream))\n"
         "        return jax.random.key_data(key)",
         "key = jax.random.fold_in(self.key, _stream(stream))\n"
@@ -200,21 +200,21 @@ MUTANTS = (
     ),
     Mutant(
         "documents of a row attend to each other",
-        "objectives/structure.py",
+        "objectives/row_structure.py",
         "(segment_ids[:, None, :, None] == segment_ids[:, None, None, :])",
         "(segment_ids[:, None, :, None] >= 0)",
         (STRUCTURE,),
     ),
     Mutant(
         "positions do not restart in a packed document",
-        "objectives/structure.py",
+        "objectives/row_structure.py",
         "positions = jnp.where(valid, index - start, 0)",
         "positions = jnp.where(valid, index, 0)",
         (RESTART,),
     ),
     Mutant(
         "padding is attended to",
-        "objectives/structure.py",
+        "objectives/row_structure.py",
         "Inputs(input_ids, valid[:, None, None, :], types, ",
         "Inputs(input_ids, jnp.ones_like(valid)[:, None, None, :], types, ",
         (INVISIBLE,),
@@ -242,7 +242,7 @@ MUTANTS = (
     ),
     Mutant(
         "token types are all 0",
-        "objectives/structure.py",
+        "objectives/row_structure.py",
         "types = jnp.where(valid, jnp.minimum(before, 1), 0)",
         "types = jnp.zeros_like(input_ids)",
         (STRUCTURE,),
@@ -321,7 +321,7 @@ MUTANTS = (
     ),
     Mutant(
         "weight decay on LayerNorm",
-        "settings/training.py",
+        "config/training.py",
         'NO_DECAY = ("LayerNorm|layer_norm|_norm/|bias",)',
         'NO_DECAY = ("bias",)',
         (OPTIMIZER,),
@@ -336,10 +336,10 @@ MUTANTS = (
     # Interchange
     Mutant(
         "kernels are not transposed for Hugging Face",
-        "interop/names.py",
+        "interop/mapping/names.py",
         'KERNEL = (Leaf("/kernel", ".weight", "/kernel", transpose=True),)',
         'KERNEL = (Leaf("/kernel", ".weight", "/kernel"),)',
-        ("interop/test_weights.py", "interop/test_folder.py"),
+        ("interop/formats/test_safetensors.py", "interop/test_load.py"),
     ),
     # Batches
     Mutant(
@@ -351,10 +351,10 @@ MUTANTS = (
     ),
     Mutant(
         "the second text of a pair has the first one's token type",
-        "text/batch_encoding.py",
+        "text/tokenizers/batch_encoding.py",
         "batch.token_type_ids[number, start : len(row)] = 1",
         "batch.token_type_ids[number, start : len(row)] = 0",
-        ("text/test_batch_encoding.py",),
+        ("text/tokenizers/test_batch_encoding.py",),
     ),
     # Kinds of tasks
     Mutant(

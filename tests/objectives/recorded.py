@@ -10,15 +10,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.interop.pair import tree_from_tf1
-from electra_jax.interop.tf1 import read_bundle
+from electra_jax.interop.formats.tf1 import read_bundle
+from electra_jax.interop.mapping.pair import tree_from_tf1
 from electra_jax.modeling.electra import Inputs, padding_mask
 from electra_jax.objectives.corruption import MaskedRows, Masking
 from electra_jax.objectives.electra import ElectraObjective
 from electra_jax.objectives.electra import ElectraSettings as CorruptionSettings
 from electra_jax.objectives.masked_lm import MaskedLMObjective
 from electra_jax.objectives.masking import Selection
-from electra_jax.objectives.structure import SpecialIds, Structure
+from electra_jax.objectives.row_structure import SpecialIds, Structure
 
 CASES = (
     "default",

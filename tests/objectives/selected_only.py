@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
-from electra_jax.fields import field
+from electra_jax.config.fields import field
 from electra_jax.objectives.base import Metric, total_loss
 from electra_jax.objectives.corruption import CorruptionSettings
 from electra_jax.objectives.masking import write_slots

@@ -21,7 +21,7 @@ from objectives.tiny import (
     tiny_objective,
 )
 
-from electra_jax.config import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.objectives.base import DENOMINATOR_EPSILON
 from electra_jax.objectives.corruption import Masking
 from electra_jax.objectives.electra import ElectraObjective

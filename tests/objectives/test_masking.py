@@ -32,7 +32,7 @@ from electra_jax.objectives.masking import (
     wanted,
     write_slots,
 )
-from electra_jax.objectives.structure import SpecialIds
+from electra_jax.objectives.row_structure import SpecialIds
 
 
 def special_of(recorded):

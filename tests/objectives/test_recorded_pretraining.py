@@ -14,14 +14,14 @@ import pytest
 from objectives.recorded import CASES, load_case
 from objectives.tiny import quick_jit
 
-from electra_jax.interop.names import flatten
-from electra_jax.interop.pair import slots_from_tf1, tf1_from_tree, tree_from_tf1
-from electra_jax.interop.tf1 import read_bundle
+from electra_jax.interop.formats.tf1 import read_bundle
+from electra_jax.interop.mapping.names import flatten
+from electra_jax.interop.mapping.pair import slots_from_tf1, tf1_from_tree, tree_from_tf1
 from electra_jax.objectives.base import DENOMINATOR_EPSILON
-from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.electra import ElectraObjective
 from electra_jax.objectives.losses import masked_lm_loss, replaced_token_loss
 from electra_jax.objectives.metrics import auc, auc_counts
+from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.terms import masked_lm_sums
 from electra_jax.training.optimizer import AdamState, build_optimizer
 from electra_jax.training.schedules import learning_rate_schedule

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from objectives.tiny import draws_of, mask_rows, quick_jit, rows_of, sample_tokens, tiny_objective
 
+from electra_jax.config.schedule import Schedule
 from electra_jax.objectives.corruption import CorruptionSettings
 from electra_jax.objectives.sampling import gumbel_sample, inverse_cdf_sample, tempered
-from electra_jax.schedule import Schedule
 
 LAST = 1 - 2.0**-24  # the largest uniform
 draw = quick_jit(inverse_cdf_sample)

@@ -9,6 +9,7 @@ import jax
 import pytest
 from objectives.tiny import SPECIAL
 
+from electra_jax.config.schedule import Schedule
 from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import NetworkOf, PretrainingObjective, RunShape
@@ -20,9 +21,8 @@ from electra_jax.objectives.table import (
     find_objective,
     known_metrics,
 )
-from electra_jax.schedule import Schedule
-from electra_jax.training.dry_run import AssumedRows
-from electra_jax.training.pretrain import Plan
+from electra_jax.pretraining.dry_run import AssumedRows
+from electra_jax.pretraining.run import Plan
 
 # What a run of b199300 recorded, whatever its objective.
 RECORDED = {

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.objectives.corruption import Masking
-from electra_jax.objectives.draws import Draws
 from electra_jax.objectives.electra import ElectraObjective, ElectraSettings
-from electra_jax.objectives.structure import SpecialIds
+from electra_jax.objectives.rng import Draws
+from electra_jax.objectives.row_structure import SpecialIds
 
 # The graphs here are tiny: compiling them is all that a test waits for.
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

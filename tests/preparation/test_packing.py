@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from electra_jax.preparation.packing import ReferencePacker, pack_full, pack_reference
-from electra_jax.text.tokenizer import SpecialIds, load_tokenizer
+from electra_jax.text.tokenizers.tokenizer import SpecialIds, load_tokenizer
 
 SPECIAL = SpecialIds(pad=9, unk=1, cls=2, sep=3, mask=4)
 FIRST = 10  # ids of text begin here

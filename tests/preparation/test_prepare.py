@@ -20,7 +20,7 @@ from electra_jax.preparation import blocks, rows_writer
 from electra_jax.preparation import prepare as module
 from electra_jax.preparation.prepare import prepare
 from electra_jax.text import corpus
-from electra_jax.text.tokenizer import load_tokenizer
+from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(500)), "."]
 

@@ -6,7 +6,7 @@ import pytest
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
 from electra_jax.preparation.prepare import prepare
-from electra_jax.text.tokenizer import load_tokenizer
+from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
 tf = pytest.importorskip("tensorflow")
 

@@ -24,7 +24,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (1, 2)]
 
 from recorded.tables import FOLDER, Files, write_table  # noqa: E402
 
-from electra_jax.text.tokenizer import load_tokenizer  # noqa: E402
+from electra_jax.text.tokenizers.tokenizer import load_tokenizer  # noqa: E402
 
 PRETRAINING = ("default", "untied_gen_emb", "mlm_baseline", "tied_generator", "uniform_generator")
 FINE_TUNING = (

@@ -259,7 +259,7 @@ def test_a_run_in_a_bucket_on_a_machine_that_is_lost(rows, whole, tmp_path):
     """A folder plays the bucket. Each start has nothing but what is in there."""
     bucket = """
 import sys
-from electra_jax.training import bucket
+from electra_jax.training.checkpoint import bucket
 bucket.is_bucket = lambda path: "my-bucket" in str(path)
 from electra_jax.cli import main
 sys.exit(main(sys.argv[1:]))

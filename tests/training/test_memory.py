@@ -11,14 +11,14 @@ from objectives.tiny import quick_jit, tiny_objective
 from tiny_run import OVERRIDES
 
 from electra_jax.cli import main
+from electra_jax.config.training import NO_DECAY
 from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
-from electra_jax.interop.names import flatten
-from electra_jax.settings.training import NO_DECAY
+from electra_jax.interop.mapping.names import flatten
+from electra_jax.pretraining.dry_run import AssumedRows, dry_run
+from electra_jax.pretraining.run import Plan
 from electra_jax.training import memory
-from electra_jax.training.dry_run import AssumedRows, dry_run
 from electra_jax.training.optimizer import build_optimizer
-from electra_jax.training.pretrain import Plan
 from electra_jax.training.schedules import learning_rate_schedule
 from electra_jax.training.sharding import abstract_mesh, state_shardings
 from electra_jax.training.step import PackedStep, init_state

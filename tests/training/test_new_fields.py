@@ -10,13 +10,13 @@ import json
 import pytest
 from tiny_run import OVERRIDES, make_rows, models
 
+from electra_jax.config.fields import field, read
+from electra_jax.config.pretraining import PretrainOptimizer, pretrain_settings
 from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
-from electra_jax.fields import field, read
 from electra_jax.objectives.electra import ElectraObjective
-from electra_jax.settings.pretraining import PretrainOptimizer, pretrain_settings
-from electra_jax.training import pretrain
-from electra_jax.training.pretrain import Pretraining
+from electra_jax.pretraining import run as pretrain
+from electra_jax.pretraining.run import Pretraining
 
 QUICK = ("--config.train.steps=6", "--config.train.eval_every=0", "--config.train.log_every=2")
 KEY = "optimizer.weight_decay"

@@ -9,12 +9,13 @@ import optax
 import pytest
 from objectives.tiny import tiny_objective
 
+from electra_jax.config.training import NO_DECAY
 from electra_jax.errors import UserError
 from electra_jax.interop.convert import load_slots
-from electra_jax.interop.folder import load_model_folder
-from electra_jax.interop.names import flatten
+from electra_jax.interop.load import load_model_folder
+from electra_jax.interop.mapping.names import flatten
 from electra_jax.objectives.base import ParameterGroup
-from electra_jax.settings.training import NO_DECAY
+from electra_jax.pretraining.run import starting_moments
 from electra_jax.training.optimizer import (
     AdamState,
     build_optimizer,
@@ -23,7 +24,6 @@ from electra_jax.training.optimizer import (
     names,
     with_adam_moments,
 )
-from electra_jax.training.pretrain import starting_moments
 from electra_jax.training.schedules import learning_rate_schedule
 
 SETTINGS = {

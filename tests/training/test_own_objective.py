@@ -10,13 +10,13 @@ import jax
 import pytest
 from tiny_run import OVERRIDES, make_rows, metric_rows, models
 
+from electra_jax.api.sweep import table
 from electra_jax.cli import main
 from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
 from electra_jax.objectives.table import find_objective
+from electra_jax.pretraining.run import Pretraining
 from electra_jax.training.metrics_log import read_metrics, read_rows
-from electra_jax.training.pretrain import Pretraining
-from electra_jax.training.sweep import table
 
 SOURCE = Path(__file__).resolve().parents[1] / "objectives" / "selected_only.py"
 SHORT = ("--config.train.steps=8", "--config.train.log_every=4", "--config.train.eval_every=8")

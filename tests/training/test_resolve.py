@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from electra_jax.config.finetuning import FinetuneOptimizer, FinetuneTrain
+from electra_jax.config.pretraining import PretrainOptimizer, PretrainTrain
 from electra_jax.errors import UserError
-from electra_jax.settings.finetuning import FinetuneOptimizer, FinetuneTrain
-from electra_jax.settings.pretraining import PretrainOptimizer, PretrainTrain
 from electra_jax.training.resolve import (
     RunLength,
     learning_rate,

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from electra_jax.config.schedule import Schedule
 from electra_jax.errors import UserError
-from electra_jax.schedule import Schedule
 from electra_jax.training.schedules import learning_rate_schedule
 
 

@@ -12,8 +12,8 @@ import pytest
 from matrix import representative
 from objectives.tiny import draws_of, losses, quick_jit, rows_of, tiny_objective
 
+from electra_jax.config.training import NO_DECAY
 from electra_jax.objectives.base import Objective
-from electra_jax.settings.training import NO_DECAY
 from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.schedules import learning_rate_schedule
 from electra_jax.training.step import (

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from electra_jax.config.fields import field
+from electra_jax.config.resolved import Config
 from electra_jax.errors import UserError
-from electra_jax.fields import field
-from electra_jax.settings.resolved import Config
 from electra_jax.training.workdir import (
     RunLock,
     config_differences,

@@ -17,15 +17,15 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from electra_jax.config import ElectraConfig
+from electra_jax.config.finetuning import LossSettings
+from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
-from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Feature
-from electra_jax.finetuning.records import Record, read_records
-from electra_jax.finetuning.sources import Source, check_roles, unknown_label
+from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, Feature
+from electra_jax.finetuning.data.records import Record, read_records
+from electra_jax.finetuning.data.sources import Source, check_roles, unknown_label
 from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.huggingface import FineTuned
-from electra_jax.settings.finetuning import LossSettings
-from electra_jax.text.tokenizer import Tokenizer
+from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 Batch = Mapping[str, jax.Array]
 Outputs = dict[str, jax.Array]

@@ -8,19 +8,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from electra_jax.finetuning import metrics
 from electra_jax.finetuning.chance import SURE, above_chance, entropy_of
 from electra_jax.finetuning.confusions import confusions
-from electra_jax.finetuning.encoding import softmax
-from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Feature, TextExample
+from electra_jax.finetuning.data.encoding import softmax
+from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, Feature, TextExample
+from electra_jax.finetuning.data.records import Record
+from electra_jax.finetuning.data.sources import Source, label_of, texts_of
 from electra_jax.finetuning.kinds.base import Block, Predictions
 from electra_jax.finetuning.kinds.labels import OneRight, labels_in, natural_order
 from electra_jax.finetuning.kinds.text import TextCodec, TextKind
-from electra_jax.finetuning.records import Record
-from electra_jax.finetuning.sources import Source, label_of, texts_of
+from electra_jax.finetuning.metrics import classification as metrics
 from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.reference import CLASSIFICATION
-from electra_jax.text.tokenizer import Tokenizer
+from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 _LEAST_RECALL = 0.05  # above chance, mean over labels
 _COMMON = 0.8  # a label's share from which the others' part of the loss is noise

@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from electra_jax.config.finetuning import LossSettings
 from electra_jax.errors import UserError
 from electra_jax.finetuning.kinds.base import Batch, HuggingFaceKind, Outputs
 from electra_jax.finetuning.losses import categorical_divergence, cross_entropy
-from electra_jax.settings.finetuning import LossSettings
 
 
 def labels_in(

@@ -12,19 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from electra_jax.config.finetuning import LossSettings
 from electra_jax.errors import UserError
-from electra_jax.finetuning import metrics
 from electra_jax.finetuning.chance import ENOUGH, LEAST_SURE, SURE, above_chance
-from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Feature, TextExample
+from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, Feature, TextExample
+from electra_jax.finetuning.data.records import Record
+from electra_jax.finetuning.data.sources import Source, label_name, texts_of
 from electra_jax.finetuning.kinds.base import Batch, Block, Outputs, Padding, Predictions
 from electra_jax.finetuning.kinds.labels import labels_in, natural_order
 from electra_jax.finetuning.kinds.text import TextCodec, TextKind
 from electra_jax.finetuning.losses import binary_cross_entropy
-from electra_jax.finetuning.records import Record
-from electra_jax.finetuning.sources import Source, label_name, texts_of
+from electra_jax.finetuning.metrics import classification as metrics
 from electra_jax.finetuning.task import Task
-from electra_jax.settings.finetuning import LossSettings
-from electra_jax.text.tokenizer import Tokenizer
+from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 
 class Multilabel(TextKind):

@@ -11,17 +11,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning import metrics
 from electra_jax.finetuning.chance import ENOUGH, SURE
-from electra_jax.finetuning.encoding import NOTHING, Ids, PairEncoder, softmax
-from electra_jax.finetuning.examples import ChoiceExample, Codec, CodecSettings, Example, Feature
+from electra_jax.finetuning.data.encoding import NOTHING, Ids, PairEncoder, softmax
+from electra_jax.finetuning.data.examples import (
+    ChoiceExample,
+    Codec,
+    CodecSettings,
+    Example,
+    Feature,
+)
+from electra_jax.finetuning.data.records import Record
+from electra_jax.finetuning.data.sources import Source, no_column, text_of, value_of
 from electra_jax.finetuning.kinds.base import Batch, Block, FeatureOutputs, Outputs, Predictions
 from electra_jax.finetuning.kinds.labels import OneRight
-from electra_jax.finetuning.records import Record
-from electra_jax.finetuning.sources import Source, no_column, text_of, value_of
+from electra_jax.finetuning.metrics import classification as metrics
 from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.huggingface import CHOICE
-from electra_jax.text.tokenizer import Tokenizer
+from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 FAR = -1e9  # the logit of a choice that is not there
 

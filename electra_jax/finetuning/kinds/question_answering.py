@@ -11,13 +11,16 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from electra_jax.finetuning.examples import (
+from electra_jax.config.finetuning import LossSettings
+from electra_jax.finetuning.data.examples import (
     Codec,
     CodecSettings,
     Example,
     Feature,
     QuestionExample,
 )
+from electra_jax.finetuning.data.records import Record
+from electra_jax.finetuning.data.sources import Source, check_roles
 from electra_jax.finetuning.kinds.base import (
     Batch,
     Block,
@@ -26,20 +29,17 @@ from electra_jax.finetuning.kinds.base import (
     Outputs,
     Predictions,
 )
+from electra_jax.finetuning.kinds.questions.codec import QuestionCodec, check_answers
+from electra_jax.finetuning.kinds.questions.files import question_of, read_questions
 from electra_jax.finetuning.losses import (
     binary_cross_entropy,
     categorical_divergence,
     cross_entropy,
 )
-from electra_jax.finetuning.question_answering import QuestionCodec, check_answers
-from electra_jax.finetuning.question_files import question_of, read_questions
-from electra_jax.finetuning.records import Record
-from electra_jax.finetuning.sources import Source, check_roles
 from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.huggingface import QUESTION
 from electra_jax.modeling.heads.reference import QUESTIONS
-from electra_jax.settings.finetuning import LossSettings
-from electra_jax.text.tokenizer import Tokenizer
+from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 

@@ -12,18 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from electra_jax.config.finetuning import LossSettings
 from electra_jax.errors import UserError
-from electra_jax.finetuning import metrics
 from electra_jax.finetuning.chance import ENOUGH, LEAST_SURE, SURE
-from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Feature, TextExample
+from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, Feature, TextExample
+from electra_jax.finetuning.data.records import Record
+from electra_jax.finetuning.data.sources import Source, texts_of
 from electra_jax.finetuning.kinds.base import Batch, Block, Outputs, Predictions
 from electra_jax.finetuning.kinds.text import TextCodec, TextKind
-from electra_jax.finetuning.records import Record
-from electra_jax.finetuning.sources import Source, texts_of
+from electra_jax.finetuning.metrics import classification as metrics
 from electra_jax.finetuning.task import SETTINGS_KEY, Task
 from electra_jax.modeling.heads.reference import REGRESSION
-from electra_jax.settings.finetuning import LossSettings
-from electra_jax.text.tokenizer import Tokenizer
+from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 
 class Regression(TextKind):

@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.encoding import Ids
-from electra_jax.finetuning.entity_marks import MARKS, mark_entities, mark_spans
-from electra_jax.finetuning.examples import Codec, CodecSettings, Example, TextExample
+from electra_jax.finetuning.data.encoding import Ids
+from electra_jax.finetuning.data.entity_marks import MARKS, mark_entities, mark_spans
+from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, TextExample
+from electra_jax.finetuning.data.records import Record
+from electra_jax.finetuning.data.sources import Source, label_of, texts_of, value_of
 from electra_jax.finetuning.kinds.classification import Classification, ClassificationCodec
 from electra_jax.finetuning.kinds.text import SINGLE
-from electra_jax.finetuning.records import Record
-from electra_jax.finetuning.sources import Source, label_of, texts_of, value_of
 from electra_jax.finetuning.task import Task
-from electra_jax.text.tokenizer import Tokenizer
+from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 
 class Relation(Classification):

@@ -12,12 +12,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from electra_jax.config.finetuning import LossSettings
 from electra_jax.errors import UserError
-from electra_jax.finetuning import metrics
 from electra_jax.finetuning.chance import entropy_of
 from electra_jax.finetuning.confusions import confusions
-from electra_jax.finetuning.encoding import softmax
-from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Feature, TaggedExample
+from electra_jax.finetuning.data.encoding import softmax
+from electra_jax.finetuning.data.examples import (
+    Codec,
+    CodecSettings,
+    Example,
+    Feature,
+    TaggedExample,
+)
+from electra_jax.finetuning.data.records import CONLL_FORMATS, Record, format_of, read_conll
+from electra_jax.finetuning.data.sources import Source, text_of, unknown_label
+from electra_jax.finetuning.data.words import is_wide, join_words, split_words
 from electra_jax.finetuning.kinds.base import (
     Batch,
     Block,
@@ -29,15 +38,12 @@ from electra_jax.finetuning.kinds.base import (
 )
 from electra_jax.finetuning.kinds.labels import labels_in, natural_order
 from electra_jax.finetuning.losses import categorical_divergence, cross_entropy
-from electra_jax.finetuning.records import CONLL_FORMATS, Record, format_of, read_conll
-from electra_jax.finetuning.sources import Source, text_of, unknown_label
-from electra_jax.finetuning.spans import OUTSIDE, find_spans, is_span_tag, write_tags
+from electra_jax.finetuning.metrics import classification as metrics
+from electra_jax.finetuning.metrics.spans import OUTSIDE, find_spans, is_span_tag, write_tags
 from electra_jax.finetuning.task import Task
-from electra_jax.finetuning.words import is_wide, join_words, split_words
 from electra_jax.modeling.heads.huggingface import TOKEN
 from electra_jax.modeling.heads.reference import TAGGING, at_positions
-from electra_jax.settings.finetuning import LossSettings
-from electra_jax.text.tokenizer import Tokenizer
+from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 IGNORED_TAG = -1
 SPACE_MARK = "\u2581"  # SentencePiece's

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.encoding import Ids, PairEncoder
-from electra_jax.finetuning.examples import Codec, CodecSettings, Example, Feature, TextExample
+from electra_jax.finetuning.data.encoding import Ids, PairEncoder
+from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, Feature, TextExample
+from electra_jax.finetuning.data.sources import unknown_label
 from electra_jax.finetuning.kinds.base import Batch, FeatureOutputs, HuggingFaceKind, Outputs
-from electra_jax.finetuning.sources import unknown_label
 from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.huggingface import SEQUENCE
-from electra_jax.text.tokenizer import Tokenizer
+from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 _TEXT = ("text", "sentence", "review", "content", "question", "title", "tokens", "words")
 SINGLE = tuple((name,) for name in _TEXT)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import flax.linen as nn
 import jax
 
-from electra_jax.config import ElectraConfig
+from electra_jax.config.model import ElectraConfig
 from electra_jax.modeling.dropout import Noise
 from electra_jax.modeling.electra import Backbone, Inputs
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.batches import Plan
+from electra_jax.finetuning.data.batches import Plan
 from electra_jax.finetuning.kinds.base import Kind, Padding
 from electra_jax.finetuning.kinds.classification import Classification
 from electra_jax.finetuning.kinds.table import KINDS, find_kind, with_reference_head

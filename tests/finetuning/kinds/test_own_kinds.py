@@ -14,12 +14,12 @@ from finetuning import tiny_task
 from finetuning.tiny_task import BAD, GOOD, OVERRIDES, sentence, write_jsonl
 
 from electra_jax.cli import main
+from electra_jax.config.finetuning import LossSettings
 from electra_jax.errors import UserError
 from electra_jax.finetuning.kinds.table import find_kind
-from electra_jax.finetuning.tasks import get_task
+from electra_jax.finetuning.task_table import get_task
 from electra_jax.inference.predictor import Predictor
-from electra_jax.interop.folder import load_model_folder
-from electra_jax.settings.finetuning import LossSettings
+from electra_jax.interop.load import load_model_folder
 
 OWN = Path(__file__).parent / "own"
 CONFIG = "--config=configs/finetune.py"

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from finetuning.tiny_task import CONFIG
 
-from electra_jax.config import ElectraConfig
+from electra_jax.config.model import ElectraConfig
 from electra_jax.modeling.electra import Inputs, padding_mask
 from electra_jax.modeling.heads.headed import Headed
 from electra_jax.modeling.heads.huggingface import Encoder

@@ -7,8 +7,8 @@ import pytest
 from finetuning.tiny_task import CONFIG
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.networks import Network
-from electra_jax.interop.names import flatten, unflatten
+from electra_jax.finetuning.network import Network
+from electra_jax.interop.mapping.names import flatten, unflatten
 from electra_jax.modeling.peft.base import Full, count, is_head
 from electra_jax.modeling.peft.bitfit import BitFit
 from electra_jax.modeling.peft.lora import LoRA

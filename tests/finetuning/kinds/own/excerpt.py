@@ -7,10 +7,10 @@ from typing import ClassVar
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.finetuning.examples import Codec, TextExample
+from electra_jax.finetuning.data.examples import Codec, TextExample
+from electra_jax.finetuning.data.sources import text_of, texts_of
 from electra_jax.finetuning.kinds.base import HuggingFaceKind, Padding
 from electra_jax.finetuning.losses import binary_cross_entropy
-from electra_jax.finetuning.sources import text_of, texts_of
 from electra_jax.modeling.heads.huggingface import TOKEN
 from electra_jax.modeling.heads.reference import at_positions
 

@@ -9,12 +9,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config import ElectraConfig
-from electra_jax.finetuning.encoding import PairEncoder
-from electra_jax.finetuning.examples import Codec, TextExample
+from electra_jax.config.model import ElectraConfig
+from electra_jax.finetuning.data.encoding import PairEncoder
+from electra_jax.finetuning.data.examples import Codec, TextExample
+from electra_jax.finetuning.data.sources import texts_of
 from electra_jax.finetuning.kinds.base import Kind
 from electra_jax.finetuning.losses import cross_entropy
-from electra_jax.finetuning.sources import texts_of
 from electra_jax.modeling.heads.headed import Headed
 from electra_jax.modeling.layers import Dense
 

@@ -1,0 +1,1 @@
+"""Every field of a configuration: how one is declared, the groups, a network's shape, schedules."""

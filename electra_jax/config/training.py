@@ -1,0 +1,104 @@
+"""The groups of fields that pretraining and fine-tuning share: optimizer, training, mesh."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from electra_jax.config.fields import field
+from electra_jax.config.model import DTYPES
+from electra_jax.config.schedule import Scheduled
+
+OPTIMIZERS = ("adam_reference", "adamw", "lamb")
+DECAYS = ("linear", "constant", "cosine", "wsd")
+# The reference excludes `LayerNorm|layer_norm|bias`; `_norm/` are the norms of modern blocks.
+NO_DECAY = ("LayerNorm|layer_norm|_norm/|bias",)
+
+# Groups of fields of which one says a duration: giving one clears the others' defaults.
+DURATIONS = (
+    ("train", ("steps", "epochs", "tokens")),
+    ("optimizer", ("warmup_steps", "warmup_epochs", "warmup_tokens", "warmup_fraction")),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSettings:
+    """`optimizer.*`: the update, the learning rate by step, what decays and what is frozen.
+
+    At most one of the warm-up fields is set.
+    """
+
+    name: str = field(
+        "adamw",
+        "Optimizer; adam_reference is the reference's Adam, without bias correction.",
+        choices=OPTIMIZERS,
+    )
+    learning_rate: Scheduled | None = field(
+        None, "Peak learning rate, or a schedule in place of `schedule`.", minimum=0
+    )
+    schedule: str = field("linear", "How the learning rate falls after the peak.", choices=DECAYS)
+    power: float = field(1.0, "Exponent of the linear decay: (1 - t/T)^power.")
+    decay_fraction: float = field(
+        0.1, "Share of the run in which schedule=wsd decays.", unit="share of the run"
+    )
+    warmup_steps: int | None = field(None, "Length of the linear warm-up.", unit="steps", minimum=0)
+    warmup_epochs: float | None = field(
+        None, "Length of the linear warm-up.", unit="epochs", minimum=0
+    )
+    warmup_tokens: float | None = field(
+        None, "Length of the linear warm-up.", unit="tokens", minimum=0
+    )
+    warmup_fraction: float | None = field(
+        None, "Length of the linear warm-up.", unit="share of the run", minimum=0, maximum=1
+    )
+    beta1: float = field(0.9, "Decay of the first moment.", minimum=0, below=1)
+    beta2: float = field(0.999, "Decay of the second moment.", minimum=0, below=1)
+    epsilon: float = field(1e-6, "Added to the root of the second moment.")
+    weight_decay: float = field(0.0, "Decoupled weight decay, times the learning rate.")
+    no_decay: tuple[str, ...] = field(
+        NO_DECAY, "Regular expressions: parameters whose names match have no weight decay."
+    )
+    clip_norm: float | None = field(
+        1.0, "Largest global norm of the gradient; 0: not clipped.", minimum=0
+    )
+    freeze: tuple[str, ...] = field(
+        (), "Regular expressions: parameters whose names match are not trained."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """`train.*`: how long, how large, how often. Steps or another unit says how long."""
+
+    steps: int | None = field(None, "Length of the run.", unit="steps", minimum=1)
+    epochs: float | None = field(None, "Length of the run.", unit="epochs", minimum=0)
+    batch_size: int = field(
+        32, "Examples of one update, over all devices.", unit="examples", minimum=1
+    )
+    accumulate: int = field(
+        1, "Microbatches into which a batch is split, to fit in memory.", minimum=1
+    )
+    seed: int = field(0, "Seed of initialisation, data order, dropout and sampling.")
+    dtype: str = field(
+        "float32",
+        "What is multiplied; parameters, optimizer and losses stay float32.",
+        choices=DTYPES,
+    )
+    log_every: int = field(
+        50, "Interval between rows of training metrics.", unit="steps", minimum=1
+    )
+    keep: int = field(3, "Checkpoints that are kept.")
+    keep_every: int | None = field(
+        None, "Checkpoints at multiples of it are kept for good.", unit="steps"
+    )
+    tensorboard: bool = field(True, "Write TensorBoard events too.")
+    wandb: Any = field(None, "Arguments of wandb.init; None: not logged there.")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshSettings:
+    """`mesh.*`: devices along each axis; at most one axis is -1, the rest of the devices."""
+
+    data: int = field(-1, "Devices over which batches are split.", unit="devices")
+    fsdp: int = field(1, "Devices over which batches and parameters are split.", unit="devices")
+    tensor: int = field(1, "Devices over which matrices are split.", unit="devices")

@@ -1,0 +1,166 @@
+"""Where a record of task data holds what a task needs, and its values, checked once.
+
+Whatever is wrong with a record is a `UserError` that names file and line.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from electra_jax.errors import UserError
+from electra_jax.finetuning.data.records import Record, format_of
+from electra_jax.finetuning.task import Task
+
+_IDS = ("id", "idx", "index")  # columns that may name an example, the latter two GLUE's
+_TEXTS = {1: "one text", 2: "two texts"}
+
+
+class Source:
+    """Where a file holds what a task needs, found from its first record.
+
+    `columns` are names by role; `texts` the columns of the text or the two texts.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        chosen: Mapping[str, str],
+        record: Record,
+        where: str,
+        labelled: bool,
+        usual: Mapping[str, str] | None = None,
+    ):
+        usual = usual or {}
+        self.task = task
+        self.labelled = labelled
+        self.columns = dict(chosen)
+        for role, names in task.roles.items():
+            if role not in chosen:
+                names = (usual[role], *names) if role in usual else names
+                found = next((name for name in names if name in record), None)
+                if found is not None:
+                    self.columns[role] = found
+        self.texts: tuple[str, ...] = ()
+        if "text" in chosen:
+            self.texts = tuple(chosen[r] for r in ("text", "text_pair") if r in chosen)
+        elif task.texts:
+            trained = tuple(usual[r] for r in ("text", "text_pair") if r in usual)
+            sets = tuple(dict.fromkeys((trained, *task.texts))) if trained else task.texts
+            found_texts = next((t for t in sets if all(c in record for c in t)), None)
+            if found_texts is None:
+                wanted = " or ".join(" + ".join(t) for t in sets)
+                raise no_column(where, record, "text", wanted)
+            if trained and len(found_texts) != len(trained):
+                raise UserError(
+                    f"{where}: the model was trained on {_TEXTS[len(trained)]} "
+                    f"({', '.join(trained)}), and here {' and '.join(found_texts)} would be read "
+                    f"(of {', '.join(map(str, record))}): name the texts as in training, or those "
+                    f"of a file with --columns "
+                    f"{' '.join(f'{r}=NAME' for r in ('text', 'text_pair') if r in usual)}"
+                )
+            self.texts = found_texts
+
+    def identity(self, record: Record, number: int) -> str:
+        """What a prediction is named by: the record's own id, or its number."""
+        names = [self.columns["id"]] if "id" in self.columns else _IDS
+        own = next((record[n] for n in names if isinstance(record.get(n), str | int)), number)
+        return str(own)
+
+    def value(self, role: str, where: str, record: Record) -> Any:
+        """The record's value for a role that the task cannot do without."""
+        if role not in self.columns:
+            raise no_column(where, record, role, " or ".join(self.task.roles[role]))
+        return value_of(record, self.columns[role], role, where)
+
+
+def check_roles(task: Task, chosen: Mapping[str, str]) -> None:
+    """Raises UserError where `data.columns` name a role that the task does not have."""
+    for role in chosen:
+        if role not in task.column_roles:
+            raise UserError(
+                f"data.columns.{role}: the task {task.name} has no such column; it has "
+                f"{', '.join(task.column_roles)}"
+            )
+    if "text_pair" in chosen and "text" not in chosen:
+        raise UserError(
+            f"data.columns.text_pair={chosen['text_pair']}: name the first text's column too, with "
+            "data.columns.text"
+        )
+
+
+def no_column(where: str, record: Record, role: str, wanted: str) -> UserError:
+    """The error of a record without a column for a role."""
+    file = where.rpartition(":")[0]
+    header = " (the first line names them)" if format_of(file) in ("tsv", "csv") else ""
+    remedy = (
+        f"name the right one, in training with --config.data.columns.{role}=NAME, else with "
+        f"--columns {role}=NAME"
+    )
+    return UserError(
+        f"{where} has no column for the {role.replace('_', ' ')} (looked for {wanted}); it has "
+        f"{', '.join(map(str, record)) or 'none'}{header}: "
+        + (remedy if file else "give it by that name")
+    )
+
+
+def value_of(record: Record, column: str, role: str, where: str) -> Any:
+    """The value of a column that has to be there."""
+    if column not in record:
+        raise no_column(where, record, role, column)
+    return record[column]
+
+
+def text_of(value: Any, column: str, where: str) -> str:
+    """A text; a list of words is joined with spaces."""
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        value = " ".join(value)
+    if not isinstance(value, str):
+        raise UserError(
+            f'{where}: column "{column}" holds {json.dumps(value, ensure_ascii=False)[:60]}, not a '
+            "text; put a string there"
+        )
+    if not value.strip():
+        raise UserError(f'{where}: the text in column "{column}" is empty; remove or mend the line')
+    return value
+
+
+def texts_of(source: Source, where: str, record: Record) -> tuple[str, ...]:
+    """The text or the two texts of a record."""
+    columns = source.texts
+    return tuple(text_of(value_of(record, c, "text", where), c, where) for c in columns)
+
+
+def label_name(value: Any, source: Source, where: str) -> str:
+    """A label as a string: 1, 1.0 and "1" are one label, so are true and "true"."""
+    if isinstance(value, bool):
+        value = "true" if value else "false"
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)
+    name = str(value).strip()
+    number = isinstance(value, int | float) and math.isfinite(value)
+    if not number and not (isinstance(value, str) and name):
+        raise UserError(
+            f"{where} has no label: {json.dumps(value, ensure_ascii=False)[:60]}; a label is a "
+            "string or a number (data to predict needs none)"
+        )
+    return source.task.aliases.get(name, name)
+
+
+def label_of(source: Source, where: str, record: Record) -> str | None:
+    """The name of a record's one label; None of data to predict."""
+    if not source.labelled:
+        return None
+    return label_name(source.value("label", where, record), source, where)
+
+
+def unknown_label(where: str, label: str, known: Collection[str]) -> UserError:
+    """The error of a label that is not among the known ones."""
+    names = sorted(known)
+    shown = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+    return UserError(
+        f'{where}: unknown label "{label}"; the known labels are: {shown}. Mend the line, or name '
+        "the right column with data.columns"
+    )

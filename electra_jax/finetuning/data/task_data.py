@@ -1,0 +1,200 @@
+"""The task data of a run: which files, which examples, which features."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from electra_jax.errors import UserError
+from electra_jax.finetuning.codecs import make_codec
+from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, Feature
+from electra_jax.finetuning.data.readers import (
+    TFDS_PREFIX,
+    columns_read,
+    read_examples,
+    same_content,
+)
+from electra_jax.finetuning.kinds.base import Kind
+from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.task import Task
+from electra_jax.finetuning.task_table import collect_labels, get_task
+from electra_jax.text.tokenizers.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+# What a folder's files are called, by split; with any of the endings that readers take.
+_NAMES = {
+    "train": ("train",),
+    "eval": ("dev", "valid", "validation", "eval", "val", "dev_matched", "validation_matched"),
+    "test": ("test", "test_matched"),
+}
+_ENDINGS = ("jsonl", "tsv", "csv", "json", "conll", "conllu", "txt", "bio", "iob")
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """Where the splits of a task lie; a path or `tfds:NAME/CONFIG:SPLIT` each."""
+
+    train: str
+    eval: str | None = None
+    test: str | None = None
+
+
+def find_files(task: Task, data: Mapping[str, Any]) -> Files:
+    """From `data.path` (a folder, a file, or tfds:NAME), `data.eval_path` and `data.test_path`."""
+    path = data["path"]
+    if not path:
+        if task.tfds is None:
+            raise UserError(
+                "data.path is not set: --config.data.path=FOLDER with train.* and dev.* in it, or "
+                "a training file"
+            )
+        path = f"{TFDS_PREFIX}{task.tfds}"
+    found: dict[str, str | None] = {}
+    if path.startswith(TFDS_PREFIX) and path.count(":") == 1:
+        splits = task.splits or {"train": "train", "eval": "validation", "test": "test"}
+        found = {split: f"{path}:{name}" for split, name in splits.items()}
+    elif not path.startswith(TFDS_PREFIX) and Path(path).is_dir():
+        found = {split: _in_folder(Path(path), split) for split in _NAMES}
+        if found["train"] is None:
+            raise UserError(
+                f"data.path={path}: no training file in this folder (train.jsonl, train.tsv, "
+                "train.csv, train.conll, train.json, each also .gz); name the file itself"
+            )
+    else:
+        found = {"train": path}
+    train = found.get("train")
+    assert train is not None
+    return Files(
+        train,
+        data["eval_path"] or found.get("eval"),
+        data["test_path"] or found.get("test"),
+    )
+
+
+def _in_folder(folder: Path, split: str) -> str | None:
+    for name, ending, packed in itertools.product(_NAMES[split], _ENDINGS, ("", ".gz")):
+        file = folder / f"{name}.{ending}{packed}"
+        if file.is_file():
+            return str(file)
+    return None
+
+
+def codec_settings(task: Task, data: Mapping[str, Any], positions: int) -> CodecSettings:
+    """`data.*` with the task's defaults, checked against the model's positions."""
+    length = data["max_length"] or min(task.max_length, positions)
+    if length > positions:
+        raise UserError(
+            f"data.max_length={length} and the model has {positions} positions: use at most that, "
+            "or a model with more"
+        )
+    if length < 8:  # the model's positions
+        raise UserError(f"data.max_length={length}: must be at least 8")
+    double = data["double_unordered"]
+    return CodecSettings(
+        max_length=length,
+        double_unordered=task.double_unordered if double is None else double,
+        doc_stride=data["doc_stride"],
+        max_query_length=data["max_query_length"],
+        max_answer_length=data["max_answer_length"],
+        n_best=data["n_best"],
+        on_bad_answer=data["on_bad_answer"],
+        target_range=task.target_range or (0.0, 1.0),
+        null_threshold=data["null_threshold"],
+        threshold=data["threshold"],
+        tagging=data["tagging"],
+    )
+
+
+def load_examples(
+    task: Task,
+    path: str,
+    columns: Mapping[str, str | None],
+    labelled: bool = True,
+    labels: Sequence[str] | None = None,
+) -> list[Example]:
+    """Every example of a file. Raises `UserError` where there is none."""
+    examples = list(read_examples(task, path, columns, labelled, labels))
+    find_kind(task.kind).check_examples(task, path, examples)
+    return examples
+
+
+@dataclasses.dataclass
+class TaskData:
+    """A task's examples, the codec that reads them, and what training sees of them.
+
+    `test` has the examples of `data.test_path`. `truncated` counts training texts that were cut,
+    `missed_words` what a tagger lost by it.
+    """
+
+    task: Task
+    codec: Codec
+    settings: CodecSettings
+    files: Files
+    columns: dict[str, str]
+    train: list[Example]
+    eval: list[Example]
+    test: list[Example]
+    features: list[Feature]
+    truncated: int = 0
+    missed_words: int = 0
+
+    @property
+    def kind(self) -> Kind:
+        """The task's kind."""
+        return find_kind(self.task.kind)
+
+    @property
+    def metric(self) -> str:
+        """The score by which runs and checkpoints are compared; more is better."""
+        return self.codec.metric
+
+    def constant_loss(self) -> float | None:
+        """The mean training loss of the best constant answer, where there is one."""
+        return self.kind.constant_loss(self.train, self.settings.target_range)
+
+    @classmethod
+    def load(
+        cls, config: Mapping[str, Any], tokenizer: Tokenizer, positions: int, head: str
+    ) -> TaskData:
+        """Reads the training and evaluation examples of a configuration."""
+        task, data = get_task(config["task"]), config["data"]
+        if task.trained_by:
+            raise UserError(
+                f"task={task.name} has no training data: train {task.trained_by}, then "
+                f"`electra-jax evaluate --task={task.name}` with that model"
+            )
+        files = find_files(task, data)
+        train: list[Any] = load_examples(task, files.train, data["columns"])
+        labels = collect_labels(task, train)
+        if data["train_examples"] is not None:
+            train = train[: data["train_examples"]]
+        settings = codec_settings(task, data, positions)
+        train, settings = find_kind(task.kind).prepare(task, files.train, train, settings)
+        codec = make_codec(task, tokenizer, settings, labels, head)
+        held_out, test = (
+            load_examples(task, file, data["columns"], labels=labels) if file else []
+            for file in (files.eval, data["test_path"])
+        )
+        if files.eval and same_content(files.train, files.eval):
+            log.warning(
+                "%s and %s are the same: the scores will say nothing", files.train, files.eval
+            )
+        features = [f for example in codec.expand(train) for f in codec.encode(example, True)]
+        if not features:
+            raise UserError(f"{files.train}: none of its {len(train)} examples can be trained on")
+        if lost := codec.lost_entities:
+            log.warning(
+                "%s: in %s texts the two entities do not fit into %d tokens together; one of them "
+                "is cut away (a larger data.max_length keeps both)",
+                files.train, f"{lost:,}", settings.max_length,
+            )  # fmt: skip
+        columns = columns_read(task, files.train, data["columns"])
+        return cls(
+            task, codec, settings, files, columns, train, held_out, test, features,
+            codec.truncated, codec.missed_words,
+        )  # fmt: skip

@@ -1,0 +1,84 @@
+"""Small trees that load onto a base model: adapter.safetensors beside adapter_config.json.
+
+Here because loading a model (`interop/load.py`) must be able to put one onto its base; what
+trains them is `modeling/peft/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from electra_jax.errors import UserError
+from electra_jax.interop.formats.model_folder import (
+    ADAPTER_FILES,
+    copy_tokenizer,
+    new_folder,
+    write_json,
+)
+from electra_jax.interop.formats.safetensors import read_safetensors, write_safetensors
+from electra_jax.interop.mapping.names import flatten, unflatten
+from electra_jax.modeling.peft.lora import lora_update
+
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = ADAPTER_FILES
+
+
+def encoder_digest(encoder: Mapping[str, Any]) -> str:
+    """Identifies a base's encoder: sha256 over the names, shapes and bytes of its tensors."""
+    digest = hashlib.sha256()
+    for name, value in sorted(flatten(encoder).items()):
+        array = np.ascontiguousarray(value, np.float32)
+        digest.update(f"{name} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def save_adapter(
+    folder: str | os.PathLike[str],
+    trained: Mapping[str, np.ndarray],
+    *,
+    kind: str,
+    base: str,
+    base_encoder: Mapping[str, Any],
+    scale: float,
+    tokenizer_folder: str | os.PathLike[str] | None,
+    settings: Mapping[str, Any],
+) -> None:
+    """Writes {name: array} of what was trained onto `base`; the folder appears whole.
+
+    `kind` is the `LoadedModel` kind of the two together, `scale` that of low-rank updates.
+    """
+    with new_folder(folder, overwrite=True) as scratch:
+        write_safetensors(scratch / ADAPTER_WEIGHTS, trained)
+        content = {
+            "kind": kind,
+            "base": os.path.abspath(base) if os.path.exists(base) else base,
+            "base_digest": encoder_digest(base_encoder),
+            "scale": scale,
+            "settings": dict(settings),
+        }
+        if tokenizer_folder is not None:
+            copy_tokenizer(tokenizer_folder, scratch)
+        write_json(scratch / ADAPTER_CONFIG, content)
+
+
+def apply_adapter(
+    folder: Path, content: Mapping[str, Any], base_encoder: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The parameters of base and adapter together, nested.
+
+    Raises `UserError` where the base is not the one that the adapter was trained on.
+    """
+    if encoder_digest(base_encoder) != content["base_digest"]:
+        raise UserError(
+            f"{folder}: trained on other weights than {content['base']} has now; name its base "
+            f"in {ADAPTER_CONFIG}"
+        )
+    flat = {f"electra/{name}": value for name, value in flatten(base_encoder).items()}
+    flat |= read_safetensors(folder / ADAPTER_WEIGHTS)
+    return unflatten({n: np.asarray(x) for n, x in lora_update(flat, content["scale"]).items()})

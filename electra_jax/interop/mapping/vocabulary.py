@@ -1,0 +1,104 @@
+"""Vocabularies: padded tables cut to size, and the embeddings of a network moved to another
+vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from electra_jax.errors import UserError
+from electra_jax.interop.mapping import names as table
+from electra_jax.interop.mapping.names import Tensors, Tree
+
+# Tables are padded to one of these (NVIDIA's to 8), so that their width suits the hardware.
+PADDING_MULTIPLES = (8, 16, 32, 64, 128)
+# Leaves with one row (or number) for each token of the vocabulary.
+VOCABULARY_LEAVES = ("word_embeddings", "output_bias", "output_embeddings")
+
+
+def is_padded(rows: int, size: int) -> bool:
+    """Whether a table of `rows` is one of `size` rounded up to a usual multiple."""
+    return rows > size and any(rows == -(-size // m) * m for m in PADDING_MULTIPLES)
+
+
+def cut_padding(
+    tensors: Mapping[str, np.ndarray], rows: int, size: int, vocabulary_names: Sequence[str]
+) -> tuple[Tensors, list[str]]:
+    """`tensors` with the tables named in `vocabulary_names` cut from `rows` to `size` rows.
+
+    Returns them with the names that were cut.
+    """
+    cut = [n for n in vocabulary_names if n in tensors and np.shape(tensors[n])[:1] == (rows,)]
+    return {**tensors, **{n: tensors[n][:size] for n in cut}}, cut
+
+
+@dataclasses.dataclass(frozen=True)
+class NewVocabulary:
+    """What became of a vocabulary: how many tokens kept their embeddings, were new, were
+    dropped.
+    """
+
+    shared: int
+    new: int
+    dropped: int
+
+    def __str__(self) -> str:
+        total = self.shared + self.new
+        return (
+            f"vocabulary: {self.shared} of {total} tokens keep their embeddings "
+            f"({self.shared / max(total, 1):.1%}), {self.new} are newly initialised, "
+            f"{self.dropped} of the old vocabulary's are dropped"
+        )
+
+
+def token_map(
+    old: Sequence[str],
+    new: Sequence[str],
+    old_special: Mapping[str, int] | None = None,
+    new_special: Mapping[str, int] | None = None,
+) -> np.ndarray:
+    """For each new token its row in the old table, int64 [len(new)], −1 where it is new.
+
+    `old` and `new` are the pieces by id. `*_special` ({"pad": id, …}) match special tokens by role,
+    whatever they are called ([MASK] and <mask>).
+    """
+    where = {token: i for i, token in reversed(list(enumerate(old)))}
+    rows = np.array([where.get(token, -1) for token in new], np.int64)
+    for role, number in (new_special or {}).items():
+        if old_special and role in old_special:
+            rows[number] = old_special[role]
+    return rows
+
+
+def change_vocabulary(
+    params: Mapping[str, Any], fresh: Mapping[str, Any], rows: np.ndarray
+) -> tuple[Tree, NewVocabulary]:
+    """`params` with every per-token leaf moved to a new vocabulary.
+
+    `rows` is `token_map`'s; `fresh` are freshly initialised parameters of the new shape, which new
+    tokens keep. All other leaves are `params`' own.
+    """
+    old, new = table.flatten(params), table.flatten(fresh)
+    kept = rows >= 0
+    result = dict(old)
+    sizes = set()
+    for path, value in old.items():
+        if path.rsplit("/", 1)[-1] not in VOCABULARY_LEAVES:
+            continue
+        target = np.array(new[path], np.float32)
+        if target.shape[0] != len(rows) or target.shape[1:] != np.shape(value)[1:]:
+            raise UserError(
+                f"{path}: {list(np.shape(value))} cannot become {list(target.shape)} for a "
+                f"vocabulary of {len(rows)} tokens"
+            )
+        target[kept] = np.asarray(value)[rows[kept]]
+        result[path] = target
+        sizes.add(len(value))
+    (size,) = sizes
+    dropped = size - len(np.unique(rows[kept]))
+    report = NewVocabulary(int(kept.sum()), int((~kept).sum()), int(dropped))
+    return table.unflatten(result), report

@@ -1,0 +1,362 @@
+"""Pretraining: from a resolved configuration and a rows folder to model folders. What `fit` is
+handed, and what becomes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optax
+
+from electra_jax.config.fields import absent_values
+from electra_jax.config.pretraining import PretrainSettings, read_pretrain
+from electra_jax.data.batches import eval_batches, train_batches
+from electra_jax.data.rows import Rows
+from electra_jax.errors import UserError
+from electra_jax.objectives.base import Alarm, PretrainingObjective, RunShape, Tree
+from electra_jax.objectives.row_structure import SpecialIds
+from electra_jax.objectives.table import build_objective, check_exports, fields_of
+from electra_jax.training.checkpoint.bucket import CHECKPOINTS, Bucket, folder_of, is_bucket
+from electra_jax.training.distributed import on_first, on_host
+from electra_jax.training.loop import Evaluation, LoopSettings, Run, fit
+from electra_jax.training.metrics_log import write_metrics
+from electra_jax.training.optimizer import build_optimizer, with_adam_moments
+from electra_jax.training.resolve import learning_rate, loop_settings, run_length
+from electra_jax.training.schedules import RateSchedule
+from electra_jax.training.sharding import make_mesh, places_here
+from electra_jax.training.step import TrainState
+from electra_jax.training.versions import versions
+from electra_jax.training.workdir import (
+    RunLock,
+    load_or_check_config,
+    recorded_config,
+    resumed_config,
+    write_json_atomic,
+)
+
+log = logging.getLogger(__name__)
+
+# What may differ between a run and its resumption: nothing here changes a parameter.
+MAY_CHANGE = (
+    r"train\.(log_every|eval_every|eval_rows|checkpoint_every|keep|keep_every)",
+    r"train\.(tensorboard|wandb).*",
+    r"train\.accumulate",
+    r"mesh\..*",
+    r"data\.(path|backend)",
+    r"model\.(scan_layers|remat|attention)",
+    r"networks\.(.+\.)?(scan_layers|remat|attention)",
+    r"watch\..*",
+    r"versions\..*",
+)
+
+
+def run_shape(config: Mapping[str, Any], rows: Any, held_out: Any, steps: int) -> RunShape:
+    """What an objective is told of a run over rows of one shape."""
+    return RunShape(
+        config=config,
+        rows=str(rows.folder),
+        vocab_size=rows.vocab_size,
+        special=SpecialIds(**rows.special_ids),
+        seq_len=rows.seq_len,
+        max_segments=max(1, rows.max_segments, held_out.max_segments if held_out else 1),
+        steps=steps,
+        tokens_per_step=config["train"]["batch_size"] * rows.seq_len,
+    )
+
+
+def starting_point(config: Mapping[str, Any], rows: Rows, objective: PretrainingObjective) -> Any:
+    """What puts the weights of `init` and `init_generator` in place of fresh ones; None without.
+
+    A model of another vocabulary than the rows' is refused unless `init_vocabulary="map"`, which
+    keeps the embeddings of the tokens that both have.
+    """
+    init, init_generator = config["init"], config["init_generator"]
+    choice = config["init_vocabulary"]
+    if choice not in ("same", "map"):
+        raise UserError(f"init_vocabulary={choice!r}: choose one of same, map")
+    if not init and not init_generator:
+        return None
+    from electra_jax.interop.load import load_model_folder
+
+    for field, path in (("init", init), ("init_generator", init_generator)):
+        loaded = load_model_folder(path) if path and choice == "same" else None
+        if loaded is None or loaded.tokenizer_folder is None:
+            continue
+        if loaded.tokenizer.hash != rows.tokenizer_hash:
+            raise UserError(
+                f"the rows in {rows.folder} were made with another tokenizer than {field}={path} "
+                "has: prepare them with that model's, or keep the embeddings of shared tokens with "
+                "init_vocabulary='map'"
+            )
+
+    def initial(params: Any, frozen: Any) -> tuple[Any, Any]:
+        fresh = on_host(params)
+        tree, lines, step = objective.warm_start(init, init_generator, fresh, rows.tokenizer_folder)
+        for line in lines:
+            log.warning("%s", line)
+        if step:
+            log.warning("%s was trained for %d steps (optimizer.start_step continues)", init, step)
+        return tree, frozen
+
+    return initial
+
+
+def starting_moments(config: Mapping[str, Any]) -> Any:
+    """What puts the Adam moments of the TF1 checkpoint `init` into the optimizer's state; None
+    where `init_slots` does not ask for it."""
+    if not config["init_slots"]:
+        return None
+    from electra_jax.interop.convert import load_slots
+
+    slots = load_slots(config["init"]) if config["init"] else None
+    if slots is None:
+        raise UserError(
+            f"init_slots: init={config['init']} is no TF1 checkpoint with optimizer slots "
+            "(published ones have none): leave init_slots=False"
+        )
+    return lambda opt_state: with_adam_moments(opt_state, slots["adam_m"], slots["adam_v"])
+
+
+def watch_dog(alarm: Alarm | None, warmup_steps: int, minimum_tokens: float) -> Any:
+    """Warns once when what an objective watches is still too low after max(2 × warm-up,
+    `minimum_tokens`); None where it watches nothing."""
+    if alarm is None:
+        return None
+    warned = False
+
+    def watch(row: Mapping[str, float], tokens: float) -> str | None:
+        nonlocal warned
+        value = row.get(alarm.key)
+        late = row["step"] >= 2 * warmup_steps and tokens >= minimum_tokens
+        if warned or not late or value is None or value >= alarm.at_least:
+            return None
+        warned = True
+        return f"step {int(row['step'])}: {alarm.message.format(value=value, tokens=tokens)}"
+
+    return watch
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a configuration and the shape of the rows decide, before any device is asked.
+
+    `config` are the fields, `settings` what the loop is told.
+    """
+
+    config: PretrainSettings
+    objective: PretrainingObjective
+    optimizer: Callable[[Tree], optax.GradientTransformation]
+    schedule: RateSchedule
+    settings: LoopSettings
+    warmup: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], rows: Any, held_out: Any) -> Plan:
+        """Raises `UserError` on anything wrong in the configuration."""
+        given = read_pretrain(config)
+        length = run_length(given.train, given.optimizer, examples=rows.count, seq_len=rows.seq_len)
+        per_step = given.train.batch_size * rows.seq_len
+        schedule = learning_rate(given.optimizer, given.optimizer.learning_rate, length, per_step)
+        objective = build_objective(run_shape(config, rows, held_out, length.steps))
+
+        def optimize(params: Tree) -> optax.GradientTransformation:
+            check_exports(objective, params)
+            groups = objective.parameter_groups()
+            return build_optimizer(params, schedule, given.optimizer, groups=groups)
+
+        return cls(
+            config=given,
+            objective=objective,
+            optimizer=optimize,
+            schedule=schedule,
+            settings=loop_settings(given.train, length.steps),
+            warmup=length.warmup,
+        )
+
+
+def config_to_go_on(
+    config: Mapping[str, Any], workdir: Path, bucket: Bucket | None
+) -> dict[str, Any]:
+    """The configuration with which the run in a work folder goes on, the same in every process: see
+    `resumed_config`."""
+    settings = fields_of(config)
+    old = on_first(lambda: bucket.recorded_config() if bucket else recorded_config(workdir))
+    return resumed_config(config, old, settings)
+
+
+@dataclasses.dataclass
+class Pretraining:
+    """A run made ready: everything checked, nothing trained."""
+
+    config: dict[str, Any]
+    workdir: Path
+    rows: Rows
+    held_out: Rows | None
+    objective: PretrainingObjective
+    run: Run
+    bucket: Bucket | None = None
+
+    @classmethod
+    def build(
+        cls, config: Mapping[str, Any], workdir: str | Path, quiet: bool = False
+    ) -> Pretraining:
+        """From a resolved configuration (nested dicts). Raises `UserError` on anything wrong in
+        it."""
+        bucket = Bucket(workdir) if is_bucket(workdir) else None
+        workdir = bucket.local if bucket else Path(workdir)
+        config = config_to_go_on(config, workdir, bucket)
+        path = read_pretrain(config).data.path
+        if not path:
+            raise UserError(
+                "data.path is not set: --config.data.path=ROWS, a folder made by `prepare`"
+            )
+        if workdir.resolve() == Path(path).expanduser().resolve():
+            raise UserError(f"--workdir={workdir} is data.path: give the run a folder of its own")
+        rows = Rows.open(path, "train")
+        held_out = open_held_out(path)
+        plan = Plan.of(config, rows, held_out)
+        settings, given = plan.settings, plan.config
+        mesh = make_mesh(config["mesh"])
+        settings.check(mesh)
+        if rows.count < settings.batch_size:
+            raise UserError(
+                f"data.path={path} has {rows.count} rows, fewer than "
+                f"train.batch_size={settings.batch_size}: "
+                "prepare more text or use a smaller batch"
+            )
+        places = places_here(mesh, settings.batch_size)
+
+        def batches(first_example: int) -> Iterator[Mapping[str, np.ndarray]]:
+            return train_batches(
+                rows,
+                seed=settings.seed,
+                batch_size=settings.batch_size,
+                start_example=first_example,
+                places=places,
+                backend=given.data.backend,  # type: ignore[arg-type]  # one of its choices
+            )
+
+        evaluations = []
+        if held_out is not None:
+            size = settings.batch_size // settings.accumulate  # what fits in a training step
+            evaluate = functools.partial(
+                eval_batches, held_out, size, given.train.eval_rows, places_here(mesh, size)
+            )
+            evaluations.append(Evaluation(evaluate, size))
+        run = Run(
+            objective=plan.objective,
+            optimizer=plan.optimizer,
+            schedule=plan.schedule,
+            settings=settings,
+            batches=batches,
+            mesh=mesh,
+            workdir=workdir,
+            evaluations=evaluations,
+            initial=starting_point(config, rows, plan.objective),
+            initial_moments=starting_moments(config),
+            resume=folder_of(given.resume) if given.resume else None,
+            checkpoints=bucket.url / CHECKPOINTS if bucket else None,
+            before_save=bucket.store if bucket else None,
+            watch=watch_dog(
+                plan.objective.alarm(config["watch"]), plan.warmup, given.watch.after_tokens
+            ),
+            tensorboard=given.train.tensorboard,
+            wandb=given.train.wandb,
+            quiet=quiet,
+        )
+        return cls(config, workdir, rows, held_out, plan.objective, run, bucket)
+
+    def recorded(self) -> dict[str, Any]:
+        """The configuration as config.json keeps it: resolved, with what the data were and what
+        computes."""
+        return {
+            **self.config,
+            "data": {
+                **self.config["data"],
+                "fingerprint": self.rows.fingerprint,
+                "tokenizer_hash": self.rows.tokenizer_hash,
+                "seq_len": self.rows.seq_len,
+                "vocab_size": self.rows.vocab_size,
+                "rows": self.rows.count,
+            },
+            "networks": self.objective.shapes(),
+            "versions": versions(),
+        }
+
+    def absent(self) -> dict[str, Any]:
+        """{dotted key: what it means where an older run's config.json lacks it}."""
+        shapes = self.objective.absent_shapes()
+        return {
+            **absent_values(fields_of(self.config)),
+            **{f"networks.{key}": value for key, value in shapes.items()},
+        }
+
+    def train(self) -> TrainState:
+        """Trains (or resumes), exports the networks and writes the report; returns the final
+        state."""
+        unread = tuple(rf"objective\.{key}" for key in self.objective.unread)
+        with contextlib.ExitStack() as held:
+
+            def begin() -> None:
+                if self.bucket is not None:
+                    self.bucket.fetch()
+                held.enter_context(RunLock(self.workdir))
+                changed = load_or_check_config(
+                    self.workdir,
+                    self.recorded(),
+                    may_change=(*MAY_CHANGE, *unread),
+                    remote=self.bucket is not None,
+                    absent=self.absent(),
+                )
+                for key, (old, new) in changed.items():
+                    if not any(re.fullmatch(p, key) for p in (r"versions\..*", *unread)):
+                        log.warning("resuming with %s=%s (was %s)", key, new, old)
+                write_metrics(self.workdir, self.objective.metrics)
+
+            on_first(begin)
+            state = fit(self.run)
+            params = on_host(state.params)
+            on_first(lambda: self.finish(params))
+        return state
+
+    def finish(self, params: Tree) -> None:
+        """Writes what a finished run leaves: its networks and the report."""
+        from electra_jax.reporting.page import write_report
+
+        self.export(params)
+        write_json_atomic(self.workdir / "report.json", self.report_blocks())
+        write_report([self.workdir], self.workdir / "report.html")
+        if self.bucket is not None:
+            self.bucket.store()
+
+    def report_blocks(self) -> list[dict[str, Any]]:
+        """What the objective shows beside the curves."""
+        return [] if self.held_out is None else self.objective.report_blocks(self.held_out)
+
+    def export(self, params: Tree) -> None:
+        """Writes each of the objective's networks to model/NAME, a Hugging Face folder with the
+        tokenizer, and tokenizer/, from whole NumPy arrays."""
+        from electra_jax.interop.formats.model_folder import copy_tokenizer
+        from electra_jax.interop.save import save_model_folder
+
+        tokenizer = self.rows.tokenizer_folder
+        copy_tokenizer(tokenizer, self.workdir / "tokenizer")
+        for name, (kind, network, tree) in self.objective.networks(params).items():
+            save_model_folder(self.workdir / "model" / name, kind, network, tree, tokenizer)
+
+
+def open_held_out(path: str) -> Rows | None:
+    """The held-out rows beside the training rows; None, and a warning, without."""
+    try:
+        rows = Rows.open(path, "eval")
+    except UserError:
+        log.warning("%s has no held-out rows: nothing is evaluated during the run", path)
+        return None
+    return rows if rows.count else None
