@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import electra_jax
-from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
 
 _MANY_UNKNOWN = 0.03  # share of tokens; a fitting vocabulary has a hundredth of it
@@ -166,6 +165,8 @@ def _pretrain(argv: Sequence[str]) -> int:
         "--topology", metavar="NAME", help="plan for a TPU slice, such as v4:2x2x4 (needs libtpu)"
     )
     _processes(parser)
+    from electra_jax.config_file import load_config
+
     config, rest = load_config(argv)
     a = parser.parse_args(rest)
     if a.dry_run:
@@ -281,6 +282,8 @@ def _finetune(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--workdir", required=True, metavar="DIR")
     parser.add_argument("--quiet", action="store_true", help="no progress line")
+    from electra_jax.config_file import load_config
+
     config, rest = load_config(argv)
     a = parser.parse_args(rest)
     results = electra_jax.finetune(config, a.workdir, quiet=a.quiet)

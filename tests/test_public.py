@@ -66,6 +66,15 @@ print(sorted(heavy & set(sys.modules)))
     assert done.stdout.split() == ["[]", "[]"]
 
 
+def test_the_overview_of_the_verbs_waits_for_nothing_heavy():
+    script = "import sys; from electra_jax.cli import main; main(['--help']); "
+    script += "print(sorted({'jax', 'numpy', 'ml_collections', 'tensorflow'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 class Called(Exception):
     """Raised by the stand-in of a verb's function."""
 

@@ -172,26 +172,32 @@ class _TensorFlowReader:
         options.threading.private_threadpool_size = 1
         options.threading.max_intra_op_parallelism = 1
         options.autotune.enabled = False
-        ahead = max(prefetch, len(next(iter(like.values()))))
+        reads = max(1, -(-prefetch // len(next(iter(like.values())))))
         with tf.device("CPU"):  # whatever accelerator TensorFlow may have been built for
             numbers = tf.data.Dataset.counter()
-            self._dataset = numbers.map(load).unbatch().prefetch(ahead).with_options(options)
+            self._dataset = numbers.map(load).prefetch(reads).with_options(options)
         self._iterator: Iterator[tuple[NDArray[Any], ...]] | None = None
+        # Whole reads are fetched: each fetch waits for a thread, on busy cores milliseconds.
+        self._ready: deque[Batch] = deque()
 
     def start(self, first: int) -> None:
         """The next batch is the first one of read(first)."""
         self._first = first
+        self._ready.clear()
         with self._tf.device("CPU"):
             self._iterator = self._dataset.as_numpy_iterator()
 
     def next(self) -> Batch:
-        assert self._iterator is not None
-        try:
-            return dict(zip(self._names, next(self._iterator), strict=True))
-        except self._tf.errors.OpError:
-            if self._failures:
-                raise self._failures[0] from None
-            raise
+        if not self._ready:
+            assert self._iterator is not None
+            try:
+                arrays = next(self._iterator)
+            except self._tf.errors.OpError:
+                if self._failures:
+                    raise self._failures[0] from None
+                raise
+            self._ready.extend(_split(dict(zip(self._names, arrays, strict=True))))
+        return self._ready.popleft()
 
     def stop(self) -> None:
         self._stopped, self._iterator = True, None
