@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config.fields import absent_values
+from electra_jax.config.finetuning import QuestionSettings
 from electra_jax.errors import UserError
 from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.data.examples import Codec, CodecSettings
@@ -27,7 +28,6 @@ from electra_jax.interop.loaded import LoadedModel, encoder_of
 from electra_jax.interop.mapping.hf_config import label_settings
 from electra_jax.interop.mapping.names import REFERENCE
 from electra_jax.interop.save import save_model_folder
-from electra_jax.modeling.heads.reference import QuestionSettings
 from electra_jax.modeling.peft.base import Adaptation
 from electra_jax.modeling.peft.lora import LoRA
 from electra_jax.modeling.trees import flatten
