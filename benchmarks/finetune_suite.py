@@ -123,7 +123,8 @@ def _from_scratch(model: str, folder: Path, seed: int) -> Path:
     """A model folder of the same shape and tokenizer with random weights."""
     import jax
 
-    from electra_jax.interop.load import encoder_of, load_model_folder
+    from electra_jax.interop.load import load_model_folder
+    from electra_jax.interop.loaded import encoder_of
     from electra_jax.interop.mapping.infer_shapes import module_of
     from electra_jax.interop.mapping.names import ENCODER
     from electra_jax.interop.save import save_model_folder

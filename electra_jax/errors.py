@@ -1,4 +1,4 @@
-"""The one exception that means: what the user gave is wrong; raised where the value enters."""
+"""The exceptions that mean: what the user gave is wrong; raised where the value enters."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints the message without a traceback and exits with code 2.
     """
+
+
+class DivergedError(UserError):
+    """A loss or gradient that is not finite: the run's values make it diverge."""

@@ -9,7 +9,7 @@ from typing import Any
 from electra_jax.api.host import prepare_host
 from electra_jax.errors import UserError
 from electra_jax.inference.predictor import Predictor, check_outputs, write_lines
-from electra_jax.interop.load import LoadedModel
+from electra_jax.interop.loaded import LoadedModel
 
 AnyPath = str | PathLike[str]
 AnyModel = AnyPath | LoadedModel | Predictor

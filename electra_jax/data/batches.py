@@ -1,7 +1,7 @@
 """Batches of rows as a function of the position in a run.
 
 Nothing here has a state worth saving: the batch that begins at example g is
-`rows.take(example_ids(g, batch_size, rows.count, seed))`, whatever came before, however many
+`rows.take(rows_of(range(g, g + batch_size), rows.count, seed))`, whatever came before, however many
 processes share it, and whichever reader (`read_ahead.py`) fetched it.
 """
 

@@ -65,24 +65,19 @@ def permute(index: ArrayLike, n: int, key: ArrayLike) -> NDArray[np.int64]:
     return value.astype(np.int64).reshape(shape)
 
 
-def example_ids(start: int, count: int, n: int, seed: int) -> NDArray[np.int64]:
-    """The rows that examples start … start + count - 1 of a run read.
+def rows_of(examples: ArrayLike, n: int, seed: int) -> NDArray[np.int64]:
+    """The row that each example of a run reads.
 
     Args:
-      start: number of the first example, counted from the beginning of the run.
-      count: how many.
+      examples: their numbers, counted from the beginning of the run; int64, any shape, not
+        negative.
       n: rows in the data set; every n consecutive examples from a multiple of n on are one epoch
         and hold each row once.
       seed: of the run; any integer, taken modulo 2**64.
 
     Returns:
-      int64 [count], row numbers in [0, n).
+      int64, row numbers in [0, n), in the shape of `examples`.
     """
-    return rows_of(np.arange(start, start + count, dtype=np.int64), n, seed)
-
-
-def rows_of(examples: ArrayLike, n: int, seed: int) -> NDArray[np.int64]:
-    """The row of each example number (int64, any shape, not negative); see `example_ids`."""
     epoch, index = np.divmod(np.asarray(examples, dtype=np.int64), n)
     of_seed = mix(np.asarray([(int(seed) + GOLDEN_GAMMA) & _BITS64], dtype=np.uint64))
     key = mix(of_seed + epoch.astype(np.uint64) * np.uint64(GOLDEN_GAMMA))

@@ -4,7 +4,6 @@ sentence."""
 from __future__ import annotations
 
 import dataclasses
-import html
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -118,18 +117,12 @@ def sentence_text(
     return "\n\n".join(blocks)
 
 
-def sentence_html(seen: Corruptions, number: int, tokens: Callable[[list[int]], list[str]]) -> str:
-    """The same as HTML: the deeper the shade the likelier the discriminator thinks it replaced;
-    replaced ones are underlined, with the original above."""
-    cells = []
-    for original, token, fake, p in _columns(seen, number, tokens):
-        shade = f"background:rgba(214,69,65,{min(1.0, p):.2f})"
-        mark = "text-decoration:underline;font-weight:600" if fake else ""
-        above = html.escape(original) if fake else "&nbsp;"
-        cells.append(
-            '<span style="display:inline-block;margin:2px;text-align:center;line-height:1.25">'
-            f'<small style="opacity:.65">{above}</small><br>'
-            f'<span style="{shade};{mark};padding:1px 4px;border-radius:4px">{html.escape(token)}'
-            f'</span><br><small style="opacity:.65">{100 * p:.0f}</small></span>'
-        )
-    return f'<div style="font-family:ui-monospace,monospace">{"".join(cells)}</div>'
+def sentence_tokens(
+    seen: Corruptions, number: int, tokens: Callable[[list[int]], list[str]]
+) -> list[dict[str, Any]]:
+    """The same for a report's `tokens` block (`reporting/page.py`)."""
+    return [
+        {"text": token, "probability": p}
+        | ({"replaced": True, "original": original} if fake else {})
+        for original, token, fake, p in _columns(seen, number, tokens)
+    ]

@@ -72,8 +72,8 @@ def _pretrain(config: Mapping[str, Any], workdir: Path, tokenizer: Any) -> dict[
 
     from electra_jax.demo.analysis import (
         corruptions,
-        sentence_html,
         sentence_text,
+        sentence_tokens,
         showcase,
         token_only_skill,
     )
@@ -130,8 +130,8 @@ def _pretrain(config: Mapping[str, Any], workdir: Path, tokenizer: Any) -> dict[
         {
             "title": "A held-out row, corrupted by the generator",
             "text": "Above an underlined token stands what the generator replaced; the shade and "
-            "the number below are the discriminator's probability (%) that it was replaced.",
-            "html": sentence_html(seen, number, tokenizer.ids_to_tokens),
+            "the number below are the discriminator's probability that it was replaced.",
+            "tokens": [sentence_tokens(seen, number, tokenizer.ids_to_tokens)],
         },
     ]
     write_json_atomic(workdir / "report.json", [*sections, *run.report_blocks()])

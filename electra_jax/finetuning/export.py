@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config.fields import absent_values
+from electra_jax.config.finetuning import QuestionSettings
 from electra_jax.errors import UserError
 from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.data.examples import Codec, CodecSettings
@@ -23,13 +24,13 @@ from electra_jax.finetuning.network import Network
 from electra_jax.finetuning.task import SETTINGS_KEY, Task
 from electra_jax.finetuning.task_table import get_task
 from electra_jax.interop.formats.adapter_folder import save_adapter
-from electra_jax.interop.load import LoadedModel, encoder_of
+from electra_jax.interop.loaded import LoadedModel, encoder_of
 from electra_jax.interop.mapping.hf_config import label_settings
-from electra_jax.interop.mapping.names import REFERENCE, flatten
+from electra_jax.interop.mapping.names import REFERENCE
 from electra_jax.interop.save import save_model_folder
-from electra_jax.modeling.heads.reference import QuestionSettings
 from electra_jax.modeling.peft.base import Adaptation
 from electra_jax.modeling.peft.lora import LoRA
+from electra_jax.modeling.trees import flatten
 
 
 def task_settings(

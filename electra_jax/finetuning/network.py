@@ -14,15 +14,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from electra_jax.config.finetuning import QuestionSettings
 from electra_jax.config.model import ElectraConfig
 from electra_jax.finetuning.kinds.base import Kind
 from electra_jax.finetuning.kinds.table import as_kind
 from electra_jax.interop.mapping.names import OWN_HEADS, REFERENCE
 from electra_jax.modeling.dropout import Noise
 from electra_jax.modeling.electra import Inputs, padding_mask
-from electra_jax.modeling.heads.reference import Outputs, QuestionSettings, Reference
-
-HEADS = ("huggingface", REFERENCE)
+from electra_jax.modeling.heads.reference import Outputs, Reference
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,9 +18,9 @@ from electra_jax.config.model import ElectraConfig
 from electra_jax.finetuning.kinds.base import Kind
 from electra_jax.finetuning.kinds.table import as_kind
 from electra_jax.finetuning.network import Network
-from electra_jax.interop.mapping.names import flatten, unflatten
 from electra_jax.modeling.heads.reference import Outputs
 from electra_jax.modeling.peft.base import Adaptation, Full, is_head
+from electra_jax.modeling.trees import flatten, unflatten
 from electra_jax.objectives.base import Batch, Objective, Sums, Tree, total_loss
 from electra_jax.objectives.metrics import ratio
 from electra_jax.objectives.rng import Draws

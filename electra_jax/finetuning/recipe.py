@@ -12,8 +12,8 @@ import numpy as np
 from electra_jax.config.finetuning import LAYERWISE_MODES
 from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
-from electra_jax.interop.mapping.names import flatten
 from electra_jax.modeling.peft.base import ENCODER_PREFIX
+from electra_jax.modeling.trees import flatten
 from electra_jax.training.optimizer import matches, names
 
 _TIMES = {"full": 1.0, "lora": 20 / 3, "bitfit": 10.0}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.config.finetuning import FinetuneSettings, read_finetune
-from electra_jax.errors import UserError
+from electra_jax.errors import DivergedError
 from electra_jax.finetuning.blocks import failure_block
 from electra_jax.finetuning.result import (
     RESTART_STEP,
@@ -44,8 +44,8 @@ def train_with_restarts(
         shared |= {"start": run.start, "data": run.data}
         try:
             result = dataclasses.replace(run.train(), restarts=attempt)
-        except UserError as error:
-            if "is not finite" not in str(error) or (last and config["seeds"] == 1):
+        except DivergedError as error:
+            if last and config["seeds"] == 1:
                 raise
             result = _without_scores(run, str(error), attempt)
         if result.failure is None or last:

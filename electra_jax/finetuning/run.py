@@ -21,6 +21,7 @@ from electra_jax.config.finetuning import (
     FinetuneSettings,
     FinetuneTrain,
     LossSettings,
+    QuestionSettings,
     read_finetune,
 )
 from electra_jax.config.model import ElectraConfig
@@ -57,11 +58,10 @@ from electra_jax.finetuning.recipe import (
 from electra_jax.finetuning.result import Result, read_result, write_figures, write_result
 from electra_jax.finetuning.warm_start import adapter_base, load_start, place
 from electra_jax.interop.formats.safetensors import read_safetensors, write_safetensors
-from electra_jax.interop.load import LoadedModel, encoder_of
-from electra_jax.interop.mapping.names import flatten, unflatten
-from electra_jax.modeling.heads.reference import QuestionSettings
+from electra_jax.interop.loaded import LoadedModel, encoder_of
 from electra_jax.modeling.peft.base import Full, count, is_head
 from electra_jax.modeling.peft.table import make_adaptation
+from electra_jax.modeling.trees import flatten, unflatten
 from electra_jax.reporting.page import write_report
 from electra_jax.training.loop import LoopSettings, Run, fit
 from electra_jax.training.metrics_log import read_rows

@@ -14,10 +14,12 @@ from electra_jax.errors import UserError
 from electra_jax.finetuning.data.task_data import TaskData
 from electra_jax.finetuning.objective import FineTuneObjective
 from electra_jax.finetuning.task import SETTINGS_KEY
-from electra_jax.interop.load import LoadedModel, encoder_of, load_model_folder
-from electra_jax.interop.mapping.names import OWN_HEADS, REFERENCE, flatten, unflatten
+from electra_jax.interop.load import load_model_folder
+from electra_jax.interop.loaded import LoadedModel, encoder_of
+from electra_jax.interop.mapping.names import OWN_HEADS, REFERENCE
 from electra_jax.modeling.heads.huggingface import HEADS
 from electra_jax.modeling.peft.base import Full, is_head
+from electra_jax.modeling.trees import flatten, unflatten
 
 log = logging.getLogger(__name__)
 

@@ -18,19 +18,14 @@ import numpy as np
 
 from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
-from electra_jax.interop.load import LoadedModel, load_model_folder
+from electra_jax.interop.load import load_model_folder
+from electra_jax.interop.loaded import LoadedModel
 from electra_jax.interop.mapping.infer_shapes import module_of
-from electra_jax.interop.mapping.names import (
-    CHOICE,
-    DISCRIMINATOR,
-    ENCODER,
-    GENERATOR,
-    QUESTION,
-    REFERENCE,
-)
+from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR, REFERENCE
 from electra_jax.interop.mapping.pair import split_pair
 from electra_jax.modeling.electra import Inputs, padding_mask
 from electra_jax.modeling.encoder import BertBlock, ModernBlock, join_layers, split_layers
+from electra_jax.modeling.heads.huggingface import CHOICE, QUESTION
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 LENGTH_STEP = 32  # batches are padded to a multiple of it, so that few lengths are compiled

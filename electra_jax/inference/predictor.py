@@ -27,7 +27,8 @@ from electra_jax.finetuning.data.examples import Example
 from electra_jax.finetuning.data.readers import TFDS_PREFIX, read_examples
 from electra_jax.finetuning.export import TrainedTask, trained_task
 from electra_jax.finetuning.forward import Forward
-from electra_jax.interop.load import LoadedModel, load_model_folder
+from electra_jax.interop.load import load_model_folder
+from electra_jax.interop.loaded import LoadedModel
 from electra_jax.modeling.encoder import join_layers, split_layers
 
 log = logging.getLogger(__name__)

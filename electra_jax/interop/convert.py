@@ -22,25 +22,16 @@ from electra_jax.interop.formats.model_folder import (
     write_json,
 )
 from electra_jax.interop.formats.tf1 import is_bundle, read_bundle, write_bundle
-from electra_jax.interop.load import LoadedModel, encoder_of, load_model_folder
+from electra_jax.interop.load import load_model_folder
+from electra_jax.interop.loaded import LoadedModel, encoder_of
 from electra_jax.interop.mapping import names as table
 from electra_jax.interop.mapping.hf_config import has_class, masked_lm_activation, to_settings
-from electra_jax.interop.mapping.names import (
-    DISCRIMINATOR,
-    ENCODER,
-    GENERATOR,
-    PAIR,
-    REFERENCE,
-    Tree,
-)
-from electra_jax.interop.mapping.pair import (
-    slots_from_tf1,
-    split_pair,
-    tf1_from_tree,
-    tree_from_tf1,
-)
+from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR, PAIR, REFERENCE
+from electra_jax.interop.mapping.pair import split_pair
+from electra_jax.interop.mapping.tf1_networks import slots_from_tf1, tf1_from_tree, tree_from_tf1
 from electra_jax.interop.save import save_model_folder, save_pair
 from electra_jax.interop.verify import difference
+from electra_jax.modeling.trees import Tree, flatten
 
 TARGETS = ("hf", "tf1")
 # Fields of config.json that describe a file or a program, not the network.
@@ -219,7 +210,7 @@ def _network(
     verify: bool,
 ) -> Network:
     """The table's line of one written network, measured where that is asked for."""
-    leaves = table.flatten(params)
+    leaves = flatten(params)
     rows = table.model_rows(config, ENCODER if not has_class(config, kind) else kind)
     written = {n for row in rows for n in row.names("huggingface")}
     heads = [p for p in leaves if not p.startswith("electra/")]
@@ -321,7 +312,7 @@ def _bundled(
     verify: bool,
 ) -> Network:
     """The table's line of a network read back from the bundle, measured against a source folder."""
-    leaves = table.flatten(params)
+    leaves = flatten(params)
     encoder_rows = table.model_rows(config, ENCODER)
     count = sum(len(row.names("tf1")) for row in encoder_rows)
     count += sum(not path.startswith("electra/") for path in leaves)

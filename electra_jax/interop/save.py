@@ -30,6 +30,8 @@ from electra_jax.interop.mapping.hf_config import OWN, has_class, to_settings
 from electra_jax.interop.mapping.infer_shapes import labels_of
 from electra_jax.interop.mapping.names import ENCODER
 from electra_jax.interop.mapping.pair import split_pair
+from electra_jax.interop.mapping.tensors import scatter
+from electra_jax.modeling.trees import flatten, unflatten
 
 
 def save_model_folder(
@@ -52,8 +54,8 @@ def save_model_folder(
     into config.json (id2label, problem_type, …). `overwrite` replaces an earlier model folder,
     never one that holds anything else.
     """
-    flat = {path: np.asarray(leaf) for path, leaf in table.flatten(params).items()}
-    params = table.unflatten({path: a.astype(np.float32, copy=False) for path, a in flat.items()})
+    flat = {path: np.asarray(leaf) for path, leaf in flatten(params).items()}
+    params = unflatten({path: a.astype(np.float32, copy=False) for path, a in flat.items()})
     ids = special_ids(tokenizer_folder)
     extra = dict(extra_config or {})
     with new_folder(folder, overwrite) as scratch:
@@ -61,7 +63,7 @@ def save_model_folder(
             settings = to_settings(config, kind, ids, labels_of(kind, params))
             write_safetensors(
                 scratch / SAFETENSORS,
-                table.scatter(table.model_rows(config, kind), params, "huggingface"),
+                scatter(table.model_rows(config, kind), params, "huggingface"),
             )
         else:
             settings = _save_own(scratch, kind, config, params, ids)
@@ -90,10 +92,10 @@ def _save_own(
     inner.mkdir()
     rows = table.model_rows(config, ENCODER)
     encoder = {"electra": params["electra"]}
-    write_safetensors(inner / SAFETENSORS, table.scatter(rows, encoder, "huggingface"))
+    write_safetensors(inner / SAFETENSORS, scatter(rows, encoder, "huggingface"))
     write_json(inner / CONFIG, to_settings(config, ENCODER, ids))
     rest = {name: tree for name, tree in params.items() if name != "electra"}
-    write_safetensors(scratch / HEADS_FILE, table.flatten(rest))
+    write_safetensors(scratch / HEADS_FILE, flatten(rest))
     return {
         "model_type": OWN,
         "kind": kind,

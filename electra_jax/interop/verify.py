@@ -17,8 +17,9 @@ import numpy as np
 from electra_jax.config.model import ElectraConfig
 from electra_jax.interop.formats.model_folder import CONFIG
 from electra_jax.interop.mapping.infer_shapes import module_of
-from electra_jax.interop.mapping.names import CHOICE, GENERATOR
+from electra_jax.interop.mapping.names import GENERATOR
 from electra_jax.modeling.electra import Inputs, padding_mask
+from electra_jax.modeling.heads.huggingface import CHOICE
 
 ROWS, LENGTH = 3, 24
 

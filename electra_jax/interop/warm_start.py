@@ -13,18 +13,12 @@ import numpy as np
 
 from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
-from electra_jax.interop.load import LoadedModel, load_model_folder
-from electra_jax.interop.mapping import names as table
-from electra_jax.interop.mapping.names import (
-    DISCRIMINATOR,
-    ENCODER,
-    GENERATOR,
-    PAIR,
-    REFERENCE,
-    Tree,
-)
+from electra_jax.interop.load import load_model_folder
+from electra_jax.interop.loaded import LoadedModel
+from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR, PAIR, REFERENCE
 from electra_jax.interop.mapping.pair import split_pair
 from electra_jax.interop.mapping.vocabulary import change_vocabulary, token_map
+from electra_jax.modeling.trees import Tree, flatten
 from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
 # What must agree for weights to fit, and for the network to compute the same with them.
@@ -385,7 +379,7 @@ def _vocabulary_rows(
 
 
 def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    x, y = table.flatten(a), table.flatten(b)
+    x, y = flatten(a), flatten(b)
     return x.keys() == y.keys() and all(np.array_equal(x[k], y[k]) for k in x)
 
 

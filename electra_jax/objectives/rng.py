@@ -22,7 +22,6 @@ STREAMS = {
     "sample": 3,
     "generator_dropout": 4,
     "discriminator_dropout": 5,
-    "head_dropout": 6,
 }
 
 

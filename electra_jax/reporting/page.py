@@ -57,7 +57,6 @@ _OPTIMISATION = (
         _Metric("learning_rate", "Learning rate", form=_rate, noisy=False),
         _Metric("gradient_norm", "Gradient norm", "before clipping"),
         _Metric("tokens_per_second", "Throughput", "tokens per second", human_count, 1),
-        _Metric("examples_per_second", "Throughput", "examples per second", human_count, 1),
     ],
 )
 _NOT_DRAWN = {"seconds"}

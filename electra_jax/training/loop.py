@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from electra_jax.config.schedule import Schedule
-from electra_jax.errors import UserError
+from electra_jax.errors import DivergedError, UserError
 from electra_jax.objectives.base import Objective, Tree, total_loss
 from electra_jax.training import memory
 from electra_jax.training.checkpoint.checkpoints import Checkpoints
@@ -140,7 +140,7 @@ class _Window:
             sums = self._packing.unpack(value)
             finite = np.isfinite(total_loss(self._coefficients, sums))
             if not finite or not np.isfinite(sums["gradient_norm"][0]):
-                raise UserError(
+                raise DivergedError(
                     f"the {'gradient' if finite else 'loss'} is not finite at step {step} (steps "
                     f"{good + 1}–{step} are lost): lower optimizer.learning_rate, lengthen the "
                     "warm-up, or use train.dtype=float32. What was saved before stays; a run with "

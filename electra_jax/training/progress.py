@@ -10,9 +10,9 @@ from typing import Any, TextIO
 
 from electra_jax.objectives.base import Metric
 
-_SPEEDS = (("tokens_per_second", "tokens/s"), ("examples_per_second", "examples/s"))
+_SPEED = ("tokens_per_second", "tokens/s")
 # Figures shown where a row has them, with their names on the line.
-FIGURES = (("loss", "loss"), *_SPEEDS)
+FIGURES = (("loss", "loss"), _SPEED)
 
 _TERMINAL_SECONDS = 0.2  # between two rewritings
 _WINDOW = 50  # updates over which the speed is measured
@@ -21,7 +21,7 @@ _WINDOW = 50  # updates over which the speed is measured
 def figures_of(metrics: Sequence[Metric]) -> tuple[tuple[str, str], ...]:
     """`FIGURES` with those of an objective's metrics that have a brief name."""
     own = ((metric.key, metric.brief) for metric in metrics if metric.brief)
-    return (("loss", "loss"), *own, *_SPEEDS)
+    return (("loss", "loss"), *own, _SPEED)
 
 
 class Progress:

@@ -16,7 +16,7 @@ from rows_folder import SPECIAL_IDS, numbered_rows, numbers_of, write_rows
 
 from electra_jax.data import batches as batches_module
 from electra_jax.data.batches import eval_batches, train_batches
-from electra_jax.data.order import example_ids
+from electra_jax.data.order import rows_of
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
 
@@ -47,7 +47,9 @@ def numbers(batch: dict) -> list[int]:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch_size", [1, 12, 300, 1003])
 def test_batch_k_holds_the_examples_of_its_position(rows, backend, batch_size):
-    expected = example_ids(17, 5 * batch_size, rows.count, seed=3).reshape(5, batch_size)
+    expected = rows_of(np.arange(17, 17 + 5 * batch_size), rows.count, seed=3).reshape(
+        5, batch_size
+    )
     with train_batches(
         rows, seed=3, batch_size=batch_size, start_example=17, backend=backend
     ) as batches:
@@ -96,7 +98,7 @@ def test_processes_share_each_batch(rows, backend, shares):
 def test_how_far_is_read_ahead_changes_nothing(rows, backend, prefetch):
     with train_batches(rows, seed=1, batch_size=200, prefetch=prefetch, backend=backend) as batches:
         got = [numbers(batch) for batch in islice(batches, 6)]
-    assert got == example_ids(0, 1200, rows.count, 1).reshape(6, 200).tolist()
+    assert got == rows_of(np.arange(1200), rows.count, 1).reshape(6, 200).tolist()
 
 
 def test_batches_are_read_ahead(rows, monkeypatch):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from electra_jax.data.order import LARGEST, example_ids, permute, rows_of
+from electra_jax.data.order import LARGEST, permute, rows_of
 
 SIZES = [1, 2, 3, 4, 5, 7, 8, 9, 13, 31, 32, 33, 97, 127, 128, 129, 255, 256, 257, 1000, 1023, 1025]
 LARGE = [65_537, 2**20 - 1, 2**31, 10**10 + 19, 2**40 - 1, 2**40, 2**40 + 1, LARGEST]
@@ -52,9 +52,9 @@ def test_the_permutation_is_that_of_every_earlier_version(n, key, expected):
 
 
 def test_the_order_of_a_run_is_that_of_every_earlier_version():
-    assert example_ids(0, 12, 10, 0).tolist() == [1, 4, 8, 2, 5, 9, 0, 6, 3, 7, 3, 4]
+    assert rows_of(np.arange(12), 10, 0).tolist() == [1, 4, 8, 2, 5, 9, 0, 6, 3, 7, 3, 4]
     late = [85928, 1005, 88540, 35757, 30715, 52066]
-    assert example_ids(10**9, 6, 123_457, -1).tolist() == late
+    assert rows_of(np.arange(10**9, 10**9 + 6), 123_457, -1).tolist() == late
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 97, 1025, 2**31, 2**40 + 1, LARGEST])
@@ -126,7 +126,7 @@ def test_neighbours_of_a_large_range_are_uncorrelated(lag):
 
 def test_an_epoch_holds_each_row_once_and_epochs_differ():
     n = 1001
-    run = example_ids(0, 3 * n, n, seed=5).reshape(3, n)
+    run = rows_of(np.arange(3 * n), n, seed=5).reshape(3, n)
     assert (np.sort(run, axis=1) == np.arange(n)).all()
     for one, other in ((0, 1), (1, 2), (0, 2)):
         # Independent permutations share one place on average.
@@ -135,7 +135,7 @@ def test_an_epoch_holds_each_row_once_and_epochs_differ():
 
 def test_seeds_give_different_orders():
     n = 1001
-    orders = [example_ids(0, n, n, seed) for seed in (0, 1, 2, -1, 2**40)]
+    orders = [rows_of(np.arange(n), n, seed) for seed in (0, 1, 2, -1, 2**40)]
     for i, one in enumerate(orders):
         for other in orders[:i]:
             assert (one == other).sum() < 8
@@ -143,16 +143,16 @@ def test_seeds_give_different_orders():
 
 def test_an_order_is_not_another_seeds_order_one_epoch_later():
     n = 1001
-    assert (example_ids(n, n, n, 0) == example_ids(0, n, n, 1)).sum() < 8
+    assert (rows_of(np.arange(n, 2 * n), n, 0) == rows_of(np.arange(n), n, 1)).sum() < 8
 
 
 @pytest.mark.parametrize(("start", "count"), [(0, 1), (7, 20), (19, 2), (95, 300), (10**15, 5)])
 def test_a_piece_of_the_run_is_the_same_wherever_it_begins(start, count):
-    whole = [int(example_ids(g, 1, 20, 9)[0]) for g in range(start, start + count)]
-    assert example_ids(start, count, 20, 9).tolist() == whole
+    whole = [int(rows_of([g], 20, 9)[0]) for g in range(start, start + count)]
+    assert rows_of(np.arange(start, start + count), 20, 9).tolist() == whole
     assert rows_of(np.arange(start, start + count).reshape(1, -1), 20, 9).tolist() == [whole]
 
 
 def test_no_examples_are_no_ids():
-    ids = example_ids(5, 0, 20, 9)
+    ids = rows_of(np.arange(0), 20, 9)
     assert ids.shape == (0,) and ids.dtype == np.int64

@@ -8,8 +8,8 @@ import pytest
 from electra_jax.config_file import load_config
 from electra_jax.demo.analysis import (
     Corruptions,
-    sentence_html,
     sentence_text,
+    sentence_tokens,
     showcase,
     token_only_skill,
 )
@@ -67,8 +67,12 @@ def test_a_sentence_shows_every_token_its_probability_and_what_was_replaced():
     text = sentence_text(seen, 0, lambda ids: [names[i] for i in ids])
     lines = [line.split() for line in text.splitlines()]
     assert lines == [["the", "<dog>", "sat", "down"], ["2", "91", "10", "30"], ["[cat]"]]
-    page = sentence_html(seen, 0, lambda ids: [names[i] for i in ids])
-    assert "&lt;dog&gt;" in page and "<dog>" not in page and page.count("underline") == 1
+    assert sentence_tokens(seen, 0, lambda ids: [names[i] for i in ids]) == [
+        {"text": "the", "probability": 0.02},
+        {"text": "<dog>", "probability": 0.91, "replaced": True, "original": "cat"},
+        {"text": "sat", "probability": 0.1},
+        {"text": "down", "probability": 0.3},
+    ]
     assert showcase(seen) == 0
 
 
@@ -89,6 +93,7 @@ def test_the_whole_demo_on_tiny_settings(tmp_path, capsys):
     assert figures["eval_generator_loss"] > 0 and figures["unigram_entropy"] > 3
     report = (tmp_path / "run" / "report.html").read_text()
     assert "A held-out row, corrupted by the generator" in report
+    assert 'class="token replaced"' in report
     assert json.loads((tmp_path / "run" / "figures.json").read_text()) == figures
     # Once more: every finished stage is skipped, and the figures are the same.
     assert demo(tmp_path, config, characters=400_000) == figures

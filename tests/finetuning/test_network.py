@@ -8,13 +8,15 @@ import numpy as np
 import optax
 import pytest
 
+from electra_jax.config.finetuning import QuestionSettings
 from electra_jax.finetuning.network import Network
 from electra_jax.finetuning.objective import FineTuneObjective, LossSettings, row_losses
 from electra_jax.finetuning.recipe import layerwise_multipliers
 from electra_jax.interop.load import load_model_folder
-from electra_jax.interop.mapping.names import flatten, scatter
+from electra_jax.interop.mapping.tensors import scatter
 from electra_jax.modeling.electra import Inputs, padding_mask
-from electra_jax.modeling.heads.reference import QuestionSettings, Reference
+from electra_jax.modeling.heads.reference import Reference
+from electra_jax.modeling.trees import flatten
 from electra_jax.objectives.rng import Draws
 from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.schedules import learning_rate_schedule

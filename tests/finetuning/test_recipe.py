@@ -17,7 +17,7 @@ from electra_jax.finetuning.recipe import (
     freeze_lowest,
     layerwise_multipliers,
 )
-from electra_jax.interop.mapping.names import flatten
+from electra_jax.modeling.trees import flatten
 
 
 def multipliers(config, decay, mode, kind="classification"):

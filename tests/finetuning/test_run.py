@@ -30,7 +30,7 @@ from electra_jax.finetuning.run import FineTuning
 from electra_jax.finetuning.warm_start import adapter_base
 from electra_jax.inference.predictor import Predictor
 from electra_jax.interop.load import load_model_folder
-from electra_jax.interop.mapping.names import flatten
+from electra_jax.modeling.trees import flatten
 from electra_jax.training.metrics_log import read_rows
 
 pytestmark = pytest.mark.apart

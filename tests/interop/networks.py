@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.interop.mapping.infer_shapes import expected_shapes
-from electra_jax.interop.mapping.names import unflatten
 from electra_jax.modeling.electra import Inputs, padding_mask
+from electra_jax.modeling.trees import unflatten
 
 
 def random_params(config, kind, seed=0, kernel_scale=0.3):

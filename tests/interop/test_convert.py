@@ -12,8 +12,8 @@ from electra_jax.interop.convert import convert, load_slots
 from electra_jax.interop.formats.safetensors import read_safetensors, write_safetensors
 from electra_jax.interop.formats.tf1 import read_bundle
 from electra_jax.interop.load import load_model_folder
-from electra_jax.interop.mapping.names import flatten
 from electra_jax.interop.save import save_model_folder, save_pair
+from electra_jax.modeling.trees import flatten
 
 CONFIG = ElectraConfig(
     vocab_size=60,

@@ -12,8 +12,8 @@ from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.formats.safetensors import read_safetensors
 from electra_jax.interop.load import load_model_folder
-from electra_jax.interop.mapping.names import flatten
 from electra_jax.interop.save import save_model_folder
+from electra_jax.modeling.trees import flatten
 
 BERT = ElectraConfig(
     vocab_size=60,

@@ -10,9 +10,9 @@ import pytest
 from electra_jax.config.model import named_size
 from electra_jax.interop.convert import convert
 from electra_jax.interop.load import load_model_folder
-from electra_jax.interop.mapping.names import flatten
 from electra_jax.interop.warm_start import initial_config, initial_parameters
 from electra_jax.modeling.electra import Electra, Inputs, padding_mask
+from electra_jax.modeling.trees import flatten
 
 TEXTS = ["The quick brown fox jumps over the lazy dog.", "ELECTRA", "a " * 40]
 

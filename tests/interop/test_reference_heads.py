@@ -15,9 +15,9 @@ from electra_jax.errors import UserError
 from electra_jax.interop.convert import convert
 from electra_jax.interop.formats.tf1 import read_bundle
 from electra_jax.interop.load import load_model_folder
-from electra_jax.interop.mapping.names import flatten
 from electra_jax.interop.save import save_model_folder
 from electra_jax.modeling.electra import Inputs, padding_mask
+from electra_jax.modeling.trees import flatten
 
 CASES = (
     "classification",

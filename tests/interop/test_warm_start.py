@@ -6,11 +6,11 @@ from interop import networks
 
 from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
-from electra_jax.interop.mapping.names import flatten
 from electra_jax.interop.mapping.pair import split_pair
 from electra_jax.interop.mapping.vocabulary import change_vocabulary, token_map
 from electra_jax.interop.save import save_model_folder, save_pair
 from electra_jax.interop.warm_start import initial_config, initial_parameters
+from electra_jax.modeling.trees import flatten
 from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

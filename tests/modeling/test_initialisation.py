@@ -10,8 +10,8 @@ import pytest
 from objectives.tiny import quick_jit, tiny_config
 
 from electra_jax.config.model import PairConfig, named_size
-from electra_jax.interop.mapping.names import flatten
 from electra_jax.modeling.electra import Electra, Inputs, padding_mask
+from electra_jax.modeling.trees import flatten
 
 # Of a normal distribution cut at two standard deviations.
 CUT_STD, CUT_KURTOSIS = 0.87962566, -0.63256

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 from electra_jax.config.model import SIZES, ElectraConfig, PairConfig, generator_of, named_size
-from electra_jax.interop.mapping.names import flatten
 from electra_jax.modeling.electra import Electra, Inputs, MaskedLM, padding_mask
+from electra_jax.modeling.trees import flatten
 
 # backbone, its head, what only the generator has, its head (the word table is counted once).
 COUNTS = {

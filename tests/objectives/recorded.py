@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.interop.formats.tf1 import read_bundle
-from electra_jax.interop.mapping.pair import tree_from_tf1
+from electra_jax.interop.mapping.tf1_networks import tree_from_tf1
 from electra_jax.modeling.electra import Inputs, padding_mask
 from electra_jax.objectives.corruption import MaskedRows, Masking
 from electra_jax.objectives.electra import ElectraObjective

@@ -15,8 +15,8 @@ from objectives.recorded import CASES, load_case
 from objectives.tiny import quick_jit
 
 from electra_jax.interop.formats.tf1 import read_bundle
-from electra_jax.interop.mapping.names import flatten
-from electra_jax.interop.mapping.pair import slots_from_tf1, tf1_from_tree, tree_from_tf1
+from electra_jax.interop.mapping.tf1_networks import slots_from_tf1, tf1_from_tree, tree_from_tf1
+from electra_jax.modeling.trees import flatten
 from electra_jax.objectives.base import DENOMINATOR_EPSILON
 from electra_jax.objectives.electra import ElectraObjective
 from electra_jax.objectives.losses import masked_lm_loss, replaced_token_loss

@@ -14,7 +14,7 @@ from electra_jax.cli import main
 from electra_jax.config.training import NO_DECAY
 from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
-from electra_jax.interop.mapping.names import flatten
+from electra_jax.modeling.trees import flatten
 from electra_jax.pretraining.dry_run import AssumedRows, dry_run
 from electra_jax.pretraining.run import Plan
 from electra_jax.training import memory

@@ -13,7 +13,7 @@ from electra_jax.config.training import NO_DECAY
 from electra_jax.errors import UserError
 from electra_jax.interop.convert import load_slots
 from electra_jax.interop.load import load_model_folder
-from electra_jax.interop.mapping.names import flatten
+from electra_jax.modeling.trees import flatten
 from electra_jax.objectives.base import ParameterGroup
 from electra_jax.pretraining.run import starting_moments
 from electra_jax.training.optimizer import (

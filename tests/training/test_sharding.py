@@ -9,7 +9,7 @@ from devices import run_with_devices
 from objectives.tiny import tiny_objective
 
 from electra_jax.errors import UserError
-from electra_jax.interop.mapping.names import flatten
+from electra_jax.modeling.trees import flatten
 from electra_jax.training.sharding import PARAMETER_AXES, data_parallelism, make_mesh
 
 # Eight devices, one process. The same step takes its replacements from the batch (`free` 0) or
@@ -19,7 +19,7 @@ import dataclasses, json, logging
 import flax.linen as nn
 import jax, jax.numpy as jnp, numpy as np
 from objectives.tiny import losses, quick_jit, rows_of, tiny_objective
-from electra_jax.interop.mapping.names import flatten
+from electra_jax.modeling.trees import flatten
 from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.electra import ElectraObjective
 from electra_jax.config.training import NO_DECAY

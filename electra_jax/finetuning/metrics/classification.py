@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from electra_jax.finetuning.metrics.spans import Span, find_spans, find_spans_strictly
+from electra_jax.finetuning.metrics.spans import find_spans
 
 log = logging.getLogger(__name__)
 
@@ -89,18 +89,6 @@ def macro_f1(
       labels: those to average over; by default all that occur on either side.
     """
     return _mean_f1(*_label_counts(gold, predicted, labels))
-
-
-def micro_f1(
-    gold: npt.ArrayLike, predicted: npt.ArrayLike, labels: Sequence[Any] | None = None
-) -> float:
-    """F1 of the labels' summed counts, in percent; equals accuracy over all labels.
-
-    Args:
-      gold, predicted: labels [n].
-      labels: those to count; by default all that occur on either side.
-    """
-    return scores_of_counts(*(int(n.sum()) for n in _label_counts(gold, predicted, labels))).f1
 
 
 def multilabel_scores(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str, float]:
@@ -182,9 +170,7 @@ def token_accuracy(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[s
 
 
 def entity_scores(
-    gold: Sequence[Sequence[str]],
-    predicted: Sequence[Sequence[str]],
-    strict_scheme: str | None = None,
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
 ) -> dict[str, Scores]:
     """Scores of whole spans: right is the same type, first and last word (CoNLL-2000, CoNLL-2003).
 
@@ -193,21 +179,17 @@ def entity_scores(
     Args:
       gold, predicted: tags of each sentence, equally many on both sides. A word that the model
         never saw counts as "O" in `predicted`; no gold tag may be left out.
-      strict_scheme: count only spans that this scheme allows, as seqeval's strict mode does.
 
     Returns:
       Scores by type, sorted, after those of all types together under "overall".
     """
     _check_sentences(gold, predicted)
 
-    def spans_of(tags: Sequence[str]) -> list[Span]:
-        return find_spans_strictly(tags, strict_scheme) if strict_scheme else find_spans(tags)
-
     correct: Counter[str] = Counter()
     in_gold: Counter[str] = Counter()
     in_predicted: Counter[str] = Counter()
     for gold_tags, predicted_tags in zip(gold, predicted):
-        right, said = set(spans_of(gold_tags)), set(spans_of(predicted_tags))
+        right, said = set(find_spans(gold_tags)), set(find_spans(predicted_tags))
         correct.update(span.type for span in right & said)
         in_gold.update(span.type for span in right)
         in_predicted.update(span.type for span in said)

@@ -1,8 +1,7 @@
 """Tag sequences (BIO, IOB1, BIOES, BMES) as typed spans of words, and back.
 
 `find_spans` is how conlleval, and seqeval by default, read any of these schemes, broken sequences
-included: every tag but "O" belongs to some span. `find_spans_strictly` drops what the scheme does
-not allow, as seqeval's strict mode does.
+included: every tag but "O" belongs to some span.
 """
 
 from __future__ import annotations
@@ -85,30 +84,6 @@ def find_spans(tags: Sequence[str]) -> list[Span]:
             start = i
         last_letter, last_type = letter, kind
     return spans
-
-
-def find_spans_strictly(tags: Sequence[str], scheme: str) -> list[Span]:
-    """Only the spans that are written exactly as the scheme wants them (seqeval's strict mode).
-
-    Args:
-      tags: one a word.
-      scheme: one of SCHEMES. "BIO": B I*. "IOB1": as `find_spans`, where B is legal only right
-        after a span of its type. "BIOES" and "BMES": S, or B I* E.
-    """
-    if scheme not in SCHEMES:
-        raise ValueError(f"unknown scheme {scheme!r}, known: {', '.join(SCHEMES)}")
-    letters = [split_tag(tag)[0] for tag in tags]
-    return [span for span in find_spans(tags) if _is_legal(span, letters, tags, scheme)]
-
-
-def _is_legal(span: Span, letters: Sequence[str], tags: Sequence[str], scheme: str) -> bool:
-    written = "".join(letters[span.start : span.end])
-    if scheme == "BIO":
-        return written == "B" + "I" * (len(written) - 1)
-    if scheme == "IOB1":
-        follows = span.start > 0 and split_tag(tags[span.start - 1])[1] == span.type
-        return set(written[1:]) <= {"I"} and (written[0] == "I" or (follows and written[0] == "B"))
-    return written == "S" or written == "B" + "I" * (len(written) - 2) + "E"
 
 
 def write_tags(spans: Iterable[Span], length: int, scheme: str) -> list[str]:

@@ -22,8 +22,8 @@ from electra_jax.interop.formats.model_folder import (
     write_json,
 )
 from electra_jax.interop.formats.safetensors import read_safetensors, write_safetensors
-from electra_jax.interop.mapping.names import flatten, unflatten
 from electra_jax.modeling.peft.lora import lora_update
+from electra_jax.modeling.trees import flatten, unflatten
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = ADAPTER_FILES
 

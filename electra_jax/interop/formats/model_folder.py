@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -14,6 +15,8 @@ from typing import Any
 
 from electra_jax.errors import UserError
 from electra_jax.text.tokenizers.tokenizer import load_tokenizer
+
+log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
 HEADS_FILE, ENCODER_FOLDER = "heads.safetensors", "encoder"  # of a network of our own
@@ -135,3 +138,16 @@ def read_json(file: Path) -> dict[str, Any]:
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Writes an object as indented JSON."""
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def tokenizer_size(folder: Path) -> int | None:
+    """The size of the vocabulary beside a model; None where there is none that this library
+    reads.
+    """
+    if tokenizer_in(folder) is None:
+        return None
+    try:
+        return load_tokenizer(folder).vocab_size
+    except UserError as error:
+        log.warning("%s: its tokenizer is not read here (%s)", folder, error)
+        return None

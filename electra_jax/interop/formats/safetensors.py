@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from electra_jax.errors import UserError
 from electra_jax.interop.formats.torch_file import read_torch
-from electra_jax.interop.mapping.names import Tensors
+from electra_jax.interop.mapping.tensors import Tensors
 
 SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
 

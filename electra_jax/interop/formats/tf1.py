@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.interop.mapping.names import Tensors
+from electra_jax.interop.mapping.tensors import Tensors
 
 
 def _tensorflow() -> Any:

@@ -21,7 +21,7 @@ import ml_dtypes
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.interop.mapping.names import Tensors
+from electra_jax.interop.mapping.tensors import Tensors
 
 REMEDY = (
     "load it in PyTorch where it comes from and save it as safetensors "

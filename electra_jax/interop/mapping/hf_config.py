@@ -9,15 +9,8 @@ from typing import Any
 from electra_jax.config.fields import absent_values
 from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
-from electra_jax.interop.mapping.names import (
-    CHOICE,
-    DISCRIMINATOR,
-    ENCODER,
-    GENERATOR,
-    QUESTION,
-    SEQUENCE,
-    TOKEN,
-)
+from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR
+from electra_jax.modeling.heads.huggingface import CHOICE, QUESTION, SEQUENCE, TOKEN
 
 # What each Hugging Face class is: (naming scheme = model_type, kind).
 ARCHITECTURES: dict[str, tuple[str, str]] = {

@@ -21,12 +21,10 @@ from electra_jax.interop.mapping.names import (
     GENERATOR,
     OWN_HEADS,
     REFERENCE,
-    SEQUENCE,
-    TOKEN,
-    flatten,
 )
 from electra_jax.modeling.electra import Discriminator, Electra, Inputs, MaskedLM
-from electra_jax.modeling.heads.huggingface import HEADS, Encoder, FineTuned
+from electra_jax.modeling.heads.huggingface import HEADS, SEQUENCE, TOKEN, Encoder, FineTuned
+from electra_jax.modeling.trees import flatten
 
 HEAD_WIDTH = 64
 

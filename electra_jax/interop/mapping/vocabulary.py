@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.interop.mapping import names as table
-from electra_jax.interop.mapping.names import Tensors, Tree
+from electra_jax.interop.mapping.tensors import Tensors
+from electra_jax.modeling.trees import Tree, flatten, unflatten
 
 # Tables are padded to one of these (NVIDIA's to 8), so that their width suits the hardware.
 PADDING_MULTIPLES = (8, 16, 32, 64, 128)
@@ -82,7 +82,7 @@ def change_vocabulary(
     `rows` is `token_map`'s; `fresh` are freshly initialised parameters of the new shape, which new
     tokens keep. All other leaves are `params`' own.
     """
-    old, new = table.flatten(params), table.flatten(fresh)
+    old, new = flatten(params), flatten(fresh)
     kept = rows >= 0
     result = dict(old)
     sizes = set()
@@ -101,4 +101,20 @@ def change_vocabulary(
     (size,) = sizes
     dropped = size - len(np.unique(rows[kept]))
     report = NewVocabulary(int(kept.sum()), int((~kept).sum()), int(dropped))
-    return table.unflatten(result), report
+    return unflatten(result), report
+
+
+def fit_rows(
+    tensors: Tensors, rows: int, size: int, per_token: list[str], where: str, notes: list[str]
+) -> Tensors:
+    """`tensors` with tables of `rows` cut to the vocabulary's `size` where they are only padded."""
+    if rows == size:
+        return tensors
+    if not is_padded(rows, size):
+        raise UserError(
+            f"{where}: the vocabulary has {size} tokens, the embedding table {rows} rows: "
+            "this tokenizer belongs to another model"
+        )
+    tensors, cut = cut_padding(tensors, rows, size, per_token)
+    notes.append(f"the vocabulary is padded: {', '.join(cut)} cut from {rows} rows to {size}")
+    return tensors

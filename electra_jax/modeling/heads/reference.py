@@ -6,7 +6,6 @@ Letters: B rows, L length, W words, C labels, K beams, H hidden width.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from electra_jax.config.finetuning import QuestionSettings
 from electra_jax.config.model import ElectraConfig
 from electra_jax.modeling.dropout import Noise, dropout
 from electra_jax.modeling.electra import Backbone, Inputs
@@ -26,17 +26,6 @@ HEADS = (CLASSIFICATION, REGRESSION, TAGGING, QUESTIONS)
 HEAD_SITE = 5
 QA_HIDDEN = 512
 Outputs = dict[str, jax.Array]
-
-
-@dataclasses.dataclass(frozen=True)
-class QuestionSettings:
-    """The reference's question-answering head: which of its parts are on
-    (`configure_finetuning.py`)."""
-
-    joint: bool = True
-    answerable: bool = True
-    start_pooled: bool = True
-    beam_size: int = 20
 
 
 class _TextHead(nn.Module):

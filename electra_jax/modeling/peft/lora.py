@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from electra_jax.config.finetuning import TuneSettings
 from electra_jax.errors import UserError
 from electra_jax.modeling.peft.base import LORA, WORD_EMBEDDINGS, Tree, is_head
 from electra_jax.modeling.trees import flatten, unflatten
@@ -37,10 +38,10 @@ class LoRA:
     they were.
     """
 
-    rank: int = 3
-    alpha: float = 6.0
-    targets: str = "kernel"
-    embedding_rank: int = 3
+    rank: int = TuneSettings.rank
+    alpha: float = TuneSettings.alpha
+    targets: str = TuneSettings.targets
+    embedding_rank: int = TuneSettings.embedding_rank
 
     def split(self, params: Tree, key: jax.Array) -> tuple[Tree, Tree]:
         """Low-rank factors and head, the base's encoder."""

@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from electra_jax.config.finetuning import METHODS
 from electra_jax.errors import UserError
 from electra_jax.modeling.peft.base import Adaptation, Full
 from electra_jax.modeling.peft.bitfit import BitFit
 from electra_jax.modeling.peft.lora import LoRA
-
-METHODS = ("full", "bitfit", "lora")
 
 
 def make_adaptation(settings: Mapping[str, Any]) -> Adaptation:

@@ -5,14 +5,12 @@ import json
 import numpy as np
 import pytest
 from seqeval.metrics.sequence_labeling import get_entities
-from seqeval.scheme import IOB1, IOB2, IOBES, Tokens
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.metrics.spans import (
     SCHEMES,
     Span,
     find_spans,
-    find_spans_strictly,
     is_span_tag,
     scheme_of,
     write_tags,
@@ -32,39 +30,10 @@ def test_spans_of_any_tags_equal_seqevals(letters):
         assert find_spans(tags) == expected, tags
 
 
-@pytest.mark.parametrize(
-    ("scheme", "letters", "theirs"), [("BIO", "BI", IOB2), ("BIOES", "BIES", IOBES)]
-)
-def test_strict_spans_equal_seqevals(scheme, letters, theirs):
-    for tags in random_tags(letters, seed=2):
-        entities = Tokens(tags, theirs).entities
-        expected = [Span(e.tag, e.start, e.end) for e in entities]
-        assert find_spans_strictly(tags, scheme) == expected, tags
-
-
-def test_strict_iob1_equals_seqevals_where_every_b_is_legal():
-    """Beside an illegal B, seqeval makes a span of the I after it alone and loses the span before
-    it; here the illegal span is dropped and its neighbours stay."""
-    compared = 0
-    for tags in random_tags("BI", seed=3, sentences=3000):
-        pairs = list(zip(["O", *tags], tags))
-        if any(tag[0] == "B" and tag[1:] != before[1:] for before, tag in pairs):
-            continue
-        expected = [Span(e.tag, e.start, e.end) for e in Tokens(tags, IOB1).entities]
-        assert find_spans_strictly(tags, "IOB1") == find_spans(tags) == expected, tags
-        compared += len(expected)
-    assert compared > 500
-    assert find_spans_strictly(["I-A", "B-A", "O", "B-A", "I-A"], "IOB1") == [
-        Span("A", 0, 1),
-        Span("A", 1, 2),
-    ]
-
-
 def test_the_letters_of_bmes_mean_those_of_bioes():
     for tags in random_tags("BIES", seed=4):
         renamed = [tag.replace("I-", "M-") for tag in tags]
         assert find_spans(renamed) == find_spans(tags)
-        assert find_spans_strictly(renamed, "BMES") == find_spans_strictly(tags, "BIOES")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -78,7 +47,7 @@ def test_written_tags_are_read_back(scheme):
             spans.append(Span(str(rng.choice(["PER", "LOC"])), start, end))
             start = end
         tags = write_tags(spans, length, scheme)
-        assert find_spans(tags) == find_spans_strictly(tags, scheme) == spans
+        assert find_spans(tags) == spans
         assert len(tags) == length
 
 

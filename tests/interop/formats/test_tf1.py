@@ -10,15 +10,10 @@ import pytest
 
 from electra_jax.errors import UserError
 from electra_jax.interop.formats.tf1 import read_bundle, write_bundle
-from electra_jax.interop.mapping.names import flatten
-from electra_jax.interop.mapping.pair import (
-    join_pair,
-    slots_from_tf1,
-    split_pair,
-    tf1_from_tree,
-    tree_from_tf1,
-)
+from electra_jax.interop.mapping.pair import join_pair, split_pair
+from electra_jax.interop.mapping.tf1_networks import slots_from_tf1, tf1_from_tree, tree_from_tf1
 from electra_jax.modeling.electra import Electra, Inputs, MaskedLM, padding_mask
+from electra_jax.modeling.trees import flatten
 
 CASES = {
     "default/ckpt_with_slots": "embeddings",

@@ -11,7 +11,8 @@ from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.mapping import names
 from electra_jax.interop.mapping.infer_shapes import expected_shapes, module_of
-from electra_jax.interop.mapping.pair import tf1_from_tree
+from electra_jax.interop.mapping.tensors import check_shapes, gather, scatter
+from electra_jax.interop.mapping.tf1_networks import tf1_from_tree
 
 # Every kernel is square and every vector as long as the others, so that shapes tell nothing apart.
 SQUARE = ElectraConfig(
@@ -37,7 +38,7 @@ def _logits(config, kind):
     rows = names.model_rows(config, kind)
 
     def of(tensors):
-        params, used = names.gather(rows, tensors, "huggingface", "test")
+        params, used = gather(rows, tensors, "huggingface", "test")
         assert used == set(tensors)
         return np.asarray(apply(params))[batch[1] > 0]
 
@@ -47,7 +48,7 @@ def _logits(config, kind):
 def _tensors(config, kind):
     # Large enough for attention to be far from even, so that query and key matter.
     params = networks.random_params(config, kind, seed=3, kernel_scale=0.8)
-    return names.scatter(names.model_rows(config, kind), params, "huggingface")
+    return scatter(names.model_rows(config, kind), params, "huggingface")
 
 
 @pytest.mark.parametrize("kind", ["discriminator", "generator"])
@@ -80,21 +81,19 @@ def test_dropping_a_transpose_changes_the_logits_or_the_shape(config, kind):
             changed = logits({**tensors, name: tensors[name].T.copy()})
             assert np.abs(changed - right).max() > 1e-3, name
         else:
-            tree, _ = names.gather(
+            tree, _ = gather(
                 names.model_rows(config, kind),
                 {**tensors, **{n: v.T for n, v in tensors.items() if v.shape == (height, width)}},
                 "huggingface",
                 "test",
             )
             with pytest.raises(UserError, match="the network needs"):
-                names.check_shapes(tree, expected_shapes(config, kind), "test")
+                check_shapes(tree, expected_shapes(config, kind), "test")
 
 
 def test_key_biases_stand_where_their_names_say():
     tensors = _tensors(SQUARE, "discriminator")
-    params, _ = names.gather(
-        names.model_rows(SQUARE, "discriminator"), tensors, "huggingface", "test"
-    )
+    params, _ = gather(names.model_rows(SQUARE, "discriminator"), tensors, "huggingface", "test")
     stacked = params["electra"]["encoder"]["layer"]["attention"]["self"]["key"]["bias"]
     tf1 = tf1_from_tree(SQUARE, params, kind="discriminator")
     for i in range(2):
@@ -126,4 +125,4 @@ def test_the_table_of_every_head_covers_its_parameters_exactly(scheme, kind):
 def test_parameters_of_another_network_are_refused():
     params = networks.random_params(SQUARE, "generator")
     with pytest.raises(UserError, match=r"unexpected parameter.*output_bias.*missing parameter"):
-        names.scatter(names.model_rows(SQUARE, "discriminator"), params, "huggingface")
+        scatter(names.model_rows(SQUARE, "discriminator"), params, "huggingface")

@@ -8,11 +8,11 @@ from finetuning.tiny_task import CONFIG
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.network import Network
-from electra_jax.interop.mapping.names import flatten, unflatten
 from electra_jax.modeling.peft.base import Full, count, is_head
 from electra_jax.modeling.peft.bitfit import BitFit
 from electra_jax.modeling.peft.lora import LoRA
 from electra_jax.modeling.peft.table import make_adaptation
+from electra_jax.modeling.trees import flatten, unflatten
 
 NETWORK = Network(CONFIG, "classification", 3)
 ATTENTION = "self/(query|value)/kernel"

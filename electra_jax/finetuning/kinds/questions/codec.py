@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from electra_jax.config.finetuning import HEADS
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.examples import Codec, CodecSettings, Feature, QuestionExample
 from electra_jax.finetuning.kinds.questions import decoding as answer_decoding
@@ -22,7 +23,6 @@ from electra_jax.text.tokenizers.tokenizer import Tokenizer
 log = logging.getLogger(__name__)
 
 MODES = ("v1", "v2", "cmrc", "mrqa")
-HEADS = ("huggingface", "reference")
 PROJECTIONS = ("offsets", "reference")
 
 REFERENCE_NULL_THRESHOLD = -2.75
