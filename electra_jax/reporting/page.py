@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from electra_jax.errors import UserError
+from electra_jax.files import write_text_atomic
 from electra_jax.reporting.blocks import blocks
 from electra_jax.reporting.curves import figures
 from electra_jax.reporting.markup import escaped
@@ -26,7 +27,6 @@ from electra_jax.reporting.style import CSS, SCRIPT
 from electra_jax.reporting.tables import configuration, final_one, final_runs, versions
 from electra_jax.training.metrics_log import EVAL
 from electra_jax.training.progress import human_count, human_duration
-from electra_jax.training.workdir import write_text_atomic
 
 
 def write_report(

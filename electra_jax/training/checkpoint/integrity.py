@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from electra_jax.training.workdir import write_json_atomic
+from electra_jax.files import write_json_atomic
 
 _FILES = "files.json"  # {path: [bytes, CRC-32]} of a finished checkpoint
 
