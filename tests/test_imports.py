@@ -31,7 +31,7 @@ ROOMS = [
     "api",
     "cli",
 ]
-BELOW_ALL = ["errors", "plugins"]
+BELOW_ALL = ["errors", "files", "plugins"]
 
 
 class Import(NamedTuple):
@@ -94,7 +94,7 @@ def violations(file: str, source: str) -> list[str]:
             elif at_module_level:
                 broken.append(f"{where}: TensorFlow is imported inside the function that needs it")
         if top == "orbax" and file != "training/checkpoint/checkpoints.py":
-            broken.append(f"{where}: Orbax belongs to training/checkpoint.py")
+            broken.append(f"{where}: Orbax belongs to training/checkpoint/")
         if top == "ml_collections" and room not in ("config_file", "configs"):
             broken.append(f"{where}: ml_collections belongs to config_file.py and configs/")
         if top == "electra_jax" and rest:

@@ -77,12 +77,12 @@ def _pretrain(config: Mapping[str, Any], workdir: Path, tokenizer: Any) -> dict[
         showcase,
         token_only_skill,
     )
+    from electra_jax.files import write_json_atomic
     from electra_jax.objectives.electra import ElectraObjective
     from electra_jax.objectives.unigram import unigram_entropy
     from electra_jax.pretraining.run import Pretraining
     from electra_jax.reporting.page import write_report
     from electra_jax.training.metrics_log import read_rows
-    from electra_jax.training.workdir import write_json_atomic
 
     run = Pretraining.build(config, workdir)
     assert run.held_out is not None and isinstance(run.objective, ElectraObjective)

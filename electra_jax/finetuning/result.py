@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.training.workdir import write_json_atomic
+from electra_jax.files import write_json_atomic
 
 RESULT = "result.json"
 RESTART_STEP = 1_000_003

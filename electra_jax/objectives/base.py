@@ -243,7 +243,7 @@ class PretrainingObjective(Objective):
         return None
 
     def report_blocks(self, held_out: Any) -> list[dict[str, Any]]:
-        """What the report shows beside the curves (see `reporting/page.py`); `held_out` are
+        """What the report shows beside the curves (see `reporting/blocks.py`); `held_out` are
         `Rows`."""
         return []
 

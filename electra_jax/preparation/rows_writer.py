@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from electra_jax.data.row_format import (
     shard_name,
 )
 from electra_jax.errors import UserError
+from electra_jax.files import read_object, replace_text, sha256_of
 
 SHARD_BYTES = 2**28
 JOURNAL = "unfinished.json"
@@ -126,9 +126,7 @@ class RowsWriter:
         for shard in range(-(-split.rows // self._shard_rows)):
             rows = min(self._shard_rows, split.rows - shard * self._shard_rows)
             path = self._path(name, shard)
-            with open(path, "rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            shards.append({"file": path.name, "rows": rows, "sha256": digest})
+            shards.append({"file": path.name, "rows": rows, "sha256": sha256_of(path)})
         return {**asdict(split), "shards": shards}
 
     def _path(self, split: str, shard: int) -> Path:
@@ -248,19 +246,13 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes the whole file or nothing."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=1)
-        stream.write("\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    # One name for every process (the lock admits one): what a killed one left is written over.
+    replace_text(path, json.dumps(content, indent=1) + "\n", path.with_name(f".{path.name}.tmp"))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """The content, or None where there is no readable JSON object."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        return read_object(path)
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) else None

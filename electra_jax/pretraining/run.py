@@ -20,6 +20,7 @@ from electra_jax.config.pretraining import PretrainSettings, read_pretrain
 from electra_jax.data.batches import eval_batches, train_batches
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
+from electra_jax.files import write_json_atomic
 from electra_jax.objectives.base import Alarm, PretrainingObjective, RunShape, Tree
 from electra_jax.objectives.row_structure import SpecialIds
 from electra_jax.objectives.table import build_objective, check_exports, fields_of
@@ -38,7 +39,6 @@ from electra_jax.training.workdir import (
     load_or_check_config,
     recorded_config,
     resumed_config,
-    write_json_atomic,
 )
 
 log = logging.getLogger(__name__)

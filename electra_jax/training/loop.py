@@ -6,9 +6,7 @@ so the device never waits for the host.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,8 @@ import jax
 import numpy as np
 import optax
 
-from electra_jax.config.schedule import Schedule
-from electra_jax.errors import DivergedError, UserError
-from electra_jax.objectives.base import Objective, Tree, total_loss
+from electra_jax.errors import UserError
+from electra_jax.objectives.base import Objective, Tree
 from electra_jax.training import memory
 from electra_jax.training.checkpoint.checkpoints import Checkpoints
 from electra_jax.training.distributed import Preemption, is_first
@@ -42,6 +39,7 @@ from electra_jax.training.step import (
     key_words,
     make_eval_step,
 )
+from electra_jax.training.windows import Clock, Window
 
 TERMINATED = 143
 
@@ -113,76 +111,6 @@ class Run:
     tensorboard: bool = True
     wandb: Mapping[str, Any] | None = None
     quiet: bool = False
-
-
-class _Window:
-    """Metric sums since the last logged row. Vectors stay on the device until `settle`."""
-
-    def __init__(self, packing: Packing, coefficients: Mapping[str, float | Schedule]) -> None:
-        self._packing = packing
-        self._coefficients = coefficients
-        self._pending: list[tuple[int, jax.Array]] = []
-        self.total = np.zeros(packing.size)
-        self.steps = 0
-
-    def add(self, step: int, vector: jax.Array) -> None:
-        """Keeps the vector of the step that made the run `step` steps long."""
-        self._pending.append((step, vector))
-
-    def settle(self, until: int) -> None:
-        """Fetches what is pending up to step `until`. A loss or gradient that is not finite ends
-        the run."""
-        pending = [entry for entry in self._pending if entry[0] <= until]
-        self._pending = self._pending[len(pending) :]
-        good = pending[0][0] - 1 if pending else 0
-        for step, vector in pending:
-            value = np.asarray(vector, np.float64)
-            sums = self._packing.unpack(value)
-            finite = np.isfinite(total_loss(self._coefficients, sums))
-            if not finite or not np.isfinite(sums["gradient_norm"][0]):
-                raise DivergedError(
-                    f"the {'gradient' if finite else 'loss'} is not finite at step {step} (steps "
-                    f"{good + 1}–{step} are lost): lower optimizer.learning_rate, lengthen the "
-                    "warm-up, or use train.dtype=float32. What was saved before stays; a run with "
-                    "other values needs another --workdir (pretraining: --config.resume=THIS ONE "
-                    "goes on from its last checkpoint)"
-                )
-            good = step
-            self.total = self.total + value
-            self.steps += 1
-
-    def take(self) -> dict[str, tuple[Any, Any]]:
-        """The window's sums, and a new window."""
-        sums = self._packing.unpack(self.total)
-        self.total, self.steps = np.zeros(self._packing.size), 0
-        return sums
-
-
-@dataclasses.dataclass
-class _Clock:
-    """Seconds of training (evaluation and saving left out), over restarts too."""
-
-    seconds: float = 0.0
-    _since: float = dataclasses.field(default_factory=time.perf_counter)
-    _logged: float = 0.0
-
-    def lap(self) -> float:
-        """Adds what has passed; seconds since the last logged row."""
-        now = time.perf_counter()
-        self.seconds += now - self._since
-        self._since = now
-        return self.seconds - self._logged
-
-    @contextlib.contextmanager
-    def pause(self) -> Iterator[None]:
-        """What happens inside does not count."""
-        self.lap()
-        yield
-        self._since = time.perf_counter()
-
-    def logged(self) -> None:
-        """The next lap is counted from here."""
-        self._logged = self.seconds
 
 
 def fit(run: Run) -> TrainState:
@@ -271,7 +199,7 @@ class _Fit:
         return 0, state, {}
 
     def compiled(
-        self, state: TrainState, batch: Mapping[str, jax.Array], progress: Progress, clock: _Clock
+        self, state: TrainState, batch: Mapping[str, jax.Array], progress: Progress, clock: Clock
     ) -> Any:
         """The step for batches of these shapes. Of a new one, the time to compile does not count,
         and the memory that it needs is told, if that is more than was said."""
@@ -293,54 +221,7 @@ class _Fit:
         run, s = self.run, self.run.settings
         start, state, meta = self.restore_or_start()
         batches = run.batches(start * s.batch_size)
-        log = (
-            MetricsLog(run.workdir, resume_step=start, tensorboard=run.tensorboard, wandb=run.wandb)
-            if is_first()
-            else NoLog()
-        )
-        progress = Progress(
-            s.steps,
-            start=start,
-            quiet=run.quiet or not is_first(),
-            figures=figures_of(run.objective.metrics),
-        )
-        window: _Window | None = None
-        clock = _Clock(seconds=meta.get("seconds", 0.0))
-        clock.logged()
-        tokens = meta.get("tokens", 0.0)
-        to_log: int | None = None
-
-        def write_row(step: int) -> None:
-            nonlocal tokens
-            assert window is not None
-            window.settle(step)
-            passed = max(clock.lap(), 1e-9)
-            sums = window.take()
-            row = {"step": step, **run.objective.summarize(sums)}
-            row["learning_rate"] = float(run.schedule(step - 1))
-            row["gradient_norm"] = float(sums["gradient_norm"][0] / sums["gradient_norm"][1])
-            seen = float(sums["tokens"][0])
-            tokens += seen
-            row["tokens_per_second"] = seen / passed
-            row["seconds"] = clock.seconds
-            clock.logged()
-            log.write(row)
-            progress.update(step, row)
-            if run.watch is not None and (warning := run.watch(row, tokens)):
-                progress.note(warning)
-
-        def save(step: int, state: TrainState) -> None:
-            clock.lap()
-            kept = {
-                "examples_seen": step * s.batch_size,
-                "seconds": clock.seconds,
-                "tokens": tokens,
-                "window": None if window is None else [window.steps, window.total.tolist()],
-            }
-            if run.before_save is not None and is_first():
-                run.before_save()
-            self.checkpoints.save(step, state, kept)
-
+        book = _Logbook(run, start, meta)
         try:
             for step in range(start, s.steps + 1):
                 # evaluate → save → next batch → step: nothing reads data before the save.
@@ -349,53 +230,43 @@ class _Fit:
                 evaluates = bool(run.evaluations or run.measure)
                 evaluate_now = evaluates and (last or _due(step, s.eval_every))
                 save_now = last or stopping or _due(step, s.checkpoint_every)
-                if to_log is not None and (evaluate_now or save_now or step > to_log):
-                    write_row(to_log)
-                    to_log = None
+                if evaluate_now or save_now or book.row_before(step):
+                    book.write_row()
                 if step > start or start == 0:
                     if evaluate_now:
-                        with clock.pause():
+                        with book.clock.pause():
                             row = self.evaluate(state, step)
-                            log.write(row)
-                            progress.update(step, row)
+                            book.show(step, row)
                         if step > 0 and run.finished is not None and run.finished(row):
                             last = save_now = True
                     if save_now and step > 0:
-                        with clock.pause():
-                            if window is not None:
-                                window.settle(step)
-                            save(step, state)
+                        with book.clock.pause():
+                            kept = book.kept(step)
+                            if run.before_save is not None and is_first():
+                                run.before_save()
+                            self.checkpoints.save(step, state, kept)
                 if step == start > 0 and run.finished is not None:
                     # stopped early, and then ended before what follows was done
                     last = last or run.finished({"step": step})
                 if stopping:
                     self.checkpoints.wait()
-                    progress.note(
+                    book.progress.note(
                         f"SIGTERM: saved step {step} and stopped; the same command resumes"
                     )
                     raise SystemExit(TERMINATED)
                 if last:
                     break
                 batch = self.place(next(batches))
-                compiled_step = self.compiled(state, batch, progress, clock)
-                if window is None:
-                    window = _Window(Packing(self.step.sums), run.objective.coefficients)
-                    if meta.get("window"):
-                        window.steps, window.total = meta["window"][0], np.array(meta["window"][1])
+                compiled_step = self.compiled(state, batch, book.progress, book.clock)
+                if book.window is None:
+                    book.open_window(Packing(self.step.sums))
                 state, vector = compiled_step(state, batch, self.words)
-                window.add(step + 1, vector)
-                if _due(step + 1, max(1, s.log_every // 10)):
-                    progress.update(step + 1)
-                if (step + 1) % s.log_every == 0 or step + 1 == s.steps:
-                    if to_log is not None:  # the step just before
-                        write_row(to_log)
-                    to_log = step + 1
+                book.add(step + 1, vector)
             self.checkpoints.wait()
             return state
         finally:
             self.checkpoints.close()
-            log.close()
-            progress.close()
+            book.close()
             if hasattr(batches, "close"):
                 batches.close()
 
@@ -418,6 +289,97 @@ class _Fit:
         if self.run.measure is not None:
             result |= self.run.measure(state, step)
         return result
+
+
+class _Logbook:
+    """What one call of `fit` writes down: rows of metrics, progress, and what a checkpoint keeps
+    beside the state. `meta`: what the checkpoint of step `start` kept."""
+
+    def __init__(self, run: Run, start: int, meta: Mapping[str, Any]) -> None:
+        self.run = run
+        self.log = (
+            MetricsLog(run.workdir, resume_step=start, tensorboard=run.tensorboard, wandb=run.wandb)
+            if is_first()
+            else NoLog()
+        )
+        self.progress = Progress(
+            run.settings.steps,
+            start=start,
+            quiet=run.quiet or not is_first(),
+            figures=figures_of(run.objective.metrics),
+        )
+        self.window: Window | None = None
+        self.clock = Clock(seconds=meta.get("seconds", 0.0))
+        self.clock.logged()
+        self.tokens = meta.get("tokens", 0.0)
+        self._restored = meta.get("window")
+        self._to_log: int | None = None  # the step whose row is still to be written
+
+    def open_window(self, packing: Packing) -> None:
+        """The first window, once a traced step has told what is summed."""
+        self.window = Window(packing, self.run.objective.coefficients)
+        if self._restored:
+            self.window.steps, self.window.total = self._restored[0], np.array(self._restored[1])
+
+    def add(self, step: int, vector: jax.Array) -> None:
+        """Keeps the sums of the step that made the run `step` steps long. A row that is due is
+        written later, when the next step has been dispatched."""
+        s = self.run.settings
+        assert self.window is not None
+        self.window.add(step, vector)
+        if _due(step, max(1, s.log_every // 10)):
+            self.progress.update(step)
+        if step % s.log_every == 0 or step == s.steps:
+            self.write_row()  # of the step just before
+            self._to_log = step
+
+    def row_before(self, step: int) -> bool:
+        """Is the row of an earlier step than this still to be written?"""
+        return self._to_log is not None and step > self._to_log
+
+    def write_row(self) -> None:
+        """Writes the row of training that is due, if one is."""
+        step, self._to_log = self._to_log, None
+        if step is None:
+            return
+        assert self.window is not None
+        self.window.settle(step)
+        passed = max(self.clock.lap(), 1e-9)
+        sums = self.window.take()
+        row = {"step": step, **self.run.objective.summarize(sums)}
+        row["learning_rate"] = float(self.run.schedule(step - 1))
+        row["gradient_norm"] = float(sums["gradient_norm"][0] / sums["gradient_norm"][1])
+        seen = float(sums["tokens"][0])
+        self.tokens += seen
+        row["tokens_per_second"] = seen / passed
+        row["seconds"] = self.clock.seconds
+        self.clock.logged()
+        self.show(step, row)
+        if self.run.watch is not None and (warning := self.run.watch(row, self.tokens)):
+            self.progress.note(warning)
+
+    def show(self, step: int, row: Mapping[str, float]) -> None:
+        """A row of metrics, for the file and the terminal."""
+        self.log.write(row)
+        self.progress.update(step, row)
+
+    def kept(self, step: int) -> dict[str, Any]:
+        """What the checkpoint of this step keeps, all sums up to it fetched."""
+        if self.window is not None:
+            self.window.settle(step)
+        self.clock.lap()
+        window = self.window
+        return {
+            "examples_seen": step * self.run.settings.batch_size,
+            "seconds": self.clock.seconds,
+            "tokens": self.tokens,
+            "window": None if window is None else [window.steps, window.total.tolist()],
+        }
+
+    def close(self) -> None:
+        """Ends the log and the line of progress."""
+        self.log.close()
+        self.progress.close()
 
 
 def _due(step: int, every: int) -> bool:

@@ -1,6 +1,5 @@
 """The work folder of a run: one run at a time, and one configuration."""
 
-import contextlib
 import errno
 import fcntl
 import json
@@ -21,6 +20,7 @@ from electra_jax.config.resolved import (
     going_on,
 )
 from electra_jax.errors import UserError
+from electra_jax.files import read_object, write_json_atomic
 
 _LOCK = ".lock"
 _CONFIG = "config.json"
@@ -89,33 +89,6 @@ class RunLock:
         self.release()
 
 
-def write_json_atomic(path: str | os.PathLike[str], obj: Any) -> None:
-    """Write `obj` as JSON so that at every moment `path` holds the old or the new text, whole.
-
-    Raises UserError where the disk is full or cannot be written.
-    """
-    write_text_atomic(path, json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
-    """As `write_json_atomic`, for text (UTF-8)."""
-    path = Path(path)
-    # Named for the process, so that two writers cannot mix their halves.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free space or make its folder writable"
-        ) from error
-
-
 def load_or_check_config(
     workdir: str | os.PathLike[str],
     config: Mapping[str, Any],
@@ -160,14 +133,11 @@ def load_or_check_config(
 
 def _read(path: Any) -> dict[str, Any]:
     try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(old, dict):
-            raise ValueError("not an object")
+        return read_object(path)
     except (OSError, ValueError) as error:
         raise UserError(
             f"cannot read {path}: {error}; bring it back from a copy, or choose another --workdir"
         ) from error
-    return old
 
 
 def recorded_config(workdir: Any, *, remote: bool = False) -> dict[str, Any] | None:

@@ -381,7 +381,7 @@ MUTANTS = (
     Mutant(
         "a kind's file that has changed is run unasked",
         "finetuning/kinds/origin.py",
-        'elif _digest(file) != recorded["sha256"]:',
+        'elif sha256_of(file) != recorded["sha256"]:',
         'elif not recorded["sha256"]:',
         (f"{OWN_KINDS}::test_a_file_that_is_gone_or_changed_must_be_named",),
     ),

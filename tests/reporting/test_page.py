@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from electra_jax.errors import UserError
+from electra_jax.files import write_json_atomic
 from electra_jax.reporting.chart import Chart, Curve, draw, smooth, ticks
 from electra_jax.reporting.page import write_report
 from electra_jax.training.metrics_log import MetricsLog
-from electra_jax.training.workdir import write_json_atomic
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 

@@ -1,8 +1,7 @@
-"""The work folder: one run at a time, one configuration, no half-written file."""
+"""The work folder: one run at a time, one configuration."""
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,13 +13,13 @@ import pytest
 from electra_jax.config.fields import field
 from electra_jax.config.resolved import Config
 from electra_jax.errors import UserError
+from electra_jax.files import write_json_atomic
 from electra_jax.training.workdir import (
     RunLock,
     config_differences,
     load_or_check_config,
     recorded_config,
     resumed_config,
-    write_json_atomic,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,51 +99,6 @@ def test_a_workdir_that_cannot_be_made_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="cannot write the workdir"):
         RunLock(tmp_path / "file" / "run").acquire()
-
-
-# JSON files
-
-
-def test_json_is_written_whole_and_read_back(tmp_path):
-    path = tmp_path / "a.json"
-    for value in ({"a": [1, 2.5, None, "é"]}, {"b": {}}):
-        write_json_atomic(path, value)
-        assert json.loads(path.read_text(encoding="utf-8")) == value
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
-
-
-@pytest.mark.parametrize("value", [{"x": object()}, {"x": float("nan")}])
-def test_what_is_not_json_leaves_the_old_file(tmp_path, value):
-    path = tmp_path / "a.json"
-    write_json_atomic(path, {"old": True})
-    with pytest.raises((TypeError, ValueError)):
-        write_json_atomic(path, value)
-    assert json.loads(path.read_text(encoding="utf-8")) == {"old": True}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
-
-
-def write_beyond_the_limit(path: str) -> None:
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-    try:
-        write_json_atomic(path, {"new": "x" * 5000})
-    except UserError as error:
-        assert "File too large" in str(error), error
-        sys.exit(7)
-
-
-def test_a_full_disk_leaves_the_old_file_and_no_temporary_one(tmp_path):
-    path = tmp_path / "a.json"
-    write_json_atomic(path, {"old": True})
-    child = multiprocessing.get_context("spawn").Process(
-        target=write_beyond_the_limit, args=(str(path),)
-    )
-    child.start()
-    child.join()
-    assert child.exitcode == 7
-    assert json.loads(path.read_text(encoding="utf-8")) == {"old": True}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
 
 # The configuration

@@ -7,12 +7,12 @@ have come from anywhere); otherwise the user has to name it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.files import sha256_of
 from electra_jax.plugins import is_file_reference
 
 _KEY = "kind_file"
@@ -31,7 +31,7 @@ def origin(kind: str) -> dict[str, Any]:
     if file is None:
         return {}
     name = kind.rpartition(":")[2]
-    return {_KEY: {"path": str(file), "class": name, "sha256": _digest(file)}}
+    return {_KEY: {"path": str(file), "class": name, "sha256": sha256_of(file)}}
 
 
 def recorded_task(stated: Mapping[str, Any], source: str) -> str:
@@ -47,7 +47,7 @@ def recorded_task(stated: Mapping[str, Any], source: str) -> str:
         why = "is not there"
     elif file.resolve().is_relative_to(Path(source).expanduser().resolve()):
         why = "lies in the model folder, whose code is not run unasked"
-    elif _digest(file) != recorded["sha256"]:
+    elif sha256_of(file) != recorded["sha256"]:
         why = "has changed since"
     else:
         return f"{file}:{name}"
@@ -55,7 +55,3 @@ def recorded_task(stated: Mapping[str, Any], source: str) -> str:
         f"{source} was trained with the kind {name} of {file}, which {why}: read the file that you "
         f"mean and name it with --task=FILE.py:{name}"
     )
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -19,7 +19,9 @@ from devices import run_with_devices
 
 from electra_jax.errors import UserError
 from electra_jax.training.checkpoint import checkpoints as checkpoint
-from electra_jax.training.checkpoint.checkpoints import Checkpoints, digests
+from electra_jax.training.checkpoint import integrity
+from electra_jax.training.checkpoint.checkpoints import Checkpoints
+from electra_jax.training.checkpoint.integrity import digests
 
 
 def make_state(seed: int = 0):
@@ -360,7 +362,8 @@ def test_digests_and_restores_are_the_same_on_every_mesh(tmp_path):
     script = """
 import sys, jax, jax.numpy as jnp, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec as P, SingleDeviceSharding
-from electra_jax.training.checkpoint.checkpoints import Checkpoints, digests
+from electra_jax.training.checkpoint.checkpoints import Checkpoints
+from electra_jax.training.checkpoint.integrity import digests
 
 def mesh(*shape):
     return jax.make_mesh(shape, ("data", "fsdp"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
@@ -457,7 +460,7 @@ def test_an_error_in_the_background_surfaces_at_the_next_save_once(tmp_path, mon
         raise OSError(28, "No space left on device")
 
     with Checkpoints(tmp_path) as checkpoints:
-        monkeypatch.setattr(checkpoint, "_sync", full)
+        monkeypatch.setattr(integrity, "_sync", full)
         checkpoints.save(1, {"x": jnp.ones(3)}, {})
         checkpoints._thread.submit(monkeypatch.undo).result()  # after what the thread has begun
         with pytest.raises(UserError, match="No space left on device"):

@@ -1,0 +1,166 @@
+"""What the page knows of a run: the files of its work folder, and which metrics it shows."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from electra_jax.errors import UserError
+from electra_jax.objectives.base import Metric
+from electra_jax.reporting.markup import value_text
+from electra_jax.training.metrics_log import EVAL, FILE, columns, read_metrics, read_rows
+from electra_jax.training.progress import human_count, human_figure
+from electra_jax.training.workdir import flatten_config
+
+
+def _rate(value: float) -> str:
+    """Learning rates: 0.0005 → `5e-4`."""
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class ShownMetric:
+    """A metric as the page shows it."""
+
+    key: str
+    title: str
+    hint: str = ""
+    form: Callable[[float], str] = human_figure
+    better: int = 0  # 1: the higher, -1: the lower, 0: neither
+    noisy: bool = True
+
+
+_OPTIMISATION = (
+    "Optimisation",
+    [
+        ShownMetric("loss", "Loss", "what is minimised", better=-1),
+        ShownMetric("learning_rate", "Learning rate", form=_rate, noisy=False),
+        ShownMetric("gradient_norm", "Gradient norm", "before clipping"),
+        ShownMetric("tokens_per_second", "Throughput", "tokens per second", human_count, 1),
+    ],
+)
+_NOT_DRAWN = {"seconds"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportedRun:
+    """One run, read."""
+
+    name: str
+    workdir: Path
+    columns: dict[str, tuple[list[int], list[float | None]]]
+    config: dict[str, Any]
+    blocks: list[dict[str, Any]]
+    metrics: tuple[Metric, ...] = ()
+
+    def last(self, key: str) -> float | None:
+        """The last value under `key` that is a number."""
+        return self._last(key)[1]
+
+    def last_step(self, key: str) -> int:
+        """The step that `last` is of; 0 where there is none."""
+        return self._last(key)[0]
+
+    def _last(self, key: str) -> tuple[int, float | None]:
+        steps, values = self.columns.get(key, ([], []))
+        pairs = zip(reversed(steps), reversed(values), strict=True)
+        return next((pair for pair in pairs if pair[1] is not None), (0, None))
+
+    def final(self, key: str) -> float | None:
+        """Held out where there is such a figure, otherwise of training."""
+        held_out = self.last(EVAL + key)
+        return self.last(key) if held_out is None else held_out
+
+    @functools.cached_property
+    def steps(self) -> int:
+        """The last step of any figure."""
+        return max((steps[-1] for steps, _ in self.columns.values() if steps), default=0)
+
+
+def read_run(workdir: Path, name: str) -> ReportedRun:
+    """The run of a work folder. Raises UserError where it is none, or a file cannot be read."""
+    if not any((workdir / file).exists() for file in (FILE, "config.json")):
+        raise UserError(
+            f"{workdir} is not the workdir of a run: it has neither {FILE} nor config.json"
+        )
+    config = _read_json(workdir / "config.json", dict)
+    blocks = _read_json(workdir / "report.json", list)
+    for number, block in enumerate(blocks, start=1):
+        if not isinstance(block, dict) or "title" not in block:
+            raise UserError(f"{workdir / 'report.json'}: block {number} is no object with a title")
+    figures = columns(read_rows(workdir))
+    return ReportedRun(name, workdir, figures, config, blocks, read_metrics(workdir))
+
+
+def _read_json(path: Path, kind: type) -> Any:
+    if not path.exists():
+        return kind()
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}; mend or remove it") from error
+    if not isinstance(value, kind):
+        raise UserError(f"{path} holds {type(value).__name__}, not {kind.__name__}: mend it")
+    return value
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """The shortest ends of the paths that tell them apart."""
+    parts = [path.absolute().parts for path in paths]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} ({number})" for number, name in enumerate(names, start=1)]
+
+
+def sections(runs: Sequence[ReportedRun]) -> list[tuple[str, list[ShownMetric]]]:
+    """What the objectives of the runs show, under their headings, and what every run has."""
+    found: dict[str, dict[str, ShownMetric]] = {}
+    for metric in (metric for run in runs for metric in run.metrics):
+        shown = ShownMetric(metric.key, metric.title, metric.unit, better=metric.better)
+        found.setdefault(metric.section, {}).setdefault(metric.key, shown)
+    return [*((name, list(metrics.values())) for name, metrics in found.items()), _OPTIMISATION]
+
+
+def other_metrics(runs: Sequence[ReportedRun]) -> list[ShownMetric]:
+    """Every numeric key that no section names, in the order met."""
+    named = {metric.key for _, metrics in sections(runs) for metric in metrics} | _NOT_DRAWN
+    found = dict.fromkeys(key.removeprefix(EVAL) for run in runs for key in run.columns)
+    return [ShownMetric(key, plain_title(key)) for key in found if key not in named]
+
+
+def plain_title(key: str) -> str:
+    """`exact_match` → `Exact match`."""
+    words = key.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def metrics_of(runs: Sequence[ReportedRun]) -> list[ShownMetric]:
+    """Every metric that one of the runs has a figure of."""
+    known = [metric for _, metrics in sections(runs) for metric in metrics]
+    every = [*known, *other_metrics(runs)]
+    return [m for m in every if any(run.final(m.key) is not None for run in runs)]
+
+
+def differences(runs: Sequence[ReportedRun]) -> list[str]:
+    """Dotted keys whose value is not the same in every run, those that only some have too."""
+    flat = [flatten_config(run.config) for run in runs]
+    keys = dict.fromkeys(key for config in flat for key in config)
+    return [key for key in keys if len({value_text(config.get(key)) for config in flat}) > 1]
+
+
+def section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A group of a configuration; {} where it has none of that name."""
+    found = config.get(name)
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def without(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The configuration but for one group."""
+    return {key: value for key, value in config.items() if key != name}
