@@ -16,14 +16,14 @@ _PUBLIC = {
     # models and tokenizers
     "load": "inference.model",
     "Predictor": "inference.predictor",
-    "Tokenizer": "text.tokenizer",
-    "load_tokenizer": "text.tokenizer",
-    "ElectraConfig": "config",
+    "Tokenizer": "text.tokenizers.tokenizer",
+    "load_tokenizer": "text.tokenizers.tokenizer",
+    "ElectraConfig": "config.model",
     "UserError": "errors",
     # the verbs of the command line
     "get_config": "config_file",
     "describe_config": "config_file",
-    "train_vocabulary": "text.vocabulary",
+    "train_vocabulary": "text.tokenizers.train",
     "prepare": "preparation.prepare",
     "pretrain": "api.runs",
     "finetune": "api.runs",
