@@ -33,6 +33,11 @@ ROOMS = [
 ]
 BELOW_ALL = ["errors", "files", "plugins"]
 
+MOST_OF_A_FILE = 400  # lines
+MOST_OF_A_FUNCTION = 80
+# What is longer and waits to be split; nothing is added here.
+LONG: set[tuple[str, str]] = set()
+
 
 class Import(NamedTuple):
     """One imported module name, and whether it is loaded as soon as the file is."""
@@ -185,6 +190,35 @@ def test_circles_are_found():
     for back in ("from ..a import f", "def f():\n    from electra_jax.a import f"):
         sources["text/c.py"] = back
         assert circles(import_graph(sources)) == [("a.py", "d.py", "text/b.py", "text/c.py")]
+
+
+def too_long(source: str) -> list[str]:
+    """Names of the functions of a file above MOST_OF_A_FUNCTION lines (decorators not counted), and
+    "the file" where it has more than MOST_OF_A_FILE."""
+    found = ["the file"] if len(source.splitlines()) > MOST_OF_A_FILE else []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            if node.end_lineno - node.lineno + 1 > MOST_OF_A_FUNCTION:
+                found.append(node.name)
+    return found
+
+
+def test_no_file_and_no_function_is_too_long_to_be_read():
+    found = {
+        (str(file.relative_to(PACKAGE)), name)
+        for file in sorted(PACKAGE.rglob("*.py"))
+        for name in too_long(file.read_text(encoding="utf-8"))
+    }
+    assert found == LONG, "a longer one: split it; one of LONG that is no more: take it out"
+
+
+def test_what_is_too_long_is_found():
+    function = "class A:\n    @staticmethod\n    async def f():\n" + 78 * "        pass\n"
+    assert too_long(function + "        pass\n") == []
+    assert too_long(function + 2 * "        pass\n") == ["f"]
+    assert too_long(400 * "a = 0\n") == []
+    assert too_long(401 * "a = 0\n") == ["the file"]
 
 
 def test_every_folder_of_the_package_is_a_room():

@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,13 @@ import jax
 import numpy as np
 
 from electra_jax.config.fields import absent_values
-from electra_jax.config.finetuning import (
-    FinetuneSettings,
-    FinetuneTrain,
-    LossSettings,
-    QuestionSettings,
-    read_finetune,
-)
+from electra_jax.config.finetuning import FinetuneSettings, read_finetune
 from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
+from electra_jax.finetuning import resolve
+from electra_jax.finetuning.best import best_params, keep_best, read_best, remove_best_params
 from electra_jax.finetuning.blocks import report_blocks
 from electra_jax.finetuning.data.batches import (
-    LENGTHS,
     Plan,
     TrainingOrder,
     choose_lengths,
@@ -38,42 +32,21 @@ from electra_jax.finetuning.data.batches import (
 from electra_jax.finetuning.data.examples import Example
 from electra_jax.finetuning.data.task_data import TaskData
 from electra_jax.finetuning.diagnosis import failure
-from electra_jax.finetuning.export import (
-    export_adapter,
-    export_model,
-    task_settings,
-)
+from electra_jax.finetuning.export import export_adapter, export_model, task_settings
 from electra_jax.finetuning.forward import Forward
 from electra_jax.finetuning.kinds.origin import file_of
-from electra_jax.finetuning.kinds.table import with_reference_head
-from electra_jax.finetuning.network import Network
 from electra_jax.finetuning.objective import FineTuneObjective
-from electra_jax.finetuning.recipe import (
-    default_layerwise_decay,
-    default_learning_rate,
-    freeze_lowest,
-    layerwise_multipliers,
-    trained_sizes,
-)
+from electra_jax.finetuning.recipe import trained_sizes
 from electra_jax.finetuning.result import Result, read_result, write_figures, write_result
 from electra_jax.finetuning.warm_start import adapter_base, load_start, place
-from electra_jax.interop.formats.safetensors import read_safetensors, write_safetensors
 from electra_jax.interop.loaded import LoadedModel, encoder_of
 from electra_jax.modeling.peft.base import Full, count, is_head
 from electra_jax.modeling.peft.table import make_adaptation
-from electra_jax.modeling.trees import flatten, unflatten
 from electra_jax.reporting.page import write_report
-from electra_jax.training.loop import LoopSettings, Run, fit
+from electra_jax.training.loop import Run, fit
 from electra_jax.training.metrics_log import read_rows
 from electra_jax.training.optimizer import build_optimizer
-from electra_jax.training.resolve import (
-    RunLength,
-    learning_rate,
-    loop_settings,
-    run_length,
-    steps_per_epoch,
-)
-from electra_jax.training.sharding import data_parallelism, make_mesh
+from electra_jax.training.sharding import make_mesh
 from electra_jax.training.step import TrainState
 from electra_jax.training.versions import versions
 from electra_jax.training.workdir import (
@@ -84,9 +57,6 @@ from electra_jax.training.workdir import (
 )
 
 log = logging.getLogger(__name__)
-
-_BEST = "best.json"
-_EVALUATIONS = 10  # in a run whose epochs are too short to evaluate after each
 
 # What may differ between a run and its resumption: nothing here changes a parameter.
 MAY_CHANGE = (
@@ -99,49 +69,6 @@ MAY_CHANGE = (
     r"seeds",
     r"versions\..*",
 )
-
-
-def loss_settings(given: FinetuneSettings, labels: Sequence[str], data: TaskData) -> LossSettings:
-    """`loss.*`, class weights resolved."""
-    if given.loss.reduction == "sum" and given.train.accumulate > 1:
-        raise UserError("loss.reduction='sum' and train.accumulate > 1: use one of them")
-    if data.kind.whole_batch and given.train.accumulate > 1:
-        raise UserError(
-            f"train.accumulate={given.train.accumulate}: the loss of {data.kind.name} compares the "
-            "rows of a whole batch, which accumulation would split: use 1"
-        )
-    weights = given.loss.class_weights
-    if weights == "balanced":
-        counts = Counter(getattr(e, "label", None) for e in data.train)
-        if data.codec.labels and all(label in counts for label in data.codec.labels):
-            total = sum(counts.values())
-            weights = [total / (len(labels) * counts[label]) for label in labels]
-        else:
-            raise UserError(
-                "loss.class_weights='balanced' needs one label an example and every label in the "
-                "training data"
-            )
-    if weights is not None:
-        if not isinstance(weights, list | tuple) or not all(
-            isinstance(w, int | float) and w >= 0 for w in weights
-        ):
-            raise UserError(
-                f"loss.class_weights={weights!r}: give 'balanced', or one number a label, as in "
-                f"({', '.join('1.0' for _ in labels)},) for {', '.join(labels)}"
-            )
-        weights = tuple(float(w) for w in weights)
-        if not any(weights):
-            raise UserError("loss.class_weights are all 0: give one label or more a weight above 0")
-        if not labels:
-            raise UserError(
-                f"loss.class_weights={weights}: {data.task.name} has no labels to weigh"
-            )
-        if len(weights) != len(labels):
-            raise UserError(
-                f"loss.class_weights has {len(weights)} numbers and the task {len(labels)} labels: "
-                f"{', '.join(labels)}"
-            )
-    return dataclasses.replace(given.loss, class_weights=weights)
 
 
 @dataclasses.dataclass
@@ -187,18 +114,18 @@ class FineTuning:
             raise UserError("finetune runs on one host: start one process (all of its devices)")
         start = start or load_start(given.init)
         shape, _ = encoder_of(start)
-        encoder_config = _encoder_config(given, shape)
+        encoder_config = resolve.encoder_config(given, shape)
         first = data is None
         data = data or TaskData.load(
             config, start.tokenizer, encoder_config.max_position_embeddings, given.model.head
         )
-        network = _network(config, encoder_config, data)
+        network = resolve.network(config, encoder_config, data)
         adaptation = make_adaptation(config["tune"])
         objective = FineTuneObjective(
-            network, loss_settings(given, data.codec.labels, data), adaptation
+            network, resolve.loss_settings(given, data.codec.labels, data), adaptation
         )
         lengths = np.asarray([feature_length(f) for f in data.features])
-        length, eval_every = _durations(given, lengths)
+        length, eval_every = resolve.durations(given, lengths)
         steps = length.steps
         chosen = choose_lengths(
             lengths.tolist(), given.data.shapes, steps=steps, limit=data.settings.max_length
@@ -206,12 +133,12 @@ class FineTuning:
         pad = encoder_config.pad_token_id
         plan = Plan(chosen, train.batch_size, pad, fields=data.kind.fields)
         order = TrainingOrder(lengths, plan, seed)
-        schedule = _schedule(given, encoder_config, length)
+        schedule = resolve.schedule(given, encoder_config, length)
         mesh = make_mesh(config["mesh"])
-        settings = _loop_settings(train, seed, steps, eval_every, mesh)
+        settings = resolve.checked_loop_settings(train, seed, steps, eval_every, mesh)
 
         def optimize(params: Any) -> Any:
-            multipliers = _multipliers(given, encoder_config, params)
+            multipliers = resolve.multipliers(given, encoder_config, params)
             return build_optimizer(params, schedule, optimizer, multipliers)
 
         def batches(first_example: int) -> Iterator[Mapping[str, np.ndarray]]:
@@ -219,9 +146,8 @@ class FineTuning:
             first = first_example // settings.batch_size
             return train_batches(data.features, order, first, config["data"]["backend"])
 
-        forward = Forward(
-            network, _eval_plan(plan, train, data.settings.max_length), mesh, adaptation.merge
-        )
+        eval_plan = resolve.eval_plan(plan, train, data.settings.max_length)
+        forward = Forward(network, eval_plan, mesh, adaptation.merge)
         run = Run(
             objective=objective,
             optimizer=optimize,
@@ -238,22 +164,28 @@ class FineTuning:
         self = cls(
             config, workdir, start, data, objective, order, steps, run, forward, seed, eval_every
         )
+        self._attend(first)
+        return self
+
+    def _attend(self, first: bool) -> None:
+        """Hangs the evaluation into the run; what it cannot judge is warned of where this is the
+        `first` seed. Raises `UserError` where nothing would be trained."""
+        data, optimizer = self.data, read_finetune(self.config).optimizer
         if (optimizer.freeze or optimizer.freeze_layers) and not self.parameters()[0]:
             raise UserError(
                 "nothing is trained: optimizer.freeze and optimizer.freeze_layers hold every "
                 "parameter that tune.method leaves; free some"
             )
         if data.eval:
-            run.measure = self._measure
-            run.finished = self._finished
+            self.run.measure = self._measure
+            self.run.finished = self._finished
         elif first:
-            judged = objective.settings.plain and data.constant_loss() is not None
+            judged = self.objective.settings.plain and data.constant_loss() is not None
             log.warning(
                 "no evaluation data: the last step is kept, and whether it learnt is judged by %s "
                 "(data.eval_path names some)",
                 "its training loss alone" if judged else "nothing",
             )
-        return self
 
     def recorded(self) -> dict[str, Any]:
         """The configuration as config.json keeps it: resolved, with what was read and what
@@ -303,7 +235,7 @@ class FineTuning:
         """How many are trained, how many of those are not the head's, and how many there are."""
         params, frozen = jax.eval_shape(self.objective.init, jax.random.key(0))
         given = read_finetune(self.config)
-        multipliers = _multipliers(given, self.objective.config, params)
+        multipliers = resolve.multipliers(given, self.objective.config, params)
         sizes = trained_sizes(params, multipliers, given.optimizer.freeze)
         alone = sum(size for name, size in sizes.items() if not is_head(name))
         return sum(sizes.values()), alone, count(params) + count(frozen)
@@ -333,45 +265,27 @@ class FineTuning:
         predictions = self.predict(self.data.eval, state)
         scores = self.scores(predictions)
         found = scores[self.data.metric]
-        best = self._best()
+        best = read_best(self.workdir)
         # A score may be undefined (a correlation of constant answers): any other is better.
         better = best is None or best["score"] is None or found > best["score"]
         if step > 0 and (better or (best is not None and best["step"] == step)):
-            self._keep(state, step, found)
+            keep_best(self.workdir, state, step, found)
         if (better and step > 0) or self.config["train"]["select"] == "last":
             self.answers = (step, predictions)
         return {f"eval_{name}": value for name, value in scores.items()}
 
     def _finished(self, row: Mapping[str, float]) -> bool:
-        patience, best = self.config["train"]["patience"], self._best()
+        patience, best = self.config["train"]["patience"], read_best(self.workdir)
         late = best is not None and row["step"] - best["step"] >= patience * self.eval_every
         return bool(patience) and late
-
-    def _best(self) -> dict[str, Any] | None:
-        file = self.workdir / _BEST
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-
-    def _keep(self, state: TrainState, step: int, score: float) -> None:
-        """The trained tree of a step as best-STEP.safetensors; best.json names it."""
-        previous = sorted(self.workdir.glob("best-*.safetensors"))
-        name = f"best-{step:08d}.safetensors"
-        flat = {n: np.asarray(x) for n, x in flatten(state.params).items()}
-        write_safetensors(self.workdir / f"{name}.tmp", flat)
-        (self.workdir / f"{name}.tmp").replace(self.workdir / name)
-        write_figures(self.workdir / _BEST, {"step": step, "score": score, "file": name})
-        for file in previous:
-            if file.name != name:
-                file.unlink(missing_ok=True)
 
     def _selected(self, state: TrainState) -> tuple[TrainState, int]:
         """The state to keep, and its step: the best by the task's metric, or the last."""
         last = int(state.step)
-        best = self._best()
+        best = read_best(self.workdir)
         if best is None or self.config["train"]["select"] != "best":
             return state, last
-        flat = read_safetensors(self.workdir / best["file"])
-        whole = isinstance(self.objective.adaptation, Full)
-        params = unflatten(flat) if whole else flat
+        params = best_params(self.workdir, nested=isinstance(self.objective.adaptation, Full))
         return TrainState(state.step, params, state.opt_state, state.frozen), best["step"]
 
     def predict(self, examples: Sequence[Example], state: TrainState) -> list[dict[str, Any]]:
@@ -435,8 +349,7 @@ class FineTuning:
         write_figures(self.workdir / "report.json", report_blocks(data, predictions, result))
         write_report([self.workdir], self.workdir / "report.html")
         write_result(self.workdir, result)
-        for file in self.workdir.glob("best-*.safetensors"):
-            file.unlink()
+        remove_best_params(self.workdir)
         return result
 
     def _test(self, state: TrainState) -> dict[str, float]:
@@ -455,96 +368,6 @@ class FineTuning:
 def _absent() -> dict[str, Any]:
     """{dotted key: what it means where an older run's config.json lacks it}."""
     return {**absent_values(FinetuneSettings), **absent_values(ElectraConfig, "network")}
-
-
-def _encoder_config(given: FinetuneSettings, shape: ElectraConfig) -> ElectraConfig:
-    names = (
-        "hidden_dropout_prob",
-        "attention_probs_dropout_prob",
-        "scan_layers",
-        "remat",
-        "attention",
-    )
-    changes = {n: getattr(given.model, n) for n in names if getattr(given.model, n) is not None}
-    return shape.replace(dtype=given.train.dtype, **changes)
-
-
-def _network(config: Mapping[str, Any], encoder: ElectraConfig, data: TaskData) -> Network:
-    model, task = config["model"], data.task
-    if model["head"] == "reference" and data.kind.reference is None:
-        raise UserError(
-            f"model.head=reference: the reference has no head for {data.kind.name} (it has "
-            f"{', '.join(with_reference_head())})"
-        )
-    dropout = model["classifier_dropout"]
-    return Network(
-        encoder,
-        data.kind,
-        max(1, len(data.codec.labels)),
-        model["head"],
-        task.name,
-        encoder.hidden_dropout_prob if dropout is None else dropout,
-        QuestionSettings(**model["question"]),
-    )
-
-
-def _multipliers(given: FinetuneSettings, encoder: ElectraConfig, params: Any) -> Any:
-    """Learning-rate factors like `params`: 0 in layers that are held."""
-    optimizer = given.optimizer
-    decay = optimizer.layerwise_decay
-    if decay is None:
-        decay = default_layerwise_decay(encoder, given.tune.method)
-    multipliers = layerwise_multipliers(params, encoder, decay, optimizer.layerwise_mode)
-    return freeze_lowest(multipliers, params, encoder, optimizer.freeze_layers)
-
-
-def _schedule(given: FinetuneSettings, encoder: ElectraConfig, length: RunLength) -> Any:
-    """The learning rate by step."""
-    rate = given.optimizer.learning_rate
-    if rate is None:
-        rate = default_learning_rate(encoder, given.tune.method)
-    return learning_rate(given.optimizer, rate, length)
-
-
-def _loop_settings(
-    train: FinetuneTrain, seed: int, steps: int, eval_every: int, mesh: jax.sharding.Mesh
-) -> LoopSettings:
-    settings = loop_settings(
-        train,
-        steps,
-        seed=seed,
-        log_every=min(train.log_every, max(1, steps // 4)),
-        eval_every=eval_every,
-        checkpoint_every=train.checkpoint_every or eval_every,
-    )
-    settings.check(mesh)
-    if train.eval_batch_size < 1 or train.eval_batch_size % data_parallelism(mesh):
-        raise UserError(
-            f"train.eval_batch_size={train.eval_batch_size} is no positive multiple of "
-            f"mesh.data·mesh.fsdp={data_parallelism(mesh)}: use one"
-        )
-    return settings
-
-
-def _eval_plan(plan: Plan, train: FinetuneTrain, limit: int) -> Plan:
-    """Texts to evaluate may be longer (up to `limit`) than any that is trained on."""
-    longer = {n for n in (*LENGTHS, limit) if plan.lengths[-1] < n <= limit}
-    lengths = (*plan.lengths, *sorted(longer))
-    return dataclasses.replace(plan, lengths=lengths, batch_size=train.eval_batch_size)
-
-
-def _durations(given: FinetuneSettings, lengths: np.ndarray) -> tuple[RunLength, int]:
-    """(length of the run, steps between evaluations); `lengths` are the training features'."""
-    length = run_length(
-        given.train,
-        given.optimizer,
-        examples=len(lengths),
-        seq_len=int(lengths.mean()),
-        whole_batches=True,
-    )
-    per_epoch = steps_per_epoch(given.train, len(lengths))
-    every = given.train.eval_every or max(per_epoch, -(-length.steps // _EVALUATIONS))
-    return length, min(every, length.steps)
 
 
 def _digest(file: str) -> str:

@@ -373,7 +373,7 @@ MUTANTS = (
     ),
     Mutant(
         "a loss over the whole batch is accumulated",
-        "finetuning/run.py",
+        "finetuning/resolve.py",
         "if data.kind.whole_batch and",
         "if not data.kind.whole_batch and",
         (f"{OWN_KINDS}::test_a_loss_over_the_whole_batch_is_not_accumulated",),

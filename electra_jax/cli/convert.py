@@ -1,0 +1,41 @@
+"""`convert`: a model in another project's files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import electra_jax
+from electra_jax.cli.parser import verb_parser
+
+
+def convert(argv: Sequence[str]) -> int:
+    parser = verb_parser(
+        "convert",
+        "Hugging Face ⇄ electra_jax ⇄ Google TF1: strict, both ways.",
+        "electra-jax convert electra_small_tf1/ electra_small/ --to=hf --verify",
+    )
+    parser.add_argument("src", metavar="SRC", help="model folder, pair of them, or TF1 checkpoint")
+    parser.add_argument("dst", metavar="DST", help="must not exist, or be empty")
+    parser.add_argument("--to", choices=("hf", "tf1"), default="hf")
+    parser.add_argument("--verify", action="store_true", help="measure logits against transformers")
+    parser.add_argument("--num_attention_heads", type=int, help="where no configuration says it")
+    parser.add_argument("--generator_num_attention_heads", type=int)
+    parser.add_argument("--tokenizer", metavar="DIR", help="in place of the source's")
+    parser.add_argument("--cased", action="store_true", help="what a bare vocab.txt was made for")
+    parser.add_argument("--encoder_only", action="store_true", help="leave the heads out")
+    parser.add_argument("--slots", action="store_true", help="TF1 → TF1: Adam's moments too")
+    a = parser.parse_args(argv)
+    report = electra_jax.convert(
+        a.src,
+        a.dst,
+        a.to,
+        num_attention_heads=a.num_attention_heads,
+        generator_num_attention_heads=a.generator_num_attention_heads,
+        verify=a.verify,
+        encoder_only=a.encoder_only,
+        slots=a.slots,
+        tokenizer=a.tokenizer,
+        do_lower_case=not a.cased,
+    )
+    print(report)
+    return 0
