@@ -33,6 +33,7 @@ import jax
 from electra_jax.config import fields
 from electra_jax.config.schedule import Schedule, final_value
 from electra_jax.errors import UserError
+from electra_jax.objectives.presentation import Metric
 from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.row_structure import SpecialIds
 
@@ -44,24 +45,6 @@ Sums = dict[str, tuple[jax.Array, jax.Array]]
 DENOMINATOR_EPSILON = 1e-6
 # Where the step puts the value of a scheduled coefficient among the sums.
 COEFFICIENT = "coefficient/"
-
-
-class Metric(NamedTuple):
-    """How people are shown one number that `summarize` names `key`.
-
-    `unit` is a unit or what the number means in a few words; `better` is 1 where higher is better,
-    -1 where lower is, 0 where neither. Metrics of one `section` stand together in the report;
-    `headline` ones also in its tiles and in a sweep's table; `brief` is the name on the progress
-    line ("": not there). The order of an objective's metrics is the order shown.
-    """
-
-    key: str
-    title: str
-    unit: str = ""
-    better: int = 0
-    section: str = "Objective"
-    headline: bool = False
-    brief: str = ""
 
 
 class ParameterGroup(NamedTuple):

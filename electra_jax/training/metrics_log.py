@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from electra_jax.errors import UserError
 from electra_jax.files import write_json_atomic, write_text_atomic
-from electra_jax.objectives.base import Metric
+from electra_jax.objectives.presentation import Metric
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from electra_jax.objectives.table import OBJECTIVES, known_metrics
 PACKAGE = Path(__file__).resolve().parents[2] / "electra_jax"
 ROOMS = ("training", "reporting", "pretraining")
 # Modules of objectives/ that every objective shares.
-SHARED = {"base", "table", "rng", "row_structure"}
+SHARED = {"base", "table", "rng", "row_structure", "presentation"}
 
 
 def breaches(source: str) -> list[str]:
