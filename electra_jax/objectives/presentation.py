@@ -1,5 +1,5 @@
-"""How people are shown the numbers of an objective; apart from it, because what writes and draws them
-needs no JAX."""
+"""How people are shown the numbers of an objective; apart from it, because what writes and draws
+them needs no JAX."""
 
 from __future__ import annotations
 
