@@ -50,8 +50,11 @@ def _cudnn(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array) 
             "model.attention='cudnn' computes in bfloat16 alone: set train.dtype=bfloat16, or "
             "model.attention='xla'"
         )
-    # A mask becomes a bias of [batch, 1, query, key] there; lengths cost nothing.
-    seen: Any = {"mask": mask} if mask.dtype == jnp.bool_ else {"key_value_seq_lengths": mask}
+    seen: Any = {"key_value_seq_lengths": mask}  # lengths cost nothing
+    if mask.dtype == jnp.bool_:
+        # A mask becomes a bias [batch, 1, query, key] there, and is not broadcast over queries.
+        length = query.shape[2], key.shape[2]
+        seen = {"mask": jnp.broadcast_to(mask, (*mask.shape[:2], *length))}
     query, key, value = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
     return jax.nn.dot_product_attention(query, key, value, implementation="cudnn", **seen)
 
