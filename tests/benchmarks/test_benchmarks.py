@@ -109,7 +109,14 @@ def test_compiled_programs_are_kept_in_the_user_s_cache_folder(tmp_path):
 
 @pytest.mark.parametrize(
     "script",
-    ["h200.py", "loader.py", "pretrain_step.py", "scaling.py", "startup.py", "vs_huggingface.py"],
+    [
+        "accelerator.py",
+        "loader.py",
+        "pretrain_step.py",
+        "scaling.py",
+        "startup.py",
+        "vs_huggingface.py",
+    ],
 )
 def test_a_benchmark_has_help_with_its_command(script):
     done = subprocess.run(
