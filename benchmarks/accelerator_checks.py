@@ -19,7 +19,6 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,8 @@ from electra_jax.config.model import ElectraConfig, PairConfig, generator_of
 from electra_jax.config.training import NO_DECAY
 from electra_jax.data.batches import train_batches
 from electra_jax.data.rows import Rows
-from electra_jax.objectives.electra import CorruptionSettings, ElectraObjective, Masking
+from electra_jax.objectives.corruption import Masking
+from electra_jax.objectives.electra import ElectraObjective, ElectraSettings
 from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.row_structure import SpecialIds
 from electra_jax.training.loop import LoopSettings, Run, fit
@@ -73,7 +73,7 @@ def small_pair(rows: Rows, block: str, layers: int, **changes: Any) -> PairConfi
 def objective_over(rows: Rows, pair: PairConfig) -> ElectraObjective:
     """The published settings over rows."""
     special = SpecialIds(**rows.special_ids)
-    masking = Masking(CorruptionSettings(), special, rows.seq_len, rows.max_segments)
+    masking = Masking(ElectraSettings(), special, rows.seq_len, rows.max_segments)
     return ElectraObjective(pair, masking.settings, masking)
 
 
@@ -162,15 +162,21 @@ def paths(a: argparse.Namespace) -> dict[str, Any]:
         params = jax.jit(lambda: plain.init(jax.random.key(0))[0])()  # noqa: B023
         note(f"{folder}: initialised")
 
-        def gradient(changes: dict[str, Any]) -> Callable[[], Any]:
+        def compiled(changes: dict[str, Any]) -> Any:
             changes = dict(changes)
             precision = changes.pop("precision", "highest")
             objective = objective_over(rows, small_pair(rows, a.block, 3, **shape, **changes))  # noqa: B023
-            return lambda: _gradient(objective, params, ids, precision)  # noqa: B023
+            return _gradient(objective, params, ids, precision)  # noqa: B023
 
-        with ThreadPoolExecutor(4) as pool:  # compilations run beside each other
-            asked = {name: pool.submit(gradient(v)) for name, v in {"plain": {}, **tried}.items()}
-            found = {name: job.result() for name, job in asked.items()}
+        # Compilations run beside each other; what is compiled does not, for it may be a CUDA graph.
+        with ThreadPoolExecutor(4) as pool:
+            asked = {name: pool.submit(compiled, v) for name, v in {"plain": {}, **tried}.items()}
+            programs = {name: job.result() for name, job in asked.items()}
+        found = {}
+        for name, program in programs.items():
+            value, vector = program(params)
+            found[name] = float(value), np.asarray(vector, np.float64)
+            note(f"{folder}, {name}: {found[name][0]:.4f}")
         loss, reference = found.pop("plain")
         for name, (value, vector) in found.items():
             away = float(np.linalg.norm(vector - reference) / np.linalg.norm(reference))
@@ -183,10 +189,9 @@ def paths(a: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _gradient(
-    objective: ElectraObjective, params: Any, ids: np.ndarray, precision: str
-) -> tuple[float, np.ndarray]:
-    """(loss, gradient as one vector) with replacements that are given, so that none can flip."""
+def _gradient(objective: ElectraObjective, params: Any, ids: np.ndarray, precision: str) -> Any:
+    """Compiled: parameters → (loss, gradient as one vector), with replacements that are given, so
+    that none can flip."""
     batch = {"input_ids": jnp.asarray(ids)}
     slots = objective.masking.slots
     rng = np.random.default_rng(0)
@@ -203,9 +208,7 @@ def _gradient(
         return loss, jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(gradient)])
 
     with jax.default_matmul_precision(None if precision == "default" else precision):
-        loss, vector = jax.jit(both)(params)
-        note(f"{precision} {objective.config.discriminator.attention}: {float(loss):.4f}")
-    return float(loss), np.asarray(vector, np.float64)
+        return jax.jit(both).lower(params).compile()
 
 
 def resume(a: argparse.Namespace) -> dict[str, Any]:

@@ -145,9 +145,7 @@ def _fused(monkeypatch):
 
     def stand_in(*args, implementation, **kwargs):
         assert implementation == "cudnn"
-        if (
-            mask := kwargs.get("mask")
-        ) is not None:  # not broadcast over queries there
+        if (mask := kwargs.get("mask")) is not None:  # not broadcast over queries there
             assert mask.shape[-2:] == (args[0].shape[1], args[1].shape[1])
         told.append(sorted(kwargs))
         return original(*args, implementation="xla", **kwargs)
