@@ -21,7 +21,7 @@ _NAME = re.compile(r"%[\w.\-]+")
 
 
 def differences(old: Path, new: Path, what: str = "") -> list[str]:
-    """Of two folders, file by file; `programs/` as the programs in them."""
+    """Of two folders: the programs in `programs/` first, which tell why, then file by file."""
     left, right = _files(old), _files(new)
     found = [f"{what}{name} is missing in the new output" for name in left if name not in right]
     found += [f"{what}{name} is new" for name in right if name not in left]
@@ -29,7 +29,7 @@ def differences(old: Path, new: Path, what: str = "") -> list[str]:
         if name in right:
             rule = _rule(name, old)
             found += [f"{what}{name}: {line}" for line in rule(left[name], right[name])]
-    return found + program_differences(old / "programs", new / "programs")
+    return program_differences(old / "programs", new / "programs") + found
 
 
 def _files(folder: Path) -> dict[str, Path]:
