@@ -79,6 +79,10 @@ def value_differences(old: Any, new: Any, where: str = "") -> list[str]:
             else:
                 found += value_differences(old[key], new[key], path)
         return found
+    both = isinstance(old, list) and isinstance(new, list)
+    if both and len(old) == len(new) and any(isinstance(x, Mapping) for x in old):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [x for i, (a, b) in pairs for x in value_differences(a, b, f"{where}[{i}]")]
     if json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True):
         return []
     return [f"{where}: {_short(old)} → {_short(new)}".removeprefix(": ")]

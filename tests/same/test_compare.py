@@ -181,3 +181,14 @@ def test_scenarios_have_names_of_their_own():
     assert len(names) == len(set(names))
     quick = sum(scenario.quick for scenario in scenarios.SCENARIOS)
     assert len(names) / 4 < quick < len(names) / 2
+
+
+def test_times_inside_lists_are_left_out_and_nothing_else_there():
+    rows = [{"seed": 0, "score": 1.0, "seconds": 2.0}, {"seed": 1, "score": 0.5, "seconds": 3.0}]
+    later = [{**row, "seconds": 9.0} for row in rows]
+    assert compare.value_differences({"seeds": rows}, {"seeds": later}) == []
+    later[1]["score"] = 0.25
+    assert compare.value_differences({"seeds": rows}, {"seeds": later}) == [
+        "seeds[1].score: 0.5 → 0.25"
+    ]
+    assert compare.value_differences({"seeds": rows}, {"seeds": rows[:1]})
