@@ -12,7 +12,7 @@ from electra_jax.finetuning.result import Result
 def report_blocks(
     data: TaskData, predictions: Sequence[Mapping[str, Any]], result: Result
 ) -> list[dict[str, Any]]:
-    """The blocks of report.json (see `training.report`) for the evaluation examples' answers."""
+    """The blocks of report.json (see `reporting.blocks`) for the evaluation examples' answers."""
     blocks: list[dict[str, Any]] = []
     if result.failure:
         blocks.append(failure_block(result.failure))

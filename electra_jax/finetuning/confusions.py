@@ -12,7 +12,7 @@ _MOST_LABELS = 20  # of a matrix that can be read; more become a list of what is
 
 
 def confusions(pairs: Sequence[tuple[str, str]], labels: Sequence[str]) -> list[dict[str, Any]]:
-    """One block (see `training.report`) of (true, predicted) labels; none where there are none."""
+    """One block (see `reporting.blocks`) of (true, predicted) labels; none where there are none."""
     if not pairs:
         return []
     if len(labels) <= _MOST_LABELS:

@@ -211,3 +211,4 @@ def test_the_thread_keeps_ahead_of_its_reader():
     with read_ahead(noted, backend="numpy", prefetch=6) as batches:
         list(islice(batches, 1))
         wait_for(lambda: len(asked) >= 3)
+    assert asked == list(range(len(asked))) and len(asked) <= 1 + 6  # in order, and no further

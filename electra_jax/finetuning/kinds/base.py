@@ -263,7 +263,7 @@ class Kind(abc.ABC):
     def errors(
         self, examples: Sequence[Any], predictions: Predictions, labels: Sequence[str]
     ) -> list[Block]:
-        """Blocks for the report (`training.report`) that show what is got wrong."""
+        """Blocks for the report (`reporting.blocks`) that show what is got wrong."""
 
     # Export, and a start from an exported head.
 

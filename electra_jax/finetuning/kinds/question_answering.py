@@ -1,5 +1,5 @@
-"""Extractive question answering. Its files, windows, codec and scores have modules of their own:
-`question_files`, `question_windows`, `question_answering`, `squad_metrics`."""
+"""Extractive question answering. Its files, windows, codec and decoding are in `questions/`, its
+scores in `metrics/squad.py`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class QuestionAnswering(HuggingFaceKind):
         labels: Collection[str] | None = None,
         usual: Mapping[str, str] | None = None,
     ) -> Iterator[Example]:
-        """A record may be an article, a paragraph or a question: see `question_files`."""
+        """A record may be an article, a paragraph or a question: see `questions/files.py`."""
         check_roles(task, columns)
         return read_questions(path, labelled, columns)
 

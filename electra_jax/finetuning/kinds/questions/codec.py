@@ -13,11 +13,10 @@ import numpy as np
 from electra_jax.config.finetuning import HEADS
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.examples import Codec, CodecSettings, Feature, QuestionExample
-from electra_jax.finetuning.kinds.questions import decoding as answer_decoding
-from electra_jax.finetuning.kinds.questions import windows as question_windows
+from electra_jax.finetuning.kinds.questions import decoding, windows
 from electra_jax.finetuning.kinds.questions.decoding import Answer, Candidate
 from electra_jax.finetuning.kinds.questions.windows import NO_WORD, Context
-from electra_jax.finetuning.metrics import squad as squad_metrics
+from electra_jax.finetuning.metrics import squad
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -108,10 +107,10 @@ class QuestionCodec(Codec):
         question = self.tokenizer.encode(example.question)[: self.settings.max_query_length]
         room = self.settings.max_length - len(question) - 3
         tokens = len(context.ids)
-        starts = question_windows.window_starts(tokens, room, self.settings.doc_stride)
+        starts = windows.window_starts(tokens, room, self.settings.doc_stride)
         if not starts:
             return []
-        best = question_windows.max_context(tokens, starts, room)
+        best = windows.max_context(tokens, starts, room)
         before = len(question) + 2
         features = []
         for number, start in enumerate(starts):
@@ -154,7 +153,7 @@ class QuestionCodec(Codec):
           example: the question.
           features: its windows, from `encode`.
           outputs: the head's, one a window. Hugging Face's: "start_logits" and "end_logits" [n].
-            The reference's joint head: see `answer_decoding.candidates`; its independent one:
+            The reference's joint head: see `decoding.candidates`; its independent one:
             "start_logits" and "end_logits". The reference's may have "answerable_logit" [].
 
         Returns:
@@ -163,17 +162,17 @@ class QuestionCodec(Codec):
           "start_logit" and "end_logit"; "null_odds" (larger: surer that there is no answer) and
           "no_answer_probability", both None but in mode "v2".
         """
-        found = answer_decoding.candidates(
+        found = decoding.candidates(
             features, outputs, self.settings.n_best, self.settings.max_answer_length
         )
-        answers = answer_decoding.distinct_answers(
+        answers = decoding.distinct_answers(
             found, self._locator(example, features), self.settings.n_best
         )
         if not answers and self.projection == "reference":
             answers = [Answer("empty", None, None, 0.0, 0.0)]
         scores = [float(np.float32(a.start_logit) + np.float32(a.end_logit)) for a in answers]
         null_odds, null_probability = None, None
-        probabilities = answer_decoding.softmax(scores)
+        probabilities = decoding.softmax(scores)
         if self.mode == "v2":
             null_odds, null_probability, with_null = _null(outputs, answers, scores)
             if self.head == "huggingface":
@@ -196,12 +195,12 @@ class QuestionCodec(Codec):
     def score(
         self, examples: Sequence[QuestionExample], predictions: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
-        """The mode's official scores of what `decode` gave; see `squad_metrics`."""
+        """The mode's official scores of what `decode` gave; see `metrics.squad`."""
         if self.mode != "v2":
             scorer = {
-                "v1": squad_metrics.squad_v1_scores,
-                "cmrc": squad_metrics.cmrc_scores,
-                "mrqa": squad_metrics.mrqa_scores,
+                "v1": squad.squad_v1_scores,
+                "cmrc": squad.cmrc_scores,
+                "mrqa": squad.mrqa_scores,
             }[self.mode]
             return scorer(examples, [p["prediction_text"] for p in predictions])
         best = [
@@ -209,7 +208,7 @@ class QuestionCodec(Codec):
             for p in predictions
         ]
         odds = [p["null_odds"] for p in predictions]
-        return squad_metrics.squad_v2_scores(examples, best, odds, self.null_threshold)
+        return squad.squad_v2_scores(examples, best, odds, self.null_threshold)
 
     def _is_impossible(self, example: QuestionExample) -> bool:
         return self.mode == "v2" and example.is_impossible
@@ -217,16 +216,16 @@ class QuestionCodec(Codec):
     def _context(self, text: str) -> Context:
         # The questions about one context follow each other in every file.
         if self._latest is None or self._latest[0] != text:
-            self._latest = text, question_windows.tokenize_context(self.tokenizer, text)
+            self._latest = text, windows.tokenize_context(self.tokenizer, text)
         return self._latest[1]
 
     def _answer_tokens(self, example: QuestionExample, context: Context) -> tuple[int, int] | None:
-        answer = question_windows.training_answer(example)
+        answer = windows.training_answer(example)
         if answer is None or not can_be_learnt(example, self.projection):
             return None
         if self.projection == "offsets":
-            return question_windows.answer_tokens(context, *answer)
-        return question_windows.answer_tokens_as_the_reference(context, *answer, self.tokenizer)
+            return windows.answer_tokens(context, *answer)
+        return windows.answer_tokens_as_the_reference(context, *answer, self.tokenizer)
 
     def _locator(self, example: QuestionExample, features: Sequence[Feature]):
         text = example.context
@@ -243,8 +242,8 @@ class QuestionCodec(Codec):
             original, places = self._context(text).words.joined(
                 int(words[c.start]), int(words[c.end])
             )
-            spoken = answer_decoding.detokenized(self.tokenizer.ids_to_tokens(ids))
-            first, last = answer_decoding.project(spoken, original, self.tokenizer.do_lower_case)
+            spoken = decoding.detokenized(self.tokenizer.ids_to_tokens(ids))
+            first, last = decoding.project(spoken, original, self.tokenizer.do_lower_case)
             return original[first:last], places[first], places[last - 1] + 1
 
         return by_offsets if self.projection == "offsets" else as_the_reference
@@ -254,8 +253,8 @@ def can_be_learnt(example: QuestionExample, projection: str = "offsets") -> bool
     """Whether the question has an answer that stands where its offset says, by the projection's
     rule (see `QuestionCodec`)."""
     if projection == "reference":
-        return question_windows.answer_is_there_for_the_reference(example)
-    return question_windows.answer_is_there(example)
+        return windows.answer_is_there_for_the_reference(example)
+    return windows.answer_is_there(example)
 
 
 def check_answers(
@@ -292,7 +291,7 @@ def check_answers(
 
 
 def _complaint(example: QuestionExample) -> str:
-    answer = question_windows.training_answer(example)
+    answer = windows.training_answer(example)
     if answer is None:
         return f"{example.where} (question {example.id}): no answer"
     text, start = answer
@@ -311,10 +310,10 @@ def _null(
     if any("answerable_logit" in output for output in outputs):
         odds = min(float(output["answerable_logit"]) for output in outputs)
         null = 1 / (1 + math.exp(-odds)) if odds > -700 else 0.0
-        return odds, null, [(1 - null) * p for p in answer_decoding.softmax(scores)]
+        return odds, null, [(1 - null) * p for p in decoding.softmax(scores)]
     nulls = [float(output["start_logits"][0] + output["end_logits"][0]) for output in outputs]
     score = np.float32(min(nulls, default=0.0))
-    *each, null = answer_decoding.softmax([*scores, float(score)])
+    *each, null = decoding.softmax([*scores, float(score)])
     best = next((answer for answer in answers if answer.text), Answer("", None, None, 0.0, 0.0))
     # In float32 and in this order, as the reference: thresholds are compared with these numbers.
     difference = score - np.float32(best.start_logit) - np.float32(best.end_logit)
