@@ -35,8 +35,8 @@ from workload import (
     write_rows,
 )
 
+from electra_jax.config.training import BACKENDS
 from electra_jax.data.batches import train_batches
-from electra_jax.data.read_ahead import BACKENDS
 from electra_jax.data.rows import Rows
 from electra_jax.flops import reference_train_flops_per_token, train_flops_per_token
 from electra_jax.objectives.row_structure import SpecialIds, row_structure

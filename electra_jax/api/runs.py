@@ -183,10 +183,10 @@ def finetune(
       SystemExit: code 143 after a SIGTERM, when the state is saved.
     """
     prepare_host()
-    from electra_jax.finetuning import restarts as seeds
+    from electra_jax.finetuning import restarts
 
     folder = Path(workdir)
-    found = seeds.finetune(config, folder, quiet=quiet)
+    found = restarts.finetune(config, folder, quiet=quiet)
     folders = [folder if len(found) == 1 else folder / f"seed-{r.first_seed}" for r in found]
     return FineTuneResults(
         folder,
@@ -226,7 +226,7 @@ def sweep(
     Raises:
       UserError: nothing varies, or a combination is no valid configuration; before the first runs.
     """
-    from electra_jax.api import sweep as sweeps
+    from electra_jax.api.sweep import combinations, run_all
     from electra_jax.config_file import load_config
 
     if verb not in ("pretrain", "finetune"):
@@ -234,9 +234,9 @@ def sweep(
     shared = [f"--config={config}"]
     shared += [f"--config.{key}={value}" for key, value in (overrides or {}).items()]
     varied = {key: [str(value) for value in values] for key, values in vary.items()}
-    for options in sweeps.combinations(varied).values():  # all are sound before the first one runs
+    for options in combinations(varied).values():  # all are sound before the first one runs
         load_config([*shared, *options])
-    return sweeps.sweep(verb, Path(workdir), shared, varied, through=through, dry_run=dry_run)
+    return run_all(verb, Path(workdir), shared, varied, through=through, dry_run=dry_run)
 
 
 def report(workdirs: AnyPath | Sequence[AnyPath], output: AnyPath | None = None) -> Path:

@@ -41,7 +41,7 @@ def combinations(varied: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return found
 
 
-def sweep(
+def run_all(
     verb: str,
     workdir: Path,
     arguments: Sequence[str],

@@ -9,7 +9,7 @@ from typing import Any
 from electra_jax.config.fields import field, field_like, read
 from electra_jax.config.model import ATTENTION, REMAT
 from electra_jax.config.schedule import Scheduled
-from electra_jax.config.training import MeshSettings, OptimizerSettings, TrainSettings
+from electra_jax.config.training import BACKENDS, MeshSettings, OptimizerSettings, TrainSettings
 
 HEADS = ("huggingface", "reference")
 METHODS = ("full", "bitfit", "lora")
@@ -29,7 +29,7 @@ class TaskDataSettings:
     backend: str = field(
         "auto",
         "Reader of the batches: tf.data (auto: where TensorFlow is installed) or a NumPy thread.",
-        choices=("auto", "tf", "numpy"),
+        choices=BACKENDS,
         when_absent="numpy",
     )
     train_examples: int | None = field(

@@ -11,7 +11,7 @@ from typing import Any
 from electra_jax.config.fields import field, field_like, group_from, read
 from electra_jax.config.model import SHARING, ElectraConfig
 from electra_jax.config.schedule import Scheduled
-from electra_jax.config.training import MeshSettings, OptimizerSettings, TrainSettings
+from electra_jax.config.training import BACKENDS, MeshSettings, OptimizerSettings, TrainSettings
 from electra_jax.errors import UserError
 
 COMPUTED = ("dtype", "vocab_size", "pad_token_id")  # of the shape: other groups' and the rows'
@@ -25,7 +25,7 @@ class DataSettings:
     backend: str = field(
         "auto",
         "Reader of the rows: tf.data (auto: where TensorFlow is installed) or a NumPy thread.",
-        choices=("auto", "tf", "numpy"),
+        choices=BACKENDS,
     )
 
 

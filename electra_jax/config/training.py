@@ -10,6 +10,7 @@ from electra_jax.config.model import DTYPES
 from electra_jax.config.schedule import Scheduled
 
 OPTIMIZERS = ("adam_reference", "adamw", "lamb")
+BACKENDS = ("auto", "tf", "numpy")  # of what reads batches
 DECAYS = ("linear", "constant", "cosine", "wsd")
 # The reference excludes `LayerNorm|layer_norm|bias`; `_norm/` are the norms of modern blocks.
 NO_DECAY = ("LayerNorm|layer_norm|_norm/|bias",)

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from electra_jax.config.training import BACKENDS
 from electra_jax.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,6 @@ Batch = dict[str, NDArray[Any]]
 Read = Callable[[int], Batch]
 Source = Callable[[], Batch]
 Backend = Literal["auto", "tf", "numpy"]
-BACKENDS = ("auto", "tf", "numpy")
 
 READ_AHEAD = 4
 # "auto" imports TensorFlow when the batch of this number is asked for (the steps before it are
@@ -53,9 +53,7 @@ class Batches(Iterator[Batch]):
             raise StopIteration
         try:
             return self._source()
-        except (
-            BaseException
-        ):  # also StopIteration: whatever ends the iteration frees what is behind it
+        except BaseException:  # StopIteration too: what ends the iteration frees what is behind it
             self.close()
             raise
 

@@ -24,7 +24,8 @@ def make_codec(
     """The codec of a task's kind.
 
     Args:
-      labels: names in the order of their ids (`tasks.collect_labels`); () where the kind has none.
+      labels: names in the order of their ids (`collect_labels` of `task_table`);
+        () where the kind has none.
       head: "huggingface" or "reference": whose outputs answers to questions are decoded from.
 
     Raises:

@@ -6,7 +6,7 @@ import sys
 import pytest
 from tiny_run import OVERRIDES, make_rows, metric_rows
 
-from electra_jax.api.sweep import combinations, sweep, table
+from electra_jax.api.sweep import combinations, run_all, table
 from electra_jax.cli import main
 from electra_jax.errors import UserError
 
@@ -65,7 +65,7 @@ def test_runs_that_fail_and_runs_that_are_done(tmp_path, capfd):
     )
     through = shlex.join([sys.executable, "-c", script])
     assert (
-        sweep("pretrain", tmp_path, CONFIG, {"train.seed": ["0", "1", "2"]}, through=through) == 1
+        run_all("pretrain", tmp_path, CONFIG, {"train.seed": ["0", "1", "2"]}, through=through) == 1
     )
     out, errors = capfd.readouterr()
     assert out.splitlines()[3:7] == [
@@ -77,7 +77,7 @@ def test_runs_that_fail_and_runs_that_are_done(tmp_path, capfd):
     assert errors == "seed=1: ended with 1\n"
     assert (tmp_path / "report.html").stat().st_size > 1000
     codes = {"train.seed": ["0", "3", "4"]}
-    assert sweep("pretrain", tmp_path, CONFIG, codes, through=through) == 143
+    assert run_all("pretrain", tmp_path, CONFIG, codes, through=through) == 143
     assert "seed=0: done" in capfd.readouterr().out
     assert not (tmp_path / "seed=4").exists()
 

@@ -11,8 +11,7 @@ from finetuning.tiny_task import configuration, write_task
 from electra_jax.config.fields import field, read
 from electra_jax.config.finetuning import FinetuneSettings, LossSettings
 from electra_jax.errors import UserError
-from electra_jax.finetuning import restarts as seeds
-from electra_jax.finetuning import run
+from electra_jax.finetuning import restarts, run
 from electra_jax.finetuning.run import FineTuning
 
 KEY = "loss.label_smoothing"
@@ -45,7 +44,7 @@ def begun(tiny_model, tmp_path):
 
 @pytest.fixture
 def newer_program(begun, monkeypatch):
-    for module in (run, seeds):
+    for module in (run, restarts):
         monkeypatch.setattr(module, "FinetuneSettings", NewSettings)
         monkeypatch.setattr(
             module, "read_finetune", lambda c: read(NewSettings, c, "", complete=True)
@@ -68,7 +67,7 @@ def built_by(config, workdir, monkeypatch):
 
     monkeypatch.setattr(FineTuning, "train", stop)
     with pytest.raises(Stopped):
-        seeds.finetune(config, workdir, quiet=True)
+        restarts.finetune(config, workdir, quiet=True)
     return found
 
 

@@ -15,8 +15,7 @@ import numpy as np
 
 from electra_jax.errors import UserError
 from electra_jax.text.datasets import TFDS_PREFIX, open_dataset
-from electra_jax.text.lines import json_value, numbered_lines
-from electra_jax.text.lines import open_bytes as open_bytes
+from electra_jax.text.lines import json_value, numbered_lines, open_bytes
 from electra_jax.text.unicode import well_formed
 
 Record = dict[str, Any]

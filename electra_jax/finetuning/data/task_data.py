@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.codecs import make_codec
+from electra_jax.finetuning.codecs import MIN_LENGTH, make_codec
 from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, Feature
 from electra_jax.finetuning.data.readers import (
     TFDS_PREFIX,
@@ -92,8 +92,8 @@ def codec_settings(task: Task, data: Mapping[str, Any], positions: int) -> Codec
             f"data.max_length={length} and the model has {positions} positions: use at most that, "
             "or a model with more"
         )
-    if length < 8:  # the model's positions
-        raise UserError(f"data.max_length={length}: must be at least 8")
+    if length < MIN_LENGTH:  # the model's positions
+        raise UserError(f"data.max_length={length}: must be at least {MIN_LENGTH}")
     double = data["double_unordered"]
     return CodecSettings(
         max_length=length,

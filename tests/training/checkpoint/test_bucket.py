@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from electra_jax.errors import UserError
-from electra_jax.training.checkpoint import checkpoints as checkpoint
+from electra_jax.training.checkpoint import checkpoints as module
 from electra_jax.training.checkpoint.bucket import Bucket, folder_of, is_bucket
 from electra_jax.training.checkpoint.checkpoints import Checkpoints
 
@@ -62,7 +62,7 @@ def test_a_bucket_that_cannot_be_written_is_a_user_error(tmp_path):
 def test_checkpoints_in_a_bucket_are_kept_found_and_skipped_when_torn(
     tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(checkpoint, "is_bucket", lambda path: True)
+    monkeypatch.setattr(module, "is_bucket", lambda path: True)
     state = {"x": jnp.arange(2000.0)}
     with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
         for step in (1, 2, 3):
