@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config.fields import absent_values
 from electra_jax.config.model import ElectraConfig
 from electra_jax.config.schedule import Schedule
 from electra_jax.flops import masked_lm_flops_per_token
@@ -19,22 +18,21 @@ from electra_jax.objectives.base import (
     Batch,
     Metric,
     NetworkOf,
-    PretrainingObjective,
     RunShape,
     Sums,
     Tree,
     total_loss,
 )
+from electra_jax.objectives.configured import ConfiguredObjective
 from electra_jax.objectives.corruption import Masking, MaskingSettings
 from electra_jax.objectives.metrics import ratios
 from electra_jax.objectives.pair import masking_of, pair_from_config
 from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.terms import MASK_RATE, MASKED_LM_METRICS, masked_lm_sums
-from electra_jax.objectives.unigram import unigram_block
 
 
 @dataclasses.dataclass(frozen=True)
-class MaskedLMObjective(PretrainingObjective):
+class MaskedLMObjective(ConfiguredObjective):
     """One full-size network that predicts the masked tokens."""
 
     config: ElectraConfig
@@ -84,31 +82,11 @@ class MaskedLMObjective(PretrainingObjective):
         """The one network, with its masked-LM head."""
         return {"generator": NetworkOf("generator", self.config, params)}
 
-    def shapes(self) -> dict[str, Any]:
-        """The network's."""
-        return dataclasses.asdict(self.config)
-
-    def absent_shapes(self) -> dict[str, Any]:
-        """Of what `shapes` records."""
-        return absent_values(type(self.config))
-
-    def warm_start(
-        self, init: str | None, init_generator: str | None, fresh: Tree, tokenizer_folder: Any
-    ) -> tuple[Tree, list[str], int | None]:
-        """From a masked-LM network or any other's encoder."""
-        from electra_jax.interop.warm_start import initial_parameters
-
-        return initial_parameters(init, init_generator, self.config, fresh, tokenizer_folder)
-
     def flops_per_token(self, seq_len: int) -> float:
         """The masked-LM head at the largest mask rate."""
         share = Schedule.parse(self.masking.settings.mask_prob).maximum
         masked = int((share + 0.005) * seq_len) / seq_len
         return 3 * masked_lm_flops_per_token(self.config, seq_len, masked)
-
-    def report_blocks(self, held_out: Any) -> list[dict[str, Any]]:
-        """The entropy of the token frequencies."""
-        return [unigram_block(held_out, "generator_loss")]
 
     def weights(self, batch: Batch, step: jax.Array | None = None) -> dict[str, jax.Array]:
         """Selected slots of a batch."""

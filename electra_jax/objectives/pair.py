@@ -10,7 +10,6 @@ from typing import Any, ClassVar, TypeVar
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config.fields import absent_values
 from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.config.schedule import Schedule
 from electra_jax.errors import UserError
@@ -19,10 +18,10 @@ from electra_jax.modeling.dropout import Noise
 from electra_jax.modeling.electra import Electra, Inputs, padding_mask
 from electra_jax.objectives.base import (
     NetworkOf,
-    PretrainingObjective,
     RunShape,
     Tree,
 )
+from electra_jax.objectives.configured import ConfiguredObjective
 from electra_jax.objectives.corruption import (
     CorruptionSettings,
     MaskedRows,
@@ -31,7 +30,6 @@ from electra_jax.objectives.corruption import (
     sample_replacements,
 )
 from electra_jax.objectives.rng import Draws
-from electra_jax.objectives.unigram import unigram_block
 
 Self = TypeVar("Self", bound="PairObjective")
 
@@ -67,7 +65,7 @@ def masking_of(settings: Any, run: RunShape) -> Masking:
 
 
 @dataclasses.dataclass(frozen=True)
-class PairObjective(PretrainingObjective):
+class PairObjective(ConfiguredObjective):
     """An objective over a generator and a discriminator; `settings` are a `CorruptionSettings`."""
 
     config: PairConfig
@@ -107,30 +105,10 @@ class PairObjective(PretrainingObjective):
         parts = split_pair(self.config, params)
         return {kind: NetworkOf(kind, *part) for kind, part in parts.items() if part is not None}
 
-    def shapes(self) -> dict[str, Any]:
-        """The pair's, with what the two share."""
-        return dataclasses.asdict(self.config)
-
-    def absent_shapes(self) -> dict[str, Any]:
-        """Of what `shapes` records."""
-        return absent_values(type(self.config))
-
-    def warm_start(
-        self, init: str | None, init_generator: str | None, fresh: Tree, tokenizer_folder: Any
-    ) -> tuple[Tree, list[str], int | None]:
-        """From a pair, a discriminator, a generator, or encoders."""
-        from electra_jax.interop.warm_start import initial_parameters
-
-        return initial_parameters(init, init_generator, self.config, fresh, tokenizer_folder)
-
     def flops_per_token(self, seq_len: int) -> float:
         """Of both networks; the masked-LM head at the largest mask rate."""
         share = Schedule.parse(self.settings.mask_prob).maximum
         return train_flops_per_token(self.config, seq_len, share)
-
-    def report_blocks(self, held_out: Any) -> list[dict[str, Any]]:
-        """The entropy of the token frequencies."""
-        return [unigram_block(held_out, "generator_loss")]
 
     def dropout(self, draws: Draws, train: bool) -> tuple[Noise | None, Noise | None]:
         """What dropout draws from in the generator and in the discriminator; None in evaluation."""

@@ -11,7 +11,7 @@ import numpy as np
 from electra_jax.finetuning.chance import SURE, above_chance, entropy_of
 from electra_jax.finetuning.confusions import confusions
 from electra_jax.finetuning.data.encoding import softmax
-from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, Feature, TextExample
+from electra_jax.finetuning.data.examples import Example, Feature, TextExample
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, label_of, texts_of
 from electra_jax.finetuning.kinds.base import Block, Predictions
@@ -20,16 +20,43 @@ from electra_jax.finetuning.kinds.text import TextCodec, TextKind
 from electra_jax.finetuning.metrics import classification as metrics
 from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.reference import CLASSIFICATION
-from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 _LEAST_RECALL = 0.05  # above chance, mean over labels
 _COMMON = 0.8  # a label's share from which the others' part of the loss is noise
+
+
+class ClassificationCodec(TextCodec):
+    """One label a text or pair: "label" int32. Outputs: "logits" [labels]."""
+
+    def _target(self, example: TextExample) -> Feature:
+        return {"label": np.int32(self._id(example, example.label))}
+
+    def decode(
+        self,
+        example: TextExample,
+        features: Sequence[Feature],
+        outputs: Sequence[Mapping[str, np.ndarray]],
+    ) -> dict[str, Any]:
+        """{"id", "label", "probabilities": {label: probability}}."""
+        probabilities = softmax(outputs[0]["logits"])
+        return {
+            "id": example.id,
+            "label": self.labels[int(np.argmax(probabilities))],
+            "probabilities": dict(zip(self.labels, probabilities.tolist())),
+        }
+
+    def score(self, examples: Sequence[TextExample], predictions: Predictions) -> dict[str, float]:
+        """The task's metrics, in percent."""
+        gold = [str(example.label) for example in examples]
+        predicted = [prediction["label"] for prediction in predictions]
+        return {n: _METRICS[n](gold, predicted, self.task) for n in self.task.metrics}
 
 
 class Classification(OneRight, TextKind):
     """One label a text or pair."""
 
     name = "classification"
+    codec_class = ClassificationCodec
     metrics = ("accuracy", "macro_f1")
     roles: ClassVar = {
         "label": ("label", "gold_label", "Quality", "is_duplicate", "intent", "category", "class")
@@ -42,17 +69,6 @@ class Classification(OneRight, TextKind):
         """The texts and the label's name."""
         texts = texts_of(source, where, record)
         return TextExample(where, identity, texts, label_of(source, where, record))
-
-    def codec(
-        self,
-        task: Task,
-        tokenizer: Tokenizer,
-        settings: CodecSettings,
-        labels: tuple[str, ...],
-        head: str,
-    ) -> Codec:
-        """`ClassificationCodec`."""
-        return ClassificationCodec(task, tokenizer, settings, labels)
 
     def labels_of(self, example: TextExample) -> Sequence[str]:
         """The label, where there is one."""
@@ -110,33 +126,6 @@ class Classification(OneRight, TextKind):
         """Which labels are taken for which."""
         pairs = [(str(e.label), p["label"]) for e, p in zip(examples, predictions, strict=True)]
         return confusions(pairs, labels)
-
-
-class ClassificationCodec(TextCodec):
-    """One label a text or pair: "label" int32. Outputs: "logits" [labels]."""
-
-    def _target(self, example: TextExample) -> Feature:
-        return {"label": np.int32(self._id(example, example.label))}
-
-    def decode(
-        self,
-        example: TextExample,
-        features: Sequence[Feature],
-        outputs: Sequence[Mapping[str, np.ndarray]],
-    ) -> dict[str, Any]:
-        """{"id", "label", "probabilities": {label: probability}}."""
-        probabilities = softmax(outputs[0]["logits"])
-        return {
-            "id": example.id,
-            "label": self.labels[int(np.argmax(probabilities))],
-            "probabilities": dict(zip(self.labels, probabilities.tolist())),
-        }
-
-    def score(self, examples: Sequence[TextExample], predictions: Predictions) -> dict[str, float]:
-        """The task's metrics, in percent."""
-        gold = [str(example.label) for example in examples]
-        predicted = [prediction["label"] for prediction in predictions]
-        return {n: _METRICS[n](gold, predicted, self.task) for n in self.task.metrics}
 
 
 _METRICS: dict[str, Callable[[list[str], list[str], Task], float]] = {

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from electra_jax.config.finetuning import LossSettings
 from electra_jax.errors import UserError
 from electra_jax.finetuning.chance import ENOUGH, LEAST_SURE, SURE, above_chance
-from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, Feature, TextExample
+from electra_jax.finetuning.data.examples import Example, Feature, TextExample
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, label_name, texts_of
 from electra_jax.finetuning.kinds.base import Batch, Block, Outputs, Padding, Predictions
@@ -24,13 +24,43 @@ from electra_jax.finetuning.kinds.text import TextCodec, TextKind
 from electra_jax.finetuning.losses import binary_cross_entropy
 from electra_jax.finetuning.metrics import classification as metrics
 from electra_jax.finetuning.task import Task
-from electra_jax.text.tokenizers.tokenizer import Tokenizer
+
+
+class MultilabelCodec(TextCodec):
+    """Any number of labels a text: "labels" float32 [labels]. Outputs: "logits" [labels]."""
+
+    def _target(self, example: TextExample) -> Feature:
+        return {"labels": self._indicator(example, example.label).astype(np.float32)}
+
+    def _indicator(self, example: TextExample, names: Any) -> npt.NDArray[np.bool_]:
+        row = np.zeros(len(self.labels), bool)
+        row[[self._id(example, name) for name in names]] = True
+        return row
+
+    def decode(
+        self,
+        example: TextExample,
+        features: Sequence[Feature],
+        outputs: Sequence[Mapping[str, np.ndarray]],
+    ) -> dict[str, Any]:
+        """{"id", "labels": those more probable than the threshold, "probabilities": of all}."""
+        probabilities = _sigmoid(outputs[0]["logits"]).tolist()
+        named = dict(zip(self.labels, probabilities))
+        labels = [name for name, p in named.items() if p > self.settings.threshold]
+        return {"id": example.id, "labels": labels, "probabilities": named}
+
+    def score(self, examples: Sequence[TextExample], predictions: Predictions) -> dict[str, float]:
+        """Micro-F1, macro-F1 and exact match, in percent."""
+        gold = np.array([self._indicator(e, e.label) for e in examples])
+        said = np.array([self._indicator(e, p["labels"]) for e, p in zip(examples, predictions)])
+        return metrics.multilabel_scores(gold, said)
 
 
 class Multilabel(TextKind):
     """Each label holds or does not: "logits" [B, C], "labels" float32 [B, C]."""
 
     name = "multilabel"
+    codec_class = MultilabelCodec
     metrics = ("micro_f1", "macro_f1", "exact_match")
     roles: ClassVar = {"label": ("labels", "label", "categories", "tags")}
     fields: ClassVar = {"labels": Padding(fixed=True)}
@@ -52,17 +82,6 @@ class Multilabel(TextKind):
             )
         names = tuple(dict.fromkeys(label_name(item, source, where) for item in value))
         return TextExample(where, identity, texts, names)
-
-    def codec(
-        self,
-        task: Task,
-        tokenizer: Tokenizer,
-        settings: CodecSettings,
-        labels: tuple[str, ...],
-        head: str,
-    ) -> Codec:
-        """`MultilabelCodec`."""
-        return MultilabelCodec(task, tokenizer, settings, labels)
 
     def labels_of(self, example: TextExample) -> Sequence[str]:
         """All of them."""
@@ -126,36 +145,6 @@ class Multilabel(TextKind):
     ) -> list[Block]:
         """None: no label is taken for another."""
         return []
-
-
-class MultilabelCodec(TextCodec):
-    """Any number of labels a text: "labels" float32 [labels]. Outputs: "logits" [labels]."""
-
-    def _target(self, example: TextExample) -> Feature:
-        return {"labels": self._indicator(example, example.label).astype(np.float32)}
-
-    def _indicator(self, example: TextExample, names: Any) -> npt.NDArray[np.bool_]:
-        row = np.zeros(len(self.labels), bool)
-        row[[self._id(example, name) for name in names]] = True
-        return row
-
-    def decode(
-        self,
-        example: TextExample,
-        features: Sequence[Feature],
-        outputs: Sequence[Mapping[str, np.ndarray]],
-    ) -> dict[str, Any]:
-        """{"id", "labels": those more probable than the threshold, "probabilities": of all}."""
-        probabilities = _sigmoid(outputs[0]["logits"]).tolist()
-        named = dict(zip(self.labels, probabilities))
-        labels = [name for name, p in named.items() if p > self.settings.threshold]
-        return {"id": example.id, "labels": labels, "probabilities": named}
-
-    def score(self, examples: Sequence[TextExample], predictions: Predictions) -> dict[str, float]:
-        """Micro-F1, macro-F1 and exact match, in percent."""
-        gold = np.array([self._indicator(e, e.label) for e in examples])
-        said = np.array([self._indicator(e, p["labels"]) for e, p in zip(examples, predictions)])
-        return metrics.multilabel_scores(gold, said)
 
 
 def _sigmoid(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:

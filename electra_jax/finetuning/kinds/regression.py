@@ -15,7 +15,7 @@ import numpy as np
 from electra_jax.config.finetuning import LossSettings
 from electra_jax.errors import UserError
 from electra_jax.finetuning.chance import ENOUGH, LEAST_SURE, SURE
-from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, Feature, TextExample
+from electra_jax.finetuning.data.examples import CodecSettings, Example, Feature, TextExample
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, texts_of
 from electra_jax.finetuning.kinds.base import Batch, Block, Outputs, Predictions
@@ -23,13 +23,40 @@ from electra_jax.finetuning.kinds.text import TextCodec, TextKind
 from electra_jax.finetuning.metrics import classification as metrics
 from electra_jax.finetuning.task import SETTINGS_KEY, Task
 from electra_jax.modeling.heads.reference import REGRESSION
-from electra_jax.text.tokenizers.tokenizer import Tokenizer
+
+
+class RegressionCodec(TextCodec):
+    """A number a text or pair: "target" float32, scaled by `target_range`. Outputs: "logits" [1],
+    scaled so too."""
+
+    def _target(self, example: TextExample) -> Feature:
+        assert isinstance(example.label, float)
+        low, high = self.settings.target_range
+        return {"target": np.float32((example.label - low) / (high - low))}
+
+    def decode(
+        self,
+        example: TextExample,
+        features: Sequence[Feature],
+        outputs: Sequence[Mapping[str, np.ndarray]],
+    ) -> dict[str, Any]:
+        """{"id", "score"}, in the unit of the data."""
+        low, high = self.settings.target_range
+        value = float(np.asarray(outputs[0]["logits"], np.float64).reshape(()))
+        return {"id": example.id, "score": low + value * (high - low)}
+
+    def score(self, examples: Sequence[TextExample], predictions: Predictions) -> dict[str, float]:
+        """Both correlations in percent, and the mean squared error in the unit of the data."""
+        gold = [float(example.label) for example in examples]  # type: ignore[arg-type]
+        said = [float(prediction["score"]) for prediction in predictions]
+        return {name: _METRICS[name](gold, said) for name in self.task.metrics}
 
 
 class Regression(TextKind):
     """A number: "logits" [B, 1] and "target" float32 [B], both scaled by `target_range`."""
 
     name = "regression"
+    codec_class = RegressionCodec
     metrics = ("pearson", "spearman", "mean_squared_error")
     roles: ClassVar = {"label": ("score", "label", "target", "value", "rating")}
     reference = REGRESSION
@@ -66,17 +93,6 @@ class Regression(TextKind):
                 )
             settings = dataclasses.replace(settings, target_range=(min(targets), max(targets)))
         return examples, settings
-
-    def codec(
-        self,
-        task: Task,
-        tokenizer: Tokenizer,
-        settings: CodecSettings,
-        labels: tuple[str, ...],
-        head: str,
-    ) -> Codec:
-        """`RegressionCodec`."""
-        return RegressionCodec(task, tokenizer, settings, labels)
 
     def row_losses(self, outputs: Outputs, batch: Batch, settings: LossSettings) -> jax.Array:
         """Squared error."""
@@ -163,33 +179,6 @@ class Regression(TextKind):
             f"{last}/bias": head[f"{last}/bias"] * np.float32(scale) + np.float32(shift),
         }
         return {**head, **scaled}
-
-
-class RegressionCodec(TextCodec):
-    """A number a text or pair: "target" float32, scaled by `target_range`. Outputs: "logits" [1],
-    scaled so too."""
-
-    def _target(self, example: TextExample) -> Feature:
-        assert isinstance(example.label, float)
-        low, high = self.settings.target_range
-        return {"target": np.float32((example.label - low) / (high - low))}
-
-    def decode(
-        self,
-        example: TextExample,
-        features: Sequence[Feature],
-        outputs: Sequence[Mapping[str, np.ndarray]],
-    ) -> dict[str, Any]:
-        """{"id", "score"}, in the unit of the data."""
-        low, high = self.settings.target_range
-        value = float(np.asarray(outputs[0]["logits"], np.float64).reshape(()))
-        return {"id": example.id, "score": low + value * (high - low)}
-
-    def score(self, examples: Sequence[TextExample], predictions: Predictions) -> dict[str, float]:
-        """Both correlations in percent, and the mean squared error in the unit of the data."""
-        gold = [float(example.label) for example in examples]  # type: ignore[arg-type]
-        said = [float(prediction["score"]) for prediction in predictions]
-        return {name: _METRICS[name](gold, said) for name in self.task.metrics}
 
 
 _METRICS: dict[str, Callable[[list[float], list[float]], float]] = {

@@ -11,7 +11,7 @@ import numpy as np
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.encoding import Ids
 from electra_jax.finetuning.data.entity_marks import MARKS, mark_entities, mark_spans
-from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, TextExample
+from electra_jax.finetuning.data.examples import CodecSettings, Example, TextExample
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, label_of, texts_of, value_of
 from electra_jax.finetuning.kinds.classification import Classification, ClassificationCodec
@@ -20,10 +20,35 @@ from electra_jax.finetuning.task import Task
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 
+class RelationCodec(ClassificationCodec):
+    """One label for two marked entities of a text. A text that does not fit is cut on both sides,
+    so that its entities stay where that is possible."""
+
+    lost_entities = 0
+
+    def __init__(
+        self, task: Task, tokenizer: Tokenizer, settings: CodecSettings, labels: tuple[str, ...]
+    ):
+        super().__init__(task, tokenizer, settings, labels)
+        self._marks = [tokenizer.encode(mark)[-1] for mark in MARKS]
+
+    def _parts(self, texts: Sequence[str]) -> list[Ids]:
+        (ids,) = super()._parts(texts)
+        room = self.settings.max_length - 2
+        places = np.flatnonzero(np.isin(ids, self._marks))
+        if len(ids) <= room or not places.size or places[-1] < room:
+            return [ids]
+        first, last = int(places[0]), int(places[-1])
+        spare = room - (last + 1 - first)
+        self.lost_entities += spare < 0
+        return [ids[min(first - max(spare, 0) // 2, len(ids) - room) :]]
+
+
 class Relation(Classification):
     """A classification of a text whose two entities are marked (`entity_marks`)."""
 
     name = "relation"
+    codec_class = RelationCodec
     texts = SINGLE
     metrics = ("macro_f1", "accuracy")
     roles: ClassVar = {
@@ -50,41 +75,6 @@ class Relation(Classification):
     def given(self, texts: tuple[str, ...], where: str) -> tuple[str, ...]:
         """The first text with its marks."""
         return (mark_entities(texts[0], where),)
-
-    def codec(
-        self,
-        task: Task,
-        tokenizer: Tokenizer,
-        settings: CodecSettings,
-        labels: tuple[str, ...],
-        head: str,
-    ) -> Codec:
-        """`RelationCodec`."""
-        return RelationCodec(task, tokenizer, settings, labels)
-
-
-class RelationCodec(ClassificationCodec):
-    """One label for two marked entities of a text. A text that does not fit is cut on both sides,
-    so that its entities stay where that is possible."""
-
-    lost_entities = 0
-
-    def __init__(
-        self, task: Task, tokenizer: Tokenizer, settings: CodecSettings, labels: tuple[str, ...]
-    ):
-        super().__init__(task, tokenizer, settings, labels)
-        self._marks = [tokenizer.encode(mark)[-1] for mark in MARKS]
-
-    def _parts(self, texts: Sequence[str]) -> list[Ids]:
-        (ids,) = super()._parts(texts)
-        room = self.settings.max_length - 2
-        places = np.flatnonzero(np.isin(ids, self._marks))
-        if len(ids) <= room or not places.size or places[-1] < room:
-            return [ids]
-        first, last = int(places[0]), int(places[-1])
-        spare = room - (last + 1 - first)
-        self.lost_entities += spare < 0
-        return [ids[min(first - max(spare, 0) // 2, len(ids) - room) :]]
 
 
 def _span(

@@ -31,46 +31,6 @@ PAIRS = (
 )
 
 
-class TextKind(HuggingFaceKind):
-    """One or two texts, read at [CLS]: "logits" [B, C]."""
-
-    texts = (*PAIRS, *SINGLE)
-    huggingface = SEQUENCE
-
-    def input(
-        self,
-        task: Task,
-        value: Any,
-        where: str,
-        number: int,
-        columns: Mapping[str, str],
-        usual: Mapping[str, str],
-    ) -> Example:
-        """A text, a pair of texts, or a mapping."""
-        if isinstance(value, Mapping):
-            return super().input(task, value, where, number, columns, usual)
-        texts = (value,) if isinstance(value, str) else tuple(value)
-        if not 1 <= len(texts) <= 2 or not all(isinstance(t, str) and t.strip() for t in texts):
-            raise UserError(f"{where}: give one text or two, not empty: {value!r}")
-        return TextExample(where, str(number), self.given(texts, where))
-
-    def given(self, texts: tuple[str, ...], where: str) -> tuple[str, ...]:
-        """The texts of an example from those of an input."""
-        return texts
-
-    def without_texts(self, example: TextExample) -> TextExample:
-        """The label alone."""
-        return dataclasses.replace(example, texts=())
-
-    def outputs(self, found: Any, batch: Batch) -> Outputs:
-        """The logits as they come."""
-        return {"logits": found}
-
-    def cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
-        """Nothing of them is padding."""
-        return outputs
-
-
 class TextCodec(Codec):
     """[CLS] text [SEP], or [CLS] text [SEP] other [SEP]."""
 
@@ -116,3 +76,59 @@ class TextCodec(Codec):
         if label not in self._ids:
             raise unknown_label(example.where, str(label), self.labels)
         return self._ids[label]
+
+
+class TextKind(HuggingFaceKind):
+    """One or two texts, read at [CLS]: "logits" [B, C]."""
+
+    texts = (*PAIRS, *SINGLE)
+    huggingface = SEQUENCE
+
+    @property
+    @abc.abstractmethod
+    def codec_class(self) -> type[TextCodec]:
+        """The kind's codec."""
+
+    def codec(
+        self,
+        task: Task,
+        tokenizer: Tokenizer,
+        settings: CodecSettings,
+        labels: tuple[str, ...],
+        head: str,
+    ) -> Codec:
+        """Of `codec_class`."""
+        return self.codec_class(task, tokenizer, settings, labels)
+
+    def input(
+        self,
+        task: Task,
+        value: Any,
+        where: str,
+        number: int,
+        columns: Mapping[str, str],
+        usual: Mapping[str, str],
+    ) -> Example:
+        """A text, a pair of texts, or a mapping."""
+        if isinstance(value, Mapping):
+            return super().input(task, value, where, number, columns, usual)
+        texts = (value,) if isinstance(value, str) else tuple(value)
+        if not 1 <= len(texts) <= 2 or not all(isinstance(t, str) and t.strip() for t in texts):
+            raise UserError(f"{where}: give one text or two, not empty: {value!r}")
+        return TextExample(where, str(number), self.given(texts, where))
+
+    def given(self, texts: tuple[str, ...], where: str) -> tuple[str, ...]:
+        """The texts of an example from those of an input."""
+        return texts
+
+    def without_texts(self, example: TextExample) -> TextExample:
+        """The label alone."""
+        return dataclasses.replace(example, texts=())
+
+    def outputs(self, found: Any, batch: Batch) -> Outputs:
+        """The logits as they come."""
+        return {"logits": found}
+
+    def cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
+        """Nothing of them is padding."""
+        return outputs
