@@ -12,15 +12,15 @@ _CLITIC = re.compile(r"(?<=\w)['\u2019](?:s|S)$")
 def split_words(text: str) -> list[tuple[int, int]]:
     """[start, end) in characters of each word of running text.
 
-    What tagged corpora take for a word: characters between spaces, punctuation at their edges
-    apart, an English "'s" apart, each Chinese, Japanese or full-width character by itself. A full
-    stop stays with an abbreviation ("U.S.", "J.").
+    Words as in tagged corpora: characters between spaces, without the punctuation at their edges
+    and an English "'s", which are words of their own, as is each Chinese, Japanese or full-width
+    character. A full stop stays with an abbreviation ("U.S.", "J.").
     """
     return [span for start, end in _runs(text) for span in _without_edges(text, start, end)]
 
 
 def _runs(text: str) -> Iterator[tuple[int, int]]:
-    """Between spaces, and each wide character alone."""
+    """Runs of characters between spaces, and each wide character by itself."""
     start = 0
     for i, character in enumerate(text):
         if character.isspace() or is_wide(character):
@@ -68,7 +68,7 @@ def join_words(words: Sequence[str]) -> str:
 
 
 def is_wide(character: str) -> bool:
-    """Is it a Chinese or Japanese character, or a full-width form?"""
+    """Whether it is a Chinese or Japanese character, or a full-width form."""
     code = ord(character)
     return (
         0x2E80 <= code <= 0xA4CF

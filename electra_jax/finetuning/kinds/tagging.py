@@ -1,4 +1,4 @@
-"""Tagging: a tag a word, from the word's first piece."""
+"""Tagging: one tag for each word, predicted at its first word piece."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ TAGS = ("tags", "labels", "slots", "tag")
 
 
 class Tagging(HuggingFaceKind):
-    """A tag a word: "logits" [B, W, C], "word_positions" and "tags" int32 [B, W]."""
+    """A tag for each word: "logits" [B, W, C], "word_positions" and "tags" int32 [B, W]."""
 
     name = "tagging"
     metrics = ("f1", "precision", "recall", "accuracy")
@@ -67,13 +67,13 @@ class Tagging(HuggingFaceKind):
     def records(
         self, task: Task, path: str, columns: Mapping[str, str], labelled: bool
     ) -> tuple[Iterator[tuple[str, Record]], Mapping[str, str]]:
-        """Of CoNLL files the sentences, whose columns are found by then."""
+        """The sentences of CoNLL files, with columns already resolved; else as other kinds."""
         if format_of(path) in CONLL_FORMATS:
             return read_conll(path, columns, labelled), {}
         return super().records(task, path, columns, labelled)
 
     def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
-        """Words and tags; of data to predict also running text, which is divided into words."""
+        """Words and tags; in data to predict also running text, which is split into words."""
         column = source.columns.get("words", "")
         running = column not in _WORD_LISTS and source.columns.get("tags") not in record
         if not source.labelled and running and isinstance(record.get(column), str):
@@ -136,8 +136,8 @@ class Tagging(HuggingFaceKind):
         return example.tags or ()
 
     def labels(self, task: Task, examples: Iterable[Any]) -> tuple[str, ...]:
-        """All that occur; with a scheme, all that it can write: one word more in a span is another
-        tag, never another label."""
+        """All tags in the data; with a scheme, also those that it writes for spans of other
+        lengths, so that a longer span is no unknown label."""
 
         def written(example: TaggedExample) -> Iterator[str]:
             for tag in self.labels_of(example):
@@ -152,11 +152,11 @@ class Tagging(HuggingFaceKind):
         return dataclasses.replace(example, words=(), text=None, offsets=())
 
     def outputs(self, found: Any, batch: Batch) -> Outputs:
-        """The logits at each word's first piece."""
+        """The logits at each word's first word piece."""
         return {"logits": at_positions(found, batch["word_positions"])}
 
     def cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
-        """The words that there are."""
+        """The outputs without padded words."""
         return {"logits": outputs["logits"][: len(feature["word_positions"])]}
 
     def row_losses(self, outputs: Outputs, batch: Batch, settings: LossSettings) -> jax.Array:
@@ -165,14 +165,14 @@ class Tagging(HuggingFaceKind):
         return cross_entropy(outputs["logits"], tags, settings.label_smoothing)
 
     def row_weights(self, batch: Batch, settings: LossSettings) -> jax.Array:
-        """1, or the tag's weight; 0 where there is no word, [B, W]."""
+        """1 or the tag's weight; 0 for padding, [B, W]."""
         tagged = (batch["tags"] != IGNORED_TAG).astype(jnp.float32) * batch["weight"][:, None]
         if settings.class_weights is None:
             return tagged
         return tagged * jnp.asarray(settings.class_weights)[jnp.maximum(batch["tags"], 0)]
 
     def divergence(self, one: Outputs, other: Outputs) -> jax.Array:
-        """Of two softmaxes, [B, W]."""
+        """Symmetric divergence of two softmaxes, [B, W]."""
         return categorical_divergence(one["logits"], other["logits"])
 
     def targets(self, batch: Batch) -> jax.Array | None:
@@ -191,7 +191,7 @@ class Tagging(HuggingFaceKind):
         predictions: Predictions,
         scores: Mapping[str, float],
     ) -> bool:
-        """Never said: most words have the commonest tag, and neighbours go together."""
+        """Always False: neighbouring tags are not independent, so chance is hard to bound."""
         return False
 
     def not_learned(
@@ -201,7 +201,7 @@ class Tagging(HuggingFaceKind):
         scores: Mapping[str, float],
         learnt: bool | None,
     ) -> str | None:
-        """One tag for all words."""
+        """A constant answer: one tag for all words."""
         tags = {t for p in predictions for t in p["tags"] if t is not None}
         if len(tags) == 1 and len({t for e in examples for t in e.tags or ()}) > 1:
             return f'it tags every word "{next(iter(tags))}"'
@@ -210,12 +210,12 @@ class Tagging(HuggingFaceKind):
     def errors(
         self, examples: Sequence[TaggedExample], predictions: Predictions, labels: Sequence[str]
     ) -> list[Block]:
-        """Which tags are taken for which, of the words that fitted."""
+        """The confusions between tags, of the words that fitted."""
         pairs = [
-            (true, said)
+            (true, found)
             for e, p in zip(examples, predictions, strict=True)
-            for true, said in zip(e.tags or (), p["tags"], strict=True)
-            if said is not None
+            for true, found in zip(e.tags or (), p["tags"], strict=True)
+            if found is not None
         ]
         return confusions(pairs, labels)
 
@@ -233,11 +233,11 @@ def _strings(value: Any, role: str, where: str) -> tuple[str, ...]:
 
 
 class TagCodec(Codec):
-    """A tag a word, predicted from the word's first piece.
+    """A tag for each word, predicted at the word's first word piece.
 
     Words go through the tokenizer one by one and keep the casing that it gives them. A word
-    without pieces (nothing but a zero-width space) is predicted at the next word's first piece, or
-    at [SEP], as in the reference. A sentence is one feature: words that do not fit `max_length`
+    without word pieces (nothing but a zero-width space) is predicted at the next word's first one,
+    or at [SEP], as in the reference. A sentence is one feature: words that do not fit `max_length`
     are not predicted, count as missed, and are counted; the reference drops them from the gold
     tags too, and begins to cut earlier.
 
@@ -306,7 +306,7 @@ class TagCodec(Codec):
         return [feature]
 
     def _pieces(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of all words in a row, and how many each has."""
+        """The ids of all words, concatenated, and how many each word has."""
         pieces, counts = self._tokenizer.encode_flat(words)
         if self._space is None:
             return pieces, counts
@@ -357,21 +357,21 @@ class TagCodec(Codec):
         """F1, precision and recall of spans, and accuracy of words, in percent; without spans the
         accuracy alone; and "missed_words", the number of words that did not fit."""
         gold = [list(example.tags or ()) for example in examples]
-        said = [prediction["tags"] for prediction in predictions]
+        found = [prediction["tags"] for prediction in predictions]
         scores: dict[str, float] = {}
         if self.spans:
-            seen = [[OUTSIDE if tag is None else tag for tag in tags] for tags in said]
+            seen = [[OUTSIDE if tag is None else tag for tag in tags] for tags in found]
             overall = metrics.entity_scores(gold, seen)["overall"]
             scores = {"f1": overall.f1, "precision": overall.precision, "recall": overall.recall}
         # "" equals no tag: a word that was not predicted is wrong even where its tag is "O".
-        words = [[tag or "" for tag in tags] for tags in said]
+        words = [[tag or "" for tag in tags] for tags in found]
         scores["accuracy"] = metrics.token_accuracy(gold, words)
-        scores["missed_words"] = float(sum(tags.count(None) for tags in said))
+        scores["missed_words"] = float(sum(tags.count(None) for tags in found))
         return scores
 
 
 def _place(example: TaggedExample, start: int, end: int) -> dict[str, Any]:
-    """The text of words [start, end), and where it stands in the original, if that is known."""
+    """The text of words [start, end), and its characters in the original where that is known."""
     if example.text is None:
         return {"text": join_words(example.words[start:end])}
     first, last = example.offsets[start][0], example.offsets[end - 1][1]
