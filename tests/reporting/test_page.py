@@ -307,7 +307,7 @@ def test_blocks_of_several_runs_are_folded_under_each_runs_name(tmp_path):
     [
         ("config.json", "{", "cannot read .*config.json"),
         ("config.json", "[]", "config.json holds list, not dict"),
-        ("report.json", '["x"]', "report.json: block 1 is no object with a title"),
+        ("report.json", '["x"]', "report.json: block 1 is not an object with a title"),
         ("report.json", '[{"title": "t", "table": [[1], 2]}]', "block 't' cannot be shown"),
         ("report.json", '[{"title": "t", "table": {"rows": []}}]', "block 't' cannot be shown"),
         ("report.json", '[{"title": "t", "matrix": {}}]', "block 't' cannot be shown"),
