@@ -30,7 +30,6 @@ def test_shellcheck_has_nothing_to_say(script):
         ("tpu_vm.sh", [*TPU, "--poll=soon", *RUN], "not a number: soon"),
         ("tpu_vm.sh", [*TPU, "--config=x"], "unknown option --config=x"),
         ("slurm.sh", [], "after -- say what to pretrain"),
-        ("slurm.sh", ["--nodes=0", *RUN], "not a positive number: 0"),
         ("node.sh", ["--restarts=-1", *RUN], "not a number: -1"),
     ],
 )
@@ -38,51 +37,6 @@ def test_what_they_cannot_use_is_named_and_exits_2(tmp_path, script, arguments, 
     done = StandIns(tmp_path).run(script, *arguments)
     assert done.returncode == 2
     assert message in done.stderr
-
-
-# Slurm
-
-
-def test_sbatch_gets_a_process_for_each_gpu_a_warning_and_leave_to_requeue(tmp_path):
-    slurm = StandIns(tmp_path, "sbatch")
-    options = ["--nodes=2", "--gpus=4", "--partition=long", "--venv=/env", "--logs=/logs"]
-    dry = printed(slurm.run("slurm.sh", *options, "--dry_run", *RUN))
-    assert slurm.calls() == []
-    assert slurm.run("slurm.sh", *options, *RUN).returncode == 0
-    (call,) = slurm.calls()
-    assert [call] == dry
-    job = str(ROOT / "launch" / "slurm_job.sh")
-    at = call.index(job)
-    assert set(call[1:at]) == {
-        "--job-name=electra", "--nodes=2", "--ntasks-per-node=4", "--gpus-per-node=4",
-        "--cpus-per-task=8", "--time=24:00:00", "--signal=TERM@300", "--requeue",
-        "--open-mode=append", "--output=/logs/electra-%j.log", "--partition=long",
-    }  # fmt: skip
-    assert call[at + 1 :] == ["/env/bin/electra-jax", "pretrain", *RUN[1:]]
-
-
-@pytest.mark.parametrize(("code", "requeued"), [(143, True), (0, False), (2, False), (1, False)])
-def test_a_job_that_saved_and_stopped_queues_again(tmp_path, monkeypatch, code, requeued):
-    slurm = StandIns(tmp_path, "srun", "scontrol")
-    slurm.answer(("srun", [("", code)]))
-    monkeypatch.setenv("SLURM_JOB_ID", "77")
-    done = slurm.run("slurm_job.sh", "electra-jax", "pretrain", "--workdir=a b")
-    assert done.returncode == code
-    step, *rest = slurm.calls()
-    assert step == [
-        "srun", "--kill-on-bad-exit=0", "--wait=300", "electra-jax", "pretrain", "--workdir=a b"
-    ]  # fmt: skip
-    assert rest == ([["scontrol", "requeue", "77"]] if requeued else [])
-
-
-def test_a_job_s_shell_outlives_the_signal_that_its_processes_get(tmp_path, monkeypatch):
-    slurm = StandIns(tmp_path, "scontrol")
-    srun = tmp_path / "bin" / "srun"
-    srun.write_text("#!/bin/sh\ntrap 'sleep 0.5; exit 143' TERM\nkill -TERM $PPID\nkill -TERM $$\n")
-    srun.chmod(0o755)
-    monkeypatch.setenv("SLURM_JOB_ID", "78")
-    assert slurm.run("slurm_job.sh", "electra-jax").returncode == 143
-    assert slurm.calls() == [["scontrol", "requeue", "78"]]
 
 
 # One machine
