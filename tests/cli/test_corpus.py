@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from commands import fails
+from cli.commands import fails
 from tiny_run import write_text
 
 from electra_jax.cli import main
