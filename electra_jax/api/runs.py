@@ -108,10 +108,10 @@ class FineTuneResults(Sequence[FineTuneResult]):
 
     @property
     def best(self) -> FineTuneResult:
-        """The seed with the highest score; raises `UserError` where no seed came to a model."""
+        """The seed with the highest score; raises `UserError` where no seed produced a model."""
         scored = [r for r in self.seeds if r.model.is_dir()]
         if not scored:
-            raise UserError(f"{self.workdir}: no seed came to a model: {self.seeds[0].failure}")
+            raise UserError(f"{self.workdir}: no seed produced a model: {self.seeds[0].failure}")
         return max(scored, key=lambda r: _number(r.score))
 
     @property
@@ -137,9 +137,9 @@ def pretrain(
       config: from `get_config`.
       workdir: everything of the run is written here (a folder, or a bucket such as gs://…).
       quiet: no progress line.
-      coordinator, num_processes, process_id: how the processes of one run find each other where no
-        scheduler tells them (HOST:PORT of the first, how many, which this is); every process calls
-        this function.
+      coordinator, num_processes, process_id: how the processes of one run find each other without a
+        scheduler (HOST:PORT of the first, their number, the index of this one); every process
+        calls this function.
 
     Raises:
       UserError: a wrong configuration, damaged rows, a loss that is not finite, too little memory.

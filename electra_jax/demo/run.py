@@ -14,15 +14,15 @@ from electra_jax.demo.docstrings import write_docstrings
 CHARACTERS = 16_000_000
 VOCABULARY = 1024
 SEQ_LEN = 64
-HELD_OUT = 0.04  # enough tokens that a frequency table cannot learn them by heart
+HELD_OUT = 0.04  # large enough that a table of token frequencies cannot overfit it
 
 
 def demo(
     workdir: Path, config: Mapping[str, Any], characters: int = CHARACTERS
 ) -> dict[str, float]:
-    """Runs the whole flow in `workdir` and prints what it does; returns the final held-out figures.
+    """Runs the whole flow in `workdir` and prints its stages; returns the final held-out figures.
 
-    Every stage that is finished is skipped, so the same command goes on where it was interrupted.
+    Finished stages are skipped, so the same command resumes after an interruption.
     """
     from electra_jax.config.resolved import as_config
     from electra_jax.objectives.table import fields_of

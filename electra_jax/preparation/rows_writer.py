@@ -162,8 +162,8 @@ class RowsWriter:
     def _present(self, name: str, rows: int) -> bool:
         for shard in range(-(-rows // self._shard_rows)):
             path = self._path(name, shard)
-            wanted = min(self._shard_rows, rows - shard * self._shard_rows) * self._row_bytes
-            if not path.exists() or path.stat().st_size < wanted:
+            size = min(self._shard_rows, rows - shard * self._shard_rows) * self._row_bytes
+            if not path.exists() or path.stat().st_size < size:
                 return False
         return True
 

@@ -1,10 +1,10 @@
 """One tiny model, one tiny classification task and the tokenizers for all tests of this room."""
 
+import gzip
 import json
 
 import pytest
 from finetuning import tiny_task
-from finetuning.letters import letter_tokenizer
 
 from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
@@ -22,12 +22,6 @@ def tiny_data(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def letters():
-    """A tokenizer of the letters a … h."""
-    return letter_tokenizer()
-
-
-@pytest.fixture(scope="session")
 def uncased(oracles):
     """BERT's uncased vocabulary."""
     return load_tokenizer(oracles / "tokenization" / "vocab_uncased.txt")
@@ -37,3 +31,17 @@ def uncased(oracles):
 def recorded(oracles):
     """Features of fine-tuning tasks as the reference makes them."""
     return json.loads((oracles / "finetune_features" / "features.json").read_text())
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a file: records as jsonl, or text as it is."""
+
+    def write(name, *content):
+        file = tmp_path / name
+        lines = [c if isinstance(c, str) else json.dumps(c, ensure_ascii=False) for c in content]
+        data = "".join(line + "\n" for line in lines).encode()
+        file.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        return str(file)
+
+    return write

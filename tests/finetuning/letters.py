@@ -1,4 +1,4 @@
-"""A tokenizer of letters, and codecs over it: what the tests of kinds encode by hand."""
+"""A tokenizer whose tokens are letters, and codecs over it: ids that a test can write down."""
 
 from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.data.examples import CodecSettings, TextExample
@@ -9,11 +9,8 @@ from electra_jax.text.tokenizers.wordpiece import Options
 PAD, UNK, CLS, SEP, MASK = range(5)
 VOCAB = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", *(f"##{c}" for c in "abcdefgh"))
 A, B, C, D, E, F, G, H = range(5, 13)
-
-
-def letter_tokenizer(*more):
-    """Each of a … h is a token, alone (5 …) or within a word (13 …); `more` tokens follow."""
-    return tokenizer_from_vocab((*VOCAB, *more), Options(True, None, True))
+LETTERS = tokenizer_from_vocab(VOCAB, Options(True, None, True))
+"""Each of a … h is a token, alone (5 …) or within a word (13 …)."""
 
 
 def pair(*texts, label=None):
@@ -21,13 +18,13 @@ def pair(*texts, label=None):
     return TextExample("f:1", "0", texts, label)
 
 
-def codec_of(name, tokenizer, labels=None, **settings):
-    """The codec of a task of the table."""
+def codec_of(name, labels=None, tokenizer=LETTERS, **settings):
+    """A task's codec over its labels, or over those given."""
     task = TASKS[name]
     return make_codec(task, tokenizer, CodecSettings(**settings), labels or task.labels or ())
 
 
 def encode(codec, example, train=False):
-    """The example's one feature."""
+    """The one feature of an example."""
     (feature,) = codec.encode(example, train)
     return feature

@@ -102,8 +102,8 @@ class Tokenizer:
         """A batch for a network: [CLS] text [SEP], or [CLS] text [SEP] pair [SEP], right-padded to
         the longest row.
 
-        Rows of more than `max_length` tokens (None: `self.max_length`) are cut without a word: a
-        text at its end, of a pair the longer one first. The ids are those of `transformers`'
+        Rows of more than `max_length` tokens (None: `self.max_length`) are cut silently: a text at
+        its end, of a pair the longer one first. The ids are those of `transformers`'
         tokenizer with `truncation=True`, but that "[CLS]" in a text is ordinary characters here.
 
         Args:
@@ -114,14 +114,14 @@ class Tokenizer:
           `input_ids`, `attention_mask` and `token_type_ids`, int32 [batch, length].
 
         Raises:
-          UserError: another number of second texts, something that is no text, or a `max_length`
-            that leaves no room.
+          UserError: texts and second texts of different number, a value that is not a string, or a
+            `max_length` that leaves no room.
         """
         first = [texts] if isinstance(texts, str) else list(texts)
         second = [pair] if isinstance(pair, str) else None if pair is None else list(pair)
         wrong = [text for text in [*first, *(second or ())] if not isinstance(text, str)]
         if wrong:
-            raise UserError(f"{wrong[0]!r} is no text: give one text, or a list of texts")
+            raise UserError(f"{wrong[0]!r} is not a string: give one text, or a list of texts")
         if second is not None and len(second) != len(first):
             raise UserError(f"{len(first)} texts and {len(second)} second texts: give one to each")
         special = self.special_ids

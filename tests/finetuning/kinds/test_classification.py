@@ -13,7 +13,7 @@ from electra_jax.finetuning.kinds.classification import Classification
 
 @pytest.mark.parametrize("max_length", [24, 64])
 def test_classification_features_equal_the_reference_s(recorded, uncased, max_length):
-    codec = codec_of("mnli", uncased, max_length=max_length)
+    codec = codec_of("mnli", tokenizer=uncased, max_length=max_length)
     rows = recorded[f"classification_max{max_length}"]
     assert rows
     for row in rows:
@@ -27,8 +27,8 @@ def test_classification_features_equal_the_reference_s(recorded, uncased, max_le
     assert 0 < codec.truncated < len(rows)
 
 
-def test_classification_is_decoded_and_scored(letters):
-    codec = codec_of("mnli", letters)
+def test_classification_is_decoded_and_scored():
+    codec = codec_of("mnli")
     logits = np.array([0, np.log(3), np.log(4)], np.float32)
     answer = codec.decode(pair("a", "b"), [], [{"logits": logits}])
     assert answer["id"] == "0"
@@ -41,19 +41,15 @@ def test_classification_is_decoded_and_scored(letters):
     assert codec.score(gold, [{"label": "neutral"}] * 2) == {"accuracy": 50.0}
 
 
-def test_each_task_is_scored_by_its_official_metrics(letters):
+def test_each_task_is_scored_by_its_official_metrics():
     gold = [pair("a", label=label) for label in "1100"]
     said = [{"label": label} for label in "1000"]
-    assert codec_of("cola", letters).score(gold, said) == pytest.approx(
+    assert codec_of("cola").score(gold, said) == pytest.approx(
         {"matthews": 100 / np.sqrt(3), "accuracy": 75}
     )
-    assert codec_of("mrpc", letters).score(gold, said) == pytest.approx(
-        {"f1": 200 / 3, "accuracy": 75}
-    )
+    assert codec_of("mrpc").score(gold, said) == pytest.approx({"f1": 200 / 3, "accuracy": 75})
     directed = [pair("a", label=f"Cause-Effect(e{i},e{3 - i})") for i in (1, 2)]
-    scores = codec_of("semeval2010_8", letters).score(
-        directed, [{"label": "Cause-Effect(e1,e2)"}] * 2
-    )
+    scores = codec_of("semeval2010_8").score(directed, [{"label": "Cause-Effect(e1,e2)"}] * 2)
     assert scores == pytest.approx({"directed_f1": 50, "accuracy": 50})
 
 

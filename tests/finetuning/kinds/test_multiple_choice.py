@@ -9,8 +9,8 @@ from electra_jax.finetuning.data.examples import ChoiceExample
 from electra_jax.finetuning.kinds.multiple_choice import FAR, MultipleChoice
 
 
-def test_each_choice_is_a_pair(letters):
-    codec = codec_of("multiple_choice", letters, max_length=8)
+def test_each_choice_is_a_pair():
+    codec = codec_of("multiple_choice", max_length=8)
     example = ChoiceExample("f:1", "0", "a b c d e f", ("g", "g h"), 1)
     feature = encode(codec, example, train=True)
     assert [ids.tolist() for ids in feature["input_ids"]] == [
@@ -26,8 +26,8 @@ def test_each_choice_is_a_pair(letters):
     assert codec.truncated == 2
 
 
-def test_a_passage_is_cut_before_its_question(letters):
-    codec = codec_of("multiple_choice", letters, max_length=8)
+def test_a_passage_is_cut_before_its_question():
+    codec = codec_of("multiple_choice", max_length=8)
     feature = encode(codec, ChoiceExample("f:1", "0", "a b c d", ("g", "g h"), 1, "e f"))
     assert [ids.tolist() for ids in feature["input_ids"]] == [
         [CLS, A, B, E, F, SEP, G, SEP],
@@ -42,21 +42,21 @@ def test_a_passage_is_cut_before_its_question(letters):
     assert codec.truncated == 4
 
 
-def test_the_oldest_turns_of_a_dialogue_are_cut_first(letters):
-    codec = codec_of("ranking", letters, max_length=8)
+def test_the_oldest_turns_of_a_dialogue_are_cut_first():
+    codec = codec_of("ranking", max_length=8)
     feature = encode(codec, ChoiceExample("f:1", "0", "a b\nc\nd e", ("g", "h")))
     assert feature["input_ids"][0].tolist() == [CLS, C, SEP, D, E, SEP, G, SEP]
     assert feature["token_type_ids"][0].tolist() == [0] * 6 + [1, 1]
-    whole = codec_of("ranking", letters)
+    whole = codec_of("ranking")
     feature = encode(whole, ChoiceExample("f:1", "0", "a\nb", ("g", "h")))
     assert feature["input_ids"][1].tolist() == [CLS, A, SEP, B, SEP, H, SEP]
     assert whole.truncated == 0
 
 
-def test_a_choice_is_decoded_and_ranks_are_scored(letters):
+def test_a_choice_is_decoded_and_ranks_are_scored():
     example = ChoiceExample("f:1", "0", "a", ("b", "c", "d"), 2)
     logits = np.array([0.0, 2.0, 1.0, 9.0])  # padded to four choices
-    codec = codec_of("ranking", letters)
+    codec = codec_of("ranking")
     answer = codec.decode(example, [], [{"logits": logits}])
     assert (answer["prediction"], answer["choice"]) == (1, "c")
     assert sum(answer["probabilities"]) == pytest.approx(1)
@@ -67,7 +67,7 @@ def test_a_choice_is_decoded_and_ranks_are_scored(letters):
         "recall_at_5": 100.0,
         "mrr": 50.0,
     }
-    assert codec_of("multiple_choice", letters).score([example], [answer]) == {"accuracy": 0.0}
+    assert codec_of("multiple_choice").score([example], [answer]) == {"accuracy": 0.0}
 
 
 def test_scores_become_rows_of_choices_and_absent_ones_cannot_win():

@@ -14,9 +14,9 @@ from electra_jax.finetuning.task import SETTINGS_KEY
 from electra_jax.finetuning.task_table import TASKS
 
 
-def test_regression_targets_equal_the_reference_s(recorded, letters):
-    scaled = codec_of("stsb", letters, target_range=(0.0, 5.0))
-    raw = codec_of("stsb", letters)
+def test_regression_targets_equal_the_reference_s(recorded):
+    scaled = codec_of("stsb", target_range=(0.0, 5.0))
+    raw = codec_of("stsb")
     for row in recorded["regression_targets"]:
         example = pair("a", "b", label=float(row["label"]))
         target = encode(scaled, example, train=True)["target"]
@@ -25,8 +25,8 @@ def test_regression_targets_equal_the_reference_s(recorded, letters):
         assert encode(raw, example, train=True)["target"] == np.float32(row["label"])
 
 
-def test_scores_come_back_in_the_unit_of_the_data(letters):
-    scaled = codec_of("stsb", letters, target_range=(1.0, 5.0))
+def test_scores_come_back_in_the_unit_of_the_data():
+    scaled = codec_of("stsb", target_range=(1.0, 5.0))
     assert encode(scaled, pair("a", "b", label=4.0), train=True)["target"] == 0.75
     for shape in ((), (1,)):
         logits = np.full(shape, 0.75, np.float32)

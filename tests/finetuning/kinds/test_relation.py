@@ -3,21 +3,23 @@
 import json
 
 import pytest
-from finetuning.letters import A, B, C, D, E, F, G, H, codec_of, encode, letter_tokenizer
+from finetuning.letters import VOCAB, A, B, C, D, E, F, G, H, codec_of, encode
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.examples import TextExample
 from electra_jax.finetuning.data.readers import read_examples
 from electra_jax.finetuning.task_table import TASKS
+from electra_jax.text.tokenizers.tokenizer import tokenizer_from_vocab
+from electra_jax.text.tokenizers.wordpiece import Options
 
 
 def test_a_text_is_cut_around_its_entities():
-    tokenizer = letter_tokenizer("$", "#")
+    tokenizer = tokenizer_from_vocab((*VOCAB, "$", "#"), Options(True, None, True))
     head, tail = tokenizer.encode("$ #")
     example = TextExample("f:1", "0", ("a b c d $ e $ f # g # h a b",), "x")
 
     def ids(length):
-        codec = codec_of("relation", tokenizer, ("x", "y"), max_length=length)
+        codec = codec_of("relation", ("x", "y"), tokenizer=tokenizer, max_length=length)
         feature = encode(codec, example, train=True)
         assert feature["label"] == 0 and codec.truncated == (length < 16)
         return feature["input_ids"].tolist()[1:-1], codec.lost_entities

@@ -1,6 +1,7 @@
 """Windows over a long context, and an answer's tokens in it."""
 
 import numpy as np
+from finetuning.letters import LETTERS
 
 from electra_jax.finetuning.data.examples import QuestionExample
 from electra_jax.finetuning.kinds.questions.windows import (
@@ -47,8 +48,8 @@ def test_words_are_what_is_between_spaces():
     assert (text, offsets) == ("ab c", [1, 2, 3, 4])
 
 
-def test_an_answer_is_the_tokens_that_share_a_character_with_it(letters):
-    context = tokenize_context(letters, "a bcd  e")
+def test_an_answer_is_the_tokens_that_share_a_character_with_it():
+    context = tokenize_context(LETTERS, "a bcd  e")
     assert context.offsets.tolist() == [[0, 1], [2, 3], [3, 4], [4, 5], [7, 8]]
     assert context.word_of_token.tolist() == [0, 1, 1, 1, 2]
     assert answer_tokens(context, "cd  e", 3) == (2, 4)
