@@ -1,5 +1,5 @@
-"""The best step of a fine-tuning run, kept in its work folder until the run is finished:
-`best.json` (step, score, file) and the trained parameters that it names,
+"""The best evaluated step of a fine-tuning run, kept in its work folder until the run finishes:
+`best.json` (step, score, file) and the trained parameters in the file that it names,
 `best-STEP.safetensors`."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def read_best(workdir: Path) -> dict[str, Any] | None:
 
 
 def keep_best(workdir: Path, state: TrainState, step: int, score: float) -> None:
-    """The trained tree of a step as best-STEP.safetensors; best.json names it."""
+    """Writes the trained parameters of a step, then best.json, then removes the previous best."""
     previous = sorted(workdir.glob("best-*.safetensors"))
     name = f"best-{step:08d}.safetensors"
     flat = {n: np.asarray(x) for n, x in flatten(state.params).items()}
@@ -46,6 +46,6 @@ def best_params(workdir: Path, *, nested: bool) -> Any:
 
 
 def remove_best_params(workdir: Path) -> None:
-    """Of a finished run, whose model folder holds them; best.json stays."""
+    """Called once the model folder is written; best.json stays."""
     for file in workdir.glob("best-*.safetensors"):
         file.unlink()

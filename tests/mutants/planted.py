@@ -369,7 +369,7 @@ MUTANTS = (
         "finetuning/losses.py",
         "allowed = logits > _EXCLUDED",
         "allowed = logits > 2e9 * _EXCLUDED",
-        (f"{KIND_LOSSES}::test_smoothing_spreads_over_what_may_be_chosen",),
+        ("finetuning/test_losses.py::test_smoothing_spreads_over_what_may_be_chosen",),
     ),
     Mutant(
         "a loss over the whole batch is accumulated",
