@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, JSON in them, and the digest of one."""
+"""Atomic writes of text and JSON files, and a file's digest."""
 
 import contextlib
 import hashlib
@@ -11,19 +11,19 @@ from electra_jax.errors import UserError
 
 
 def write_json_atomic(path: str | os.PathLike[str], obj: Any) -> None:
-    """Write `obj` as JSON so that at every moment `path` holds the old or the new text, whole.
+    """Writes `obj` as JSON; at every moment `path` holds the whole old or the whole new text.
 
-    Raises UserError where the disk is full or cannot be written, ValueError for a number that JSON
-    has no word for.
+    Raises `UserError` where the disk is full or not writable, ValueError for NaN and infinity,
+    which JSON does not have.
     """
     write_text_atomic(path, json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
-    """As `write_json_atomic`, for text (UTF-8)."""
+    """Writes text (UTF-8) as `write_json_atomic` does."""
     path = Path(path)
     try:
-        # Named for the process, so that two writers cannot mix their halves.
+        # Named after the process, so that two writers do not share a temporary file.
         replace_text(path, text, path.with_name(f".{path.name}.{os.getpid()}"))
     except OSError as error:
         raise UserError(
@@ -32,8 +32,8 @@ def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
 
 
 def replace_text(path: Path, text: str, temporary: Path) -> None:
-    """Writes `temporary`, lets the disk hold it, and moves it to `path`: for a writer that explains
-    errors itself. An OSError leaves `path` as it was and no temporary file."""
+    """Writes and syncs `temporary`, then moves it to `path`; for callers that explain errors
+    themselves. An OSError leaves `path` as it was and no temporary file."""
     try:
         with open(temporary, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -47,8 +47,8 @@ def replace_text(path: Path, text: str, temporary: Path) -> None:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. OSError or ValueError where there is none: what that means, and
-    what to do, the reader knows."""
+    """The JSON object in a file. Raises OSError or ValueError where there is none, which the caller
+    turns into a message with the remedy."""
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise ValueError("not an object")

@@ -14,7 +14,7 @@ from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.config.schedule import Schedule
 from electra_jax.errors import UserError
 from electra_jax.flops import train_flops_per_token
-from electra_jax.modeling.dropout import Noise
+from electra_jax.modeling.dropout import DropoutRng
 from electra_jax.modeling.electra import Electra, Inputs, padding_mask
 from electra_jax.objectives.base import (
     NetworkOf,
@@ -110,13 +110,15 @@ class PairObjective(ConfiguredObjective):
         share = Schedule.parse(self.settings.mask_prob).maximum
         return train_flops_per_token(self.config, seq_len, share)
 
-    def dropout(self, draws: Draws, train: bool) -> tuple[Noise | None, Noise | None]:
+    def dropout(self, draws: Draws, train: bool) -> tuple[DropoutRng | None, DropoutRng | None]:
         """What dropout draws from in the generator and in the discriminator; None in evaluation."""
         if not train:
             return None, None
         return draws.noise("generator_dropout"), draws.noise("discriminator_dropout")
 
-    def generator_logits(self, params: Tree, rows: MaskedRows, noise: Noise | None) -> jax.Array:
+    def generator_logits(
+        self, params: Tree, rows: MaskedRows, noise: DropoutRng | None
+    ) -> jax.Array:
         """float32 [B, N, V] at the selected positions."""
         found: Any = self.model.apply(
             {"params": params},
@@ -135,7 +137,9 @@ class PairObjective(ConfiguredObjective):
             logits = self.generator_logits(params, rows, None)
         return self.sample(logits, rows, draws, train)
 
-    def discriminator_logits(self, params: Tree, inputs: Inputs, noise: Noise | None) -> jax.Array:
+    def discriminator_logits(
+        self, params: Tree, inputs: Inputs, noise: DropoutRng | None
+    ) -> jax.Array:
         """float32 [B, L]: that a token was replaced."""
         found: Any = self.model.apply(
             {"params": params}, inputs, noise, method="discriminator_logits"

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax.extend.random import threefry2x32_p
 
-from electra_jax.modeling.dropout import Noise, noise_from_key
+from electra_jax.modeling.dropout import DropoutRng, dropout_rng_from_key
 
 STREAMS = {
     "select": 1,
@@ -73,7 +73,7 @@ class Draws:
         zero = jnp.zeros((1, 1, 1), jnp.uint32)
         return _unit_interval(_threefry(first[..., None], second[..., None], zero, counter)[0])
 
-    def noise(self, stream: str) -> Noise:
+    def noise(self, stream: str) -> DropoutRng:
         """What dropout draws from in this stream."""
         key = jax.random.fold_in(jax.random.fold_in(self.key, self.step), _stream(stream))
-        return noise_from_key(key, self.rows)
+        return dropout_rng_from_key(key, self.rows)

@@ -113,9 +113,9 @@ def starting_moments(config: Mapping[str, Any]) -> Any:
     where `init_slots` does not ask for it."""
     if not config["init_slots"]:
         return None
-    from electra_jax.interop.convert import load_slots
+    from electra_jax.interop.convert import load_moments
 
-    slots = load_slots(config["init"]) if config["init"] else None
+    slots = load_moments(config["init"]) if config["init"] else None
     if slots is None:
         raise UserError(
             f"init_slots: init={config['init']} is no TF1 checkpoint with optimizer slots "

@@ -24,9 +24,9 @@ MASKING = "objectives/test_masking.py"
 SAMPLING = "objectives/test_sampling.py"
 STRUCTURE = "objectives/test_row_structure.py"
 DRAWS = "objectives/test_rng.py"
-ENCODER = "modeling/test_encoder.py"
+ATTENTION = "modeling/test_attention.py"
 LAYERS = "modeling/test_layers.py"
-BLOCKS = "modeling/test_blocks.py"
+BLOCKS = "modeling/test_electra.py"
 DROPOUT = "modeling/test_dropout.py"
 COUNTS = "modeling/test_parameter_counts.py"
 INITIAL = "modeling/test_initialisation.py"
@@ -224,7 +224,7 @@ MUTANTS = (
         "modeling/attention.py",
         "query * depth**-0.5",
         "query",
-        (ENCODER,),
+        (ATTENTION,),
     ),
     Mutant(
         "keys are not rotated",
@@ -250,9 +250,8 @@ MUTANTS = (
     Mutant(
         "every layer drops the same units",
         "modeling/encoder.py",
-        'noise = noise.fold(layer["index"]) if noise is not None else None\n'
-        "        hidden = _Attention",
-        "noise = noise.fold(0) if noise is not None else None\n        hidden = _Attention",
+        'rng = rng.fold(layer["index"]) if rng is not None else None\n        hidden = _Attention',
+        "rng = rng.fold(0) if rng is not None else None\n        hidden = _Attention",
         (GOLDEN,),
     ),
     Mutant(
@@ -260,7 +259,7 @@ MUTANTS = (
         "modeling/layers.py",
         "return gelu(x)",
         "return jax.nn.gelu(x, approximate=True)",
-        (ENCODER,),
+        (LAYERS,),
     ),
     Mutant(
         "gelu's derivative lacks a term",
@@ -339,7 +338,7 @@ MUTANTS = (
         "interop/mapping/names.py",
         'KERNEL = (Leaf("/kernel", ".weight", "/kernel", transpose=True),)',
         'KERNEL = (Leaf("/kernel", ".weight", "/kernel"),)',
-        ("interop/formats/test_safetensors.py", "interop/test_load.py"),
+        ("interop/test_save.py", "interop/mapping/test_names.py"),
     ),
     # Batches
     Mutant(
