@@ -252,7 +252,7 @@ print(Checkpoints(folder).restore(shapes)[0])
 
 def test_an_array_that_differs_from_its_digest_is_refused(two_saved, caplog, monkeypatch):
     """What no checksum of the storage notices: different arrays, written as they are."""
-    load = checkpoint.ocp.load
+    load = checkpoint._orbax().load
 
     def swapped(path, *arguments):
         state = load(path, *arguments)
@@ -260,7 +260,7 @@ def test_an_array_that_differs_from_its_digest_is_refused(two_saved, caplog, mon
             state["params/electra/kernel"] = state["params/electra/kernel"].at[0].multiply(-1)
         return state
 
-    monkeypatch.setattr(checkpoint.ocp, "load", swapped)
+    monkeypatch.setattr(checkpoint._orbax(), "load", swapped)
     assert Checkpoints(two_saved).restore(abstract(make_state()))[0] == 1
     assert "params/electra/kernel" in caplog.text
 
