@@ -7,6 +7,7 @@ anything else; 143 stopped by SIGTERM after saving.
 from __future__ import annotations
 
 import difflib
+import io
 import logging
 import os
 import sys
@@ -40,9 +41,18 @@ def _overview() -> str:
     )
 
 
+def _print_in_any_encoding() -> None:
+    """Standard output and error show what their encoding lacks as an escape (`\\xe8`), whatever the
+    locale; what is written to files is UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a verb; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    _print_in_any_encoding()
     # TensorFlow only reads data and checkpoints here: its start-up messages are noise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
