@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from electra_jax.cli import convert, corpus, explore, train, use
+from electra_jax.cli.version import version_text
 from electra_jax.errors import UserError
 
 VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
@@ -37,7 +38,7 @@ def _overview() -> str:
     return (
         "electra-jax VERB …: ELECTRA in JAX, from raw text to predictions.\n\n"
         f"{verbs}\n\n`electra-jax VERB --help` explains a verb with an example; start with "
-        "`electra-jax demo`."
+        "`electra-jax demo`.\n`electra-jax --version`: versions and devices."
     )
 
 
@@ -61,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not argv or argv[0] in ("-h", "--help", "help"):
             print(_overview(), flush=True)
             return 0 if argv else 2
+        if argv[0] in ("-V", "--version", "version"):
+            print(version_text())
+            return 0
         if argv[0] not in VERBS:
             near = difflib.get_close_matches(argv[0], VERBS, n=1)
             raise UserError(
