@@ -32,6 +32,7 @@ from electra_jax.interop.mapping.tf1_networks import moments_from_tf1, tf1_from_
 from electra_jax.interop.save import save_model_folder, save_pair
 from electra_jax.interop.verify import difference
 from electra_jax.modeling.trees import Tree, flatten
+from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
 TARGETS = ("hf", "tf1")
 # Fields of config.json that describe a file or a program, not the network.
@@ -98,7 +99,7 @@ def convert(
     encoder_only: bool = False,
     slots: bool = False,
     tokenizer: str | os.PathLike[str] | None = None,
-    do_lower_case: bool = True,
+    do_lower_case: bool | None = None,
 ) -> Report:
     """Reads `src` (anything `load_model_folder` reads) and writes `dst` as `to` ("hf" or "tf1").
 
@@ -125,7 +126,8 @@ def convert(
         if loaded.tokenizer_folder is None:
             notes.append("no tokenizer beside the source: the result has none either (--tokenizer)")
         elif not (loaded.tokenizer_folder / "tokenizer_config.json").is_file():
-            case = "lower-cased" if do_lower_case else "cased"
+            tokens = load_tokenizer(loaded.tokenizer_folder, do_lower_case=do_lower_case)
+            case = "lower-cased" if tokens.do_lower_case else "cased"
             notes.append(f"the vocabulary comes without its settings: taken to be {case}")
         if encoder_only:
             config, encoder = encoder_of(loaded)
@@ -156,7 +158,9 @@ def _parts(loaded: LoadedModel) -> dict[str, tuple[ElectraConfig, Tree]]:
     return {loaded.kind: (loaded.config, loaded.params)}
 
 
-def _to_hf(loaded: LoadedModel, scratch: Path, verify: bool, do_lower_case: bool) -> list[Network]:
+def _to_hf(
+    loaded: LoadedModel, scratch: Path, verify: bool, do_lower_case: bool | None
+) -> list[Network]:
     parts = _parts(loaded)
     extra = kept_settings(loaded)
     tokenizer = loaded.tokenizer_folder

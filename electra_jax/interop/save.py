@@ -43,7 +43,7 @@ def save_model_folder(
     extra_config: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = True,
-    do_lower_case: bool = True,
+    do_lower_case: bool | None = None,
 ) -> None:
     """Writes one network as a model folder, whole or not at all.
 
@@ -110,7 +110,7 @@ def save_pair(
     params: Mapping[str, Any],
     tokenizer_folder: str | os.PathLike[str] | None,
     extra_config: Mapping[str, Any] | None = None,
-    **options: bool,
+    **options: Any,
 ) -> None:
     """Writes `folder/discriminator` and, unless it is uniform, `folder/generator`, each by
     `save_model_folder`, whose options are passed on. `params` is `Electra`'s tree.
