@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import electra_jax
@@ -17,7 +18,11 @@ def convert(argv: Sequence[str]) -> int:
     parser.add_argument("src", metavar="SRC", help="model folder, pair of them, or TF1 checkpoint")
     parser.add_argument("dst", metavar="DST", help="must not exist, or be empty")
     parser.add_argument("--to", choices=("hf", "tf1"), default="hf")
-    parser.add_argument("--verify", action="store_true", help="measure logits against transformers")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="measure logits against transformers; exit code 1 where that is not possible",
+    )
     parser.add_argument("--num_attention_heads", type=int, help="where no configuration has it")
     parser.add_argument("--generator_num_attention_heads", type=int)
     parser.add_argument("--tokenizer", metavar="DIR", help="in place of the source's")
@@ -38,4 +43,8 @@ def convert(argv: Sequence[str]) -> int:
         do_lower_case=not a.cased,
     )
     print(report)
-    return 0
+    if not report.unmeasured:
+        return 0
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in report.unmeasured.items())
+    print(f"electra-jax: {a.dst} is written but not verified: {reasons}", file=sys.stderr)
+    return 1

@@ -41,7 +41,8 @@ TOLERANCE = 1e-4
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """One line of the table: a network that was written."""
+    """One line of the table: a network that was written. `unmeasured` is the reason why `verify`
+    could not compare its logits; empty otherwise."""
 
     name: str
     kind: str
@@ -50,18 +51,23 @@ class Network:
     parameters: int
     difference: float | None = None
     largest: float | None = None
+    unmeasured: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What `convert` did; `str(report)` is the table it prints."""
+    """The result of `convert`; `str(report)` is the table it prints."""
 
     source: str
     target: str
     networks: list[Network]
     ignored: list[str]
     notes: list[str]
-    verified: bool
+
+    @property
+    def unmeasured(self) -> dict[str, str]:
+        """{network: reason} of those that `verify` could not compare."""
+        return {n.name: n.unmeasured for n in self.networks if n.unmeasured}
 
     def __str__(self) -> str:
         lines = [f"{self.source} → {self.target}"]
@@ -82,8 +88,7 @@ class Report:
 
     def _measured(self, network: Network) -> str:
         if network.difference is None:
-            needs = " (needs transformers and a Hugging Face folder)" if self.verified else ""
-            return f"not measured{needs}"
+            return "not measured" + (f" ({network.unmeasured})" if network.unmeasured else "")
         return f"{network.difference:.1e} (of {network.largest:.3g}), against transformers"
 
 
@@ -145,7 +150,7 @@ def convert(
     final = [
         dataclasses.replace(n, folder=Path(dst) / n.folder.relative_to(scratch)) for n in networks
     ]
-    return Report(str(src), str(dst), final, loaded.ignored, notes, verify)
+    return Report(str(src), str(dst), final, loaded.ignored, notes)
 
 
 def _parts(loaded: LoadedModel) -> dict[str, tuple[ElectraConfig, Tree]]:
@@ -234,7 +239,7 @@ def _network(
 
 def _checked(network: Network, measured: tuple[float, float] | None) -> Network:
     if measured is None:
-        return network
+        return dataclasses.replace(network, unmeasured="transformers or torch is not installed")
     found, largest = measured
     if not found <= TOLERANCE * max(1.0, largest):
         raise UserError(
@@ -321,8 +326,11 @@ def _bundled(
     folder = Path(src) / kind if loaded.kind == PAIR else Path(src)
     if loaded.kind == REFERENCE:
         folder, params = folder / ENCODER_FOLDER, {"electra": params["electra"]}
-    if not verify or not (folder / CONFIG).is_file() or loaded.settings.get("model_type") == "bert":
+    if not verify:
         return network
+    if not (folder / CONFIG).is_file() or loaded.settings.get("model_type") == "bert":
+        reason = "the source is no folder that transformers reads as ELECTRA"
+        return dataclasses.replace(network, unmeasured=reason)
     return _checked(network, difference(folder, kind, config, params))
 
 

@@ -1,6 +1,7 @@
 """`electra-jax convert`: arguments, the printed table, exit codes."""
 
 import json
+import sys
 
 import pytest
 from interop.networks import CONFIG, saved
@@ -52,3 +53,26 @@ def test_what_is_wrong_is_one_message_and_exit_code_2(tmp_path, capsys, argument
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.startswith("electra-jax: ") and named in captured.err
     assert [f.name for f in tmp_path.iterdir()] == ["model"]
+
+
+def test_verify_that_could_not_measure_is_exit_code_1_and_the_reason(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    folder = saved(tmp_path / "model")
+    assert main(["convert", str(folder), str(tmp_path / "out"), "--verify"]) == 1
+    captured = capsys.readouterr()
+    reason = "transformers or torch is not installed"
+    assert f"not measured ({reason})" in captured.out
+    assert captured.err == (
+        f"electra-jax: {tmp_path / 'out'} is written but not verified: discriminator: {reason}\n"
+    )
+    assert (tmp_path / "out/model.safetensors").is_file()
+    assert main(["convert", str(folder), str(tmp_path / "other")]) == 0
+
+
+def test_from_bundle_to_bundle_there_is_nothing_to_verify_with(tmp_path, capsys):
+    saved(tmp_path / "model")
+    for name, source in (("a", "model"), ("b", "a")):
+        options = ["--to=tf1"] + ["--verify"] * (name == "b")
+        code = main(["convert", str(tmp_path / source), str(tmp_path / name), *options])
+        assert code == (name == "b")
+    assert "discriminator: the source is no folder that transformers" in capsys.readouterr().err
