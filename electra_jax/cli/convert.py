@@ -16,7 +16,11 @@ def convert(argv: Sequence[str]) -> int:
         "electra-jax convert electra_small_tf1/ electra_small/ --to=hf --verify",
     )
     parser.add_argument("src", metavar="SRC", help="model folder, pair of them, or TF1 checkpoint")
-    parser.add_argument("dst", metavar="DST", help="must not exist, or be empty")
+    parser.add_argument(
+        "dst",
+        metavar="DST",
+        help="folder that does not exist or is empty, or hub:ORGANISATION/NAME to upload",
+    )
     parser.add_argument("--to", choices=("hf", "tf1"), default="hf")
     parser.add_argument(
         "--verify",
@@ -28,6 +32,7 @@ def convert(argv: Sequence[str]) -> int:
     parser.add_argument("--tokenizer", metavar="DIR", help="in place of the source's")
     parser.add_argument("--cased", action="store_true", help="a bare vocab.txt is cased")
     parser.add_argument("--encoder_only", action="store_true", help="leave the heads out")
+    parser.add_argument("--private", action="store_true", help="hub:NAME becomes a private model")
     parser.add_argument("--slots", action="store_true", help="TF1 → TF1: Adam's moments too")
     a = parser.parse_args(argv)
     report = electra_jax.convert(
@@ -41,6 +46,7 @@ def convert(argv: Sequence[str]) -> int:
         slots=a.slots,
         tokenizer=a.tokenizer,
         do_lower_case=not a.cased,
+        private=a.private,
     )
     print(report)
     if not report.unmeasured:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.interop.formats.model_card import CARD
 from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ _REPLACEABLE = {
     "model.safetensors",
     HEADS_FILE,
     ENCODER_FOLDER,
+    CARD,
     *ADAPTER_FILES,
     *TOKENIZER_FILES,
 }
