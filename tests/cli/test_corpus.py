@@ -118,5 +118,5 @@ def test_cased_is_for_vocabularies_that_do_not_say(capsys, tmp_path):
     assert main([*arguments, f"--output={tmp_path / 'rows'}"]) == 0
     assert not load_tokenizer(tmp_path / "rows" / "tokenizer").do_lower_case
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true}')
-    errors = _fails(capsys, *arguments, f"--output={tmp_path / 'other'}")
+    errors = fails(capsys, *arguments, f"--output={tmp_path / 'other'}")
     assert "ignores case by its own settings" in errors
