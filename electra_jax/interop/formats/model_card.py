@@ -23,9 +23,7 @@ from electra_jax.modeling.heads.huggingface import CHOICE, QUESTION, SEQUENCE, T
 
 CARD = "README.md"
 LIBRARY = "electra_jax"
-_ANY_BYTES = (
-    "surrogateescape"  # a person's card may be in another encoding, and comes out as it was
-)
+_ANY_BYTES = "surrogateescape"  # a person's card in another encoding keeps its bytes
 _END = re.compile(r"\n<!-- written by electra_jax; digest ([0-9a-f]{64}) -->\n\Z")
 # The Hub's names of tasks ("pipeline tags"), by the kind of network.
 _PIPELINES = {
