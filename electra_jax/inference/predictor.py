@@ -99,7 +99,7 @@ class Predictor:
         given = value
         if isinstance(value, Mapping):
             given = {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
-        columns, usual = self.trained.columns, self.trained.usual
+        columns, usual = self.trained.columns, self.trained.training_columns
         try:
             return kind.input(self.trained.task, given, where, number, columns, usual)
         except (KeyError, TypeError, AttributeError) as error:
@@ -120,7 +120,9 @@ class Predictor:
 
         def examples() -> Iterator[Example]:
             labels = codec.labels or None
-            return read_examples(task, path, names, labels=labels, usual=self.trained.usual)
+            return read_examples(
+                task, path, names, labels=labels, usual=self.trained.training_columns
+            )
 
         again: Iterable[Example]
         if _can_be_read_twice(path):
@@ -167,7 +169,7 @@ class Predictor:
         names, task = {**self.trained.columns, **(columns or {})}, self.trained.task
 
         def examples() -> Iterator[Example]:
-            return read_examples(task, source, names, False, usual=self.trained.usual)
+            return read_examples(task, source, names, False, usual=self.trained.training_columns)
 
         total = sum(1 for _ in examples()) if _can_be_read_twice(source) else None
         bar = tqdm(
