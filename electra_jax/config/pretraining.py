@@ -92,10 +92,15 @@ class PretrainTrain(TrainSettings):
 
 @dataclasses.dataclass(frozen=True)
 class WatchSettings:
-    """`watch.*`: when a run whose discriminator stays near chance is warned of."""
+    """`watch.*`: when a run whose discriminator stays near chance gives a warning."""
 
     after_tokens: float = field(2e8, "Tokens of training before the warning.", unit="tokens")
     minimum_auc: float = field(0.6, "AUC of the discriminator below which it is given.")
+    minimum_skill: float = field(
+        0.02,
+        "Held-out skill below which it is given at half of the run; 0: never.",
+        when_absent=0.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
