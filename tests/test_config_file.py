@@ -83,3 +83,15 @@ def test_the_suggested_configuration_is_the_verb_s_own(verb, other):
     with pytest.raises(UserError, match=f"is a configuration of {other}: run electra-jax {other}"):
         load_config([f"--config=configs/{other}.py"], verb)
     assert load_config([f"--config=configs/{verb}.py"], verb)[0]
+
+
+def test_one_unit_of_a_duration_replaces_the_default():
+    config, _ = load_config(["--config=configs/pretrain.py:small", "--config.train.tokens=1e6"])
+    assert config["train"]["tokens"] == 1e6 and config["train"]["steps"] is None
+
+
+def test_the_arguments_of_wandb_are_a_dict():
+    for file in ("pretrain.py:small", "finetune.py:sst2"):
+        given = "--config.train.wandb={'project': 'electra', 'tags': ['a']}"
+        config, _ = load_config([f"--config=configs/{file}", given])
+        assert config["train"]["wandb"] == {"project": "electra", "tags": ["a"]}

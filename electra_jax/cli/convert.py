@@ -45,7 +45,7 @@ def convert(argv: Sequence[str]) -> int:
         encoder_only=a.encoder_only,
         slots=a.slots,
         tokenizer=a.tokenizer,
-        do_lower_case=not a.cased,
+        do_lower_case=False if a.cased else None,
         private=a.private,
     )
     print(report)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import electra_jax
 from electra_jax.cli.parser import verb_parser
 
-_MANY_UNKNOWN = 0.03  # share of tokens; a fitting vocabulary has a hundredth of it
+_MANY_UNKNOWN = 0.03  # share of tokens; a vocabulary made for the text has a hundredth of it
 
 
 def _inputs(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def vocab(argv: Sequence[str]) -> int:
         "--character_coverage",
         type=float,
         metavar="SHARE",
-        help="of the text's characters, that get a piece of their own (default: by kind)",
+        help="share of the text's characters that get a token of their own (default: by type)",
     )
     parser.add_argument(
         "--byte_fallback", action="store_true", help="unigram, bpe: unknown characters as bytes"
@@ -80,6 +80,9 @@ def prepare(argv: Sequence[str]) -> int:
     )
     _inputs(parser)
     parser.add_argument("--tokenizer", required=True, metavar="DIR", help="folder or vocab.txt")
+    parser.add_argument(
+        "--cased", action="store_true", help="keep case with a vocab.txt that has no settings"
+    )
     parser.add_argument("--output", required=True, metavar="DIR")
     parser.add_argument("--seq_len", type=int, default=128)
     parser.add_argument(
@@ -97,7 +100,7 @@ def prepare(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--split_sentences",
         action="store_true",
-        help="pieces of several lines become two segments A and B (full)",
+        help="a segment of several lines is split into sentences A and B (full)",
     )
     parser.add_argument(
         "--reference_tfrecords",
@@ -120,6 +123,7 @@ def prepare(argv: Sequence[str]) -> int:
         max_segments=a.max_segments,
         split_sentences=a.split_sentences,
         reference_tfrecords=a.reference_tfrecords,
+        do_lower_case=False if a.cased else None,
     )
     for split, entry in header["splits"].items():
         print(f"{a.output} {split}: {entry['rows']:,} rows, {entry['tokens']:,} tokens")

@@ -40,10 +40,10 @@ def task_settings(
     settings: CodecSettings,
     network: Network,
     columns: Mapping[str, str | None],
-    usual: Mapping[str, str],
+    training_columns: Mapping[str, str],
 ) -> Any:
-    """What config.json says beside the network's shape; `columns` are those that were named,
-    `usual` all that were read."""
+    """Fields of config.json beside the network's shape; `columns` are those named in the
+    configuration by role, `training_columns` all that were read."""
     kind = network.kind
     extra: dict[str, Any] = {
         SETTINGS_KEY: {
@@ -54,7 +54,7 @@ def task_settings(
             "codec": dataclasses.asdict(settings),
             "question": dataclasses.asdict(network.question),
             "columns": {role: name for role, name in columns.items() if name is not None},
-            "columns_read": dict(usual),
+            "columns_read": dict(training_columns),
             **origin(task.kind),
         },
         "classifier_dropout": network.dropout_rate,
@@ -94,8 +94,8 @@ def export_adapter(
     extra: Mapping[str, Any],
     facts: ModelFacts | None = None,
 ) -> None:
-    """Writes only what was trained; `electra_jax.load(folder)` puts it onto `base`, the model at
-    which `start` was found."""
+    """Writes the trained parameters alone; `electra_jax.load(folder)` adds them to `base`, the path
+    or Hub id from which `start` was loaded."""
     _, encoder = encoder_of(start)
     save_adapter(
         folder,
@@ -112,8 +112,11 @@ def export_adapter(
 
 @dataclasses.dataclass(frozen=True)
 class TrainedTask:
-    """A fine-tuned model ready to answer. `columns` have the names that training was given, `usual`
-    all columns that it read: where data to answer has them, they are what is meant."""
+    """A fine-tuned model ready to answer.
+
+    `columns` are the column names of the training configuration, by role, `training_columns` all
+    columns used in training, which are preferred where the input has them.
+    """
 
     task: Task
     codec: Codec
@@ -121,17 +124,17 @@ class TrainedTask:
     params: Any
     settings: CodecSettings
     columns: dict[str, str]
-    usual: dict[str, str]
+    training_columns: dict[str, str]
 
 
 def trained_task(
     loaded: LoadedModel, task_name: str | None = None, null_threshold: float | None = None
 ) -> TrainedTask:
-    """From a model folder that `finetune` wrote.
+    """The task, codec and network of a model folder that `finetune` wrote.
 
     `task_name` must be the model's task, or one of its kind and labels; `null_threshold` replaces
-    the model's.
-    Raises `UserError` where the folder has no fine-tuned head, or one of another task.
+    the model's. Raises `UserError` where the folder has no fine-tuned head, or that of another
+    task.
     """
     stated = loaded.settings.get(SETTINGS_KEY)
     if stated is None:
@@ -176,8 +179,8 @@ def trained_task(
         QuestionSettings(**{**absent_values(QuestionSettings), **stated["question"]}),
     )
     codec = make_codec(task, loaded.tokenizer, settings, labels, head)
-    columns, usual = (
+    columns, training_columns = (
         {r: n for r, n in stated.get(key, {}).items() if r in task.column_roles}
         for key in ("columns", "columns_read")
     )
-    return TrainedTask(task, codec, network, loaded.params, settings, columns, usual)
+    return TrainedTask(task, codec, network, loaded.params, settings, columns, training_columns)

@@ -42,6 +42,7 @@ from electra_jax.interop.mapping.tf1_networks import moments_from_tf1, tf1_from_
 from electra_jax.interop.save import save_model_folder, save_pair
 from electra_jax.interop.verify import difference
 from electra_jax.modeling.trees import Tree, flatten
+from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
 TARGETS = ("hf", "tf1")
 # Fields of config.json that describe a file or a program, not the network.
@@ -60,7 +61,7 @@ def convert(
     encoder_only: bool = False,
     slots: bool = False,
     tokenizer: str | os.PathLike[str] | None = None,
-    do_lower_case: bool = True,
+    do_lower_case: bool | None = None,
     private: bool = False,
 ) -> Report:
     """Reads `src` (anything `load_model_folder` reads) and writes `dst` as `to` ("hf" or "tf1").
@@ -92,7 +93,8 @@ def convert(
         if loaded.tokenizer_folder is None:
             notes.append("no tokenizer beside the source: the result has none either (--tokenizer)")
         elif not (loaded.tokenizer_folder / "tokenizer_config.json").is_file():
-            case = "lower-cased" if do_lower_case else "cased"
+            tokens = load_tokenizer(loaded.tokenizer_folder, do_lower_case=do_lower_case)
+            case = "lower-cased" if tokens.do_lower_case else "cased"
             notes.append(f"the vocabulary comes without its settings: taken to be {case}")
         becomes_electra = loaded.settings.get("model_type") == "bert"
         card = _card_of(loaded, src, encoder_only or becomes_electra or to != "hf")
@@ -146,7 +148,7 @@ def _to_hf(
     loaded: LoadedModel,
     scratch: Path,
     verify: bool,
-    do_lower_case: bool,
+    do_lower_case: bool | None,
     card: ModelFacts | str,
 ) -> list[Network]:
     parts = _parts(loaded)

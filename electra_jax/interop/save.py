@@ -44,7 +44,7 @@ def save_model_folder(
     extra_config: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = True,
-    do_lower_case: bool = True,
+    do_lower_case: bool | None = None,
     card: ModelFacts | str | None = None,
 ) -> None:
     """Writes one network as a model folder, whole or not at all.

@@ -93,7 +93,7 @@ def copy_tokenizer(
     target: str | os.PathLike[str],
     token_types: bool = True,
     max_length: int | None = None,
-    do_lower_case: bool = True,
+    do_lower_case: bool | None = None,
 ) -> None:
     """Copies a folder's tokenizer files into `target` (made where absent), replacing those there.
 

@@ -133,7 +133,7 @@ def too_small(size: int, letters: int) -> UserError:
 def too_large(size: int, supported: int) -> UserError:
     """The error for a vocabulary that the text does not fill."""
     return UserError(
-        f"a vocabulary of {size} is larger than this text supports: it yields {supported} pieces; "
+        f"a vocabulary of {size} is larger than this text supports: it yields {supported} tokens; "
         f"use --size={supported} or less, or more text"
     )
 
