@@ -37,6 +37,8 @@ EXTRAS = {
     "cuda": ["jax[cuda13]>=0.10"],
     "cuda12": ["jax[cuda12]>=0.10"],  # for NVIDIA drivers older than 580
     "hub": ["huggingface_hub>=0.30"],
+    "datasets": ["datasets>=3.0"],  # hf:NAME as text or task data
+    "parquet": ["pyarrow>=15"],
     "wandb": ["wandb"],
     "docs": ["sphinx>=8.2", "myst-parser>=4", "furo", "sphinx-copybutton"],
     "test": [

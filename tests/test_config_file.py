@@ -76,15 +76,6 @@ def test_what_is_wrong_is_named(name, overrides, named):
         get_config(name, overrides)
 
 
-@pytest.mark.parametrize(("verb", "other"), [("pretrain", "finetune"), ("finetune", "pretrain")])
-def test_the_suggested_configuration_is_the_verb_s_own(verb, other):
-    with pytest.raises(UserError, match=f"such as --config=configs/{verb}.py:"):
-        load_config(["--config.train.steps=3"], verb)
-    with pytest.raises(UserError, match=f"is a configuration of {other}: run electra-jax {other}"):
-        load_config([f"--config=configs/{other}.py"], verb)
-    assert load_config([f"--config=configs/{verb}.py"], verb)[0]
-
-
 def test_one_unit_of_a_duration_replaces_the_default():
     config, _ = load_config(["--config=configs/pretrain.py:small", "--config.train.tokens=1e6"])
     assert config["train"]["tokens"] == 1e6 and config["train"]["steps"] is None
@@ -95,3 +86,12 @@ def test_the_arguments_of_wandb_are_a_dict():
         given = "--config.train.wandb={'project': 'electra', 'tags': ['a']}"
         config, _ = load_config([f"--config=configs/{file}", given])
         assert config["train"]["wandb"] == {"project": "electra", "tags": ["a"]}
+
+
+@pytest.mark.parametrize(("verb", "other"), [("pretrain", "finetune"), ("finetune", "pretrain")])
+def test_the_suggested_configuration_is_the_verb_s_own(verb, other):
+    with pytest.raises(UserError, match=f"such as --config=configs/{verb}.py:"):
+        load_config(["--config.train.steps=3"], verb)
+    with pytest.raises(UserError, match=f"is a configuration of {other}: run electra-jax {other}"):
+        load_config([f"--config=configs/{other}.py"], verb)
+    assert load_config([f"--config=configs/{verb}.py"], verb)[0]

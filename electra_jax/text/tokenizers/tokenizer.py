@@ -18,7 +18,7 @@ import numpy as np
 import tokenizers
 
 from electra_jax.errors import UserError
-from electra_jax.text.tokenizers import casing, sentencepiece_model, wordpiece
+from electra_jax.text.tokenizers import casing, hub, sentencepiece_model, wordpiece
 from electra_jax.text.tokenizers.added_tokens import read_added_tokens
 from electra_jax.text.tokenizers.batch_encoding import BatchEncoding, encode_batch
 from electra_jax.text.tokenizers.special_ids import ROLES, SpecialIds
@@ -214,7 +214,7 @@ def load_tokenizer(
     or a SentencePiece `.model`. What stands beside a `vocab.txt` belongs to it.
 
     Args:
-      path: folder or file.
+      path: folder or file, or a model's name on the Hugging Face Hub.
       do_lower_case, strip_accents, tokenize_chinese_chars: for a WordPiece vocabulary that comes
         without its settings. None: guessed from the tokens, with a note (`casing.options_of`).
         Accents are kept whenever case is kept, as in the reference.
@@ -229,6 +229,8 @@ def load_tokenizer(
         "strip_accents": strip_accents,
         "tokenize_chinese_chars": tokenize_chinese_chars,
     }
+    if not source.exists() and hub.is_hub_name(os.fspath(path)):
+        source = hub.downloaded(os.fspath(path))
     tokenizer = _load(source, given)
     if do_lower_case is not None and tokenizer.do_lower_case != do_lower_case:
         does = "ignores" if tokenizer.do_lower_case else "keeps"
