@@ -61,6 +61,13 @@ def settings_of(config: Mapping[str, Any]) -> type:
     )
 
 
+def verb_of(config: Mapping[str, Any]) -> str:
+    """The verb that a resolved configuration is for: "finetune" or "pretrain". Raises `UserError`
+    for one of neither."""
+    settings_of(config)
+    return "finetune" if "task" in config else "pretrain"
+
+
 def describe_config(
     target: str, overrides: Mapping[str, Any] | Sequence[str] = ()
 ) -> list[Described]:
@@ -175,7 +182,7 @@ def get_config(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
 
 def _check_verb(config: Config, verb: str, flag: str) -> None:
     """Raises `UserError` where the configuration is another verb's."""
-    right = "finetune" if settings_of(config) is FinetuneSettings else "pretrain"
+    right = verb_of(config)
     if right != verb:
         raise UserError(
             f"{flag} is a configuration of {right}: run electra-jax {right}, or give {verb} one of "

@@ -229,8 +229,8 @@ def sweep(
       UserError: nothing varies, a combination is no valid configuration, or the configuration is
         not one of `verb`; before the first runs.
     """
-    from electra_jax.api.sweep import combinations, run_all, verb_of
-    from electra_jax.config_file import load_config
+    from electra_jax.api.sweep import combinations, run_all
+    from electra_jax.config_file import load_config, verb_of
 
     if verb not in (None, "pretrain", "finetune"):
         raise UserError(f"verb={verb!r}: choose one of pretrain, finetune")
