@@ -18,6 +18,7 @@ from electra_jax.config.finetuning import QuestionSettings
 from electra_jax.errors import UserError
 from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.data.examples import Codec, CodecSettings
+from electra_jax.finetuning.data.readers import without_header
 from electra_jax.finetuning.kinds.origin import origin, recorded_task
 from electra_jax.finetuning.kinds.table import find_kind
 from electra_jax.finetuning.network import Network
@@ -176,4 +177,7 @@ def trained_task(
         {r: n for r, n in stated.get(key, {}).items() if r in task.column_roles}
         for key in ("columns", "columns_read")
     )
+    if settings.header == "no":
+        task = without_header(task)
+    task = dataclasses.replace(task, labels=labels or task.labels)  # by which text is told
     return TrainedTask(task, codec, network, loaded.params, settings, columns, training_columns)

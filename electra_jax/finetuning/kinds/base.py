@@ -133,6 +133,7 @@ class Kind(abc.ABC):
         source: Source | None = None
         for number, (where, record) in enumerate(records):
             source = source or Source(task, columns, record, where, labelled, usual)
+            source.see(record, where)
             example = self.example(source, where, source.identity(record, number), record)
             if known is not None:
                 for label in self.labels_of(example):
