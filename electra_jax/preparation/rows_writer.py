@@ -28,6 +28,7 @@ from electra_jax.data.row_format import (
 )
 from electra_jax.errors import UserError
 from electra_jax.files import FileLock, HeldError, read_object, replace_text, sha256_of
+from electra_jax.text.corpus import READ_WHEN_ABSENT
 
 SHARD_BYTES = 2**28
 JOURNAL = "unfinished.json"
@@ -187,7 +188,7 @@ def finished_rows(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | No
     if manifest is not None:
         found = manifest.get("settings", {})
         differences = [
-            f"{key} was {_shown(found.get(key))}, is now {_shown(settings.get(key))}"
+            f"{key} was {_shown(key, found)}, is now {_shown(key, settings)}"
             for key in sorted({*found, *settings})
             if found.get(key) != settings.get(key)
         ]
@@ -208,7 +209,8 @@ def finished_rows(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | No
     return None
 
 
-def _shown(value: Any) -> str:
+def _shown(key: str, settings: dict[str, Any]) -> str:
+    value = settings.get(key, READ_WHEN_ABSENT.get(key))
     if isinstance(value, dict):  # inputs
         return "{files} files of {bytes} bytes (digest {digest})".format(**value)
     return str(value)

@@ -13,6 +13,7 @@ from electra_jax.data.row_format import held_out
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
 from electra_jax.preparation import blocks
+from electra_jax.text import documents as documents_module
 from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
 
@@ -189,3 +190,118 @@ def test_text_without_words_is_refused(tmp_path, vocabulary):
     (tmp_path / "a.jsonl").write_text('{"text": " \\n "}\n{"text": "w1"}\n')
     with pytest.raises(UserError, match="too little text: 2 documents leave no row for training"):
         make(tmp_path / "a.jsonl", vocabulary, tmp_path / "rows")
+
+
+@pytest.fixture
+def one_a_line(tmp_path):
+    """Sixty documents, one a line, as OSCAR has them."""
+    draw = np.random.default_rng(0)
+    lines = (" ".join(f"w{i}" for i in draw.integers(0, 500, n)) for n in draw.integers(9, 90, 60))
+    (tmp_path / "oscar.txt").write_text("".join(f"{line}\n" for line in lines))
+    return tmp_path / "oscar.txt"
+
+
+def documents_of(manifest):
+    return manifest["statistics"]["documents"], manifest["settings"].get("documents")
+
+
+def test_documents_that_are_lines_are_found_and_recorded(tmp_path, vocabulary, one_a_line, caplog):
+    first = make(one_a_line, vocabulary, tmp_path / "rows")
+    assert documents_of(first) == (60, "lines")
+    assert set(first["splits"]) == {"train", "eval"}
+    assert "each line of a .txt file is one document: 60 lines of" in caplog.text
+    assert make(one_a_line, vocabulary, tmp_path / "rows") == first
+    assert make(one_a_line, vocabulary, tmp_path / "rows", documents="lines") == first
+    with pytest.raises(UserError, match=r"\(documents was lines, is now blank_lines\)"):
+        make(one_a_line, vocabulary, tmp_path / "rows", documents="blank_lines")
+
+
+def test_a_folder_made_before_the_setting_existed_is_the_same(
+    tmp_path, vocabulary, one_a_line, caplog
+):
+    old = make(one_a_line, vocabulary, tmp_path / "rows", documents="blank_lines")
+    assert documents_of(old) == (1, None) and "field" not in old["settings"]
+    before = contents(tmp_path / "rows")
+    caplog.clear()
+    assert make(one_a_line, vocabulary, tmp_path / "rows") == old
+    assert "was begun with --documents=blank_lines" in caplog.text
+    assert contents(tmp_path / "rows") == before
+    with pytest.raises(UserError, match=r"\(documents was blank_lines, is now lines\)"):
+        make(one_a_line, vocabulary, tmp_path / "rows", documents="lines")
+    with pytest.raises(UserError, match=r"seed was 0, is now 1"):  # nothing else is taken over
+        make(one_a_line, vocabulary, tmp_path / "rows", seed=1)
+
+
+def test_an_interrupted_run_goes_on_with_the_documents_that_it_began_with(
+    tmp_path, vocabulary, one_a_line, small_blocks, monkeypatch
+):
+    monkeypatch.setattr(documents_module, "DOCUMENT_LIMIT", 400)  # several documents, so blocks
+    whole = make(one_a_line, vocabulary, tmp_path / "whole", documents="blank_lines")
+    real = blocks.pack_block
+
+    def failing(block, *rest):
+        if block.index == 2:
+            raise KeyboardInterrupt
+        return real(block, *rest)
+
+    monkeypatch.setattr(blocks, "pack_block", failing)
+    with pytest.raises(KeyboardInterrupt):
+        make(one_a_line, vocabulary, tmp_path / "rows", documents="blank_lines")
+    monkeypatch.setattr(blocks, "pack_block", real)
+    assert make(one_a_line, vocabulary, tmp_path / "rows") == whole
+
+
+def test_the_field_is_a_setting(tmp_path, vocabulary):
+    (tmp_path / "a.jsonl").write_text('{"text": "w1 w2", "body": "w3"}\n' * 3)
+    default = make(tmp_path / "a.jsonl", vocabulary, tmp_path / "rows")
+    assert make(tmp_path / "a.jsonl", vocabulary, tmp_path / "rows", field="text") == default
+    body = make(tmp_path / "a.jsonl", vocabulary, tmp_path / "body", field="body")
+    assert body["settings"]["field"] == "body" and body["statistics"]["tokens"] == 3
+    with pytest.raises(UserError, match=r"\(field was text, is now body\)"):
+        make(tmp_path / "a.jsonl", vocabulary, tmp_path / "rows", field="body")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("w1 w2 w3", {}, "the input is one document, so nothing is held out for evaluation"),
+        ("w1\nw2\nw3", {"documents": "files"}, "each .txt is one (--documents=lines"),
+        ("w1\nw2", {"documents": "blank_lines"}, "blank lines separate those of a .txt"),
+        ("w1\n\nw2", {}, ""),
+        ("w1 w2 w3", {"eval_fraction": 0.0}, ""),
+    ],
+)
+def test_a_corpus_without_held_out_rows_is_warned_of(
+    tmp_path, vocabulary, caplog, text, options, said
+):
+    (tmp_path / "a.txt").write_text(text)
+    make(tmp_path / "a.txt", vocabulary, tmp_path / "rows", **options)
+    assert said in caplog.text
+    assert bool(said) == ("held out" in caplog.text)
+
+
+def test_held_out_documents_without_text_are_warned_of(tmp_path, vocabulary, caplog):
+    (tmp_path / "a.jsonl").write_text('{"text": "w1 w2"}\n{"text": ""}\n')
+    make(tmp_path / "a.jsonl", vocabulary, tmp_path / "rows", eval_fraction=1e-9)
+    assert "nothing is held out for evaluation: of 2 document(s)" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.parquet", "a.jsonl"])
+def test_the_same_texts_make_the_same_rows_from_every_format(tmp_path, vocabulary, name):
+    texts = [f"w{i} w{i + 1}\nw{i + 2}" for i in range(40)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    expected = make(tmp_path / "t.jsonl", vocabulary, tmp_path / "expected")
+    file = tmp_path / name
+    if name == "a.parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.table({"n": range(40), "body": texts}), file)
+    elif name == "a.csv":
+        file.write_text("n,body\n" + "".join(f'{i},"{t}"\n' for i, t in enumerate(texts)))
+    elif name == "a.tsv":  # which has no line ends within cells
+        file.write_text("n\tbody\n" + "".join(f"1\t{t}\n".replace("\nw", " w") for t in texts))
+    else:
+        file.write_text("".join(json.dumps({"body": t}) + "\n" for t in texts))
+    made = make(file, vocabulary, tmp_path / "rows", field="body")
+    assert made["fingerprint"] == expected["fingerprint"]

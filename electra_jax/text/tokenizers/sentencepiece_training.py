@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.text.corpus import LINE_LIMIT
+from electra_jax.text.documents import LINE_LIMIT
 from electra_jax.text.tokenizers import sentencepiece_model
 from electra_jax.text.tokenizers.tokenizer import Tokenizer, tokenizer_from_spiece
 
