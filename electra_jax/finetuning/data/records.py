@@ -6,6 +6,7 @@ They are streamed in constant memory. Errors of a file's format are raised here.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.errors import UserError
+from electra_jax.finetuning.data.published import records_by_relation
 from electra_jax.finetuning.data.table_rows import csv_rows, tsv_rows
 from electra_jax.text.datasets import TFDS_PREFIX, open_dataset
 from electra_jax.text.lines import json_value, numbered_lines, open_bytes
@@ -22,7 +24,7 @@ from electra_jax.text.unicode import well_formed
 Record = dict[str, Any]
 
 TABLES = ("tsv", "csv")
-TABLE_FORMATS = ("jsonl", *TABLES)
+TABLE_FORMATS = ("jsonl", *TABLES, "json")
 CONLL_FORMATS = ("conll", "conllu", "bio", "iob", "txt")
 NUMBERED = ("0", "1", "…")
 """As `headerless`: no file has a header, and columns are named by number from 0."""
@@ -82,6 +84,8 @@ def read_records(
         return _read_jsonl(path)
     if kind in ("tsv", "csv"):
         return _read_table(path, kind, headerless)
+    if kind == "json":
+        return _read_json(path)
     if os.path.isdir(path):
         raise UserError(f"{path} is a folder; name a file in it")
     if not os.path.exists(path):
@@ -103,6 +107,26 @@ def _read_jsonl(path: str) -> Iterator[tuple[str, Record]]:
         if not isinstance(record, dict):
             raise UserError(f"{where} is not a JSON object: {line.strip()[:60]}")
         yield where, well_formed_json(record) if "\\u" in line else record
+
+
+def _read_json(path: str) -> Iterator[tuple[str, Record]]:
+    """The records of a .json that is one list, or lists by relation; it is read whole."""
+    with open_bytes(path) as stream:
+        content = stream.read()
+    try:
+        whole = well_formed_json(json.loads(content))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not one JSON value ({error}); a file with one JSON object a line must be "
+            "named .jsonl"
+        ) from None
+    if isinstance(whole, dict):
+        yield from records_by_relation(whole, path)
+        return
+    for i, record in enumerate(whole if isinstance(whole, list) else [whole]):
+        if not isinstance(record, dict):
+            raise UserError(f"{path}: [{i}] is not a JSON object: {json.dumps(record)[:60]}")
+        yield f"{path}: [{i}]", record
 
 
 def well_formed_json(value: Any) -> Any:

@@ -23,6 +23,7 @@ from electra_jax.finetuning.data.examples import (
     Feature,
     TaggedExample,
 )
+from electra_jax.finetuning.data.published import sentences_of_rows, tagged_spans
 from electra_jax.finetuning.data.records import CONLL_FORMATS, Record, format_of
 from electra_jax.finetuning.data.sources import Source, text_of
 from electra_jax.finetuning.data.values import (
@@ -77,7 +78,9 @@ class Tagging(HuggingFaceKind):
         """The sentences of CoNLL files, with columns already resolved; else as other kinds."""
         if format_of(path) in CONLL_FORMATS:
             return read_conll(path, columns, labelled, task.labels), {}
-        return super().records(task, path, columns, labelled)
+        records, columns = super().records(task, path, columns, labelled)
+        sentences = sentences_of_rows(records, labelled)
+        return ((w, tagged_spans(record, w, labelled)) for w, record in sentences), columns
 
     def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
         """Words and tags; in data to predict also running text, which is split into words."""
