@@ -119,7 +119,7 @@ class CodecSettings:
     reference does with STS-B's (0, 5); (0, 1) leaves them unchanged. `tagging` is "standard", or
     "reference" for its token type 1 and its word pieces of Chinese words ("##京"). `threshold` is
     the multi-label decision threshold. A question has no answer where its null odds exceed
-    `null_threshold` (None: the head's own). `header` is "no" where tables have no line of names.
+    `null_threshold` (None: the head's own).
     """
 
     max_length: int = 128
@@ -133,7 +133,6 @@ class CodecSettings:
     n_best: int = 20
     on_bad_answer: str = "fail"
     null_threshold: float | None = None
-    header: str = "yes"
 
 
 class Codec(abc.ABC):

@@ -29,6 +29,7 @@ __all__ = [
     "TFDS_PREFIX",
     "columns_of",
     "columns_read",
+    "has_header",
     "read_examples",
     "read_records",
     "same_content",
@@ -93,6 +94,11 @@ def _reported(
 def without_header(task: Task) -> Task:
     """The task where tables have no line that names columns (`data.header=no`)."""
     return dataclasses.replace(task, headerless=NUMBERED)
+
+
+def has_header(task: Task) -> bool:
+    """False of a task `without_header`."""
+    return task.headerless != NUMBERED
 
 
 def columns_read(task: Task, path: str, columns: Mapping[str, str | None]) -> dict[str, str]:

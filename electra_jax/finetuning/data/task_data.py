@@ -112,7 +112,6 @@ def codec_settings(task: Task, data: Mapping[str, Any], positions: int) -> Codec
         null_threshold=data["null_threshold"],
         threshold=data["threshold"],
         tagging=data["tagging"],
-        header=data.get("header", "yes"),
     )
 
 

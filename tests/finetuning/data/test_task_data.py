@@ -8,6 +8,7 @@ from finetuning.letters import LETTERS
 
 from electra_jax.config.finetuning import TaskDataSettings
 from electra_jax.errors import UserError
+from electra_jax.finetuning.data.readers import has_header
 from electra_jax.finetuning.data.task_data import Files, TaskData, codec_settings, find_files
 from electra_jax.finetuning.task_table import TASKS
 
@@ -122,4 +123,4 @@ def test_a_table_without_a_header_is_trained_on_by_number(write):
     columns = {"text": "1", "label": "0"}
     found = load("classification", path=train, columns=columns, header="no")
     assert [(e.label, e.texts) for e in found.train] == [("x", ("one",)), ("y", ("two",))]
-    assert found.settings.header == "no" and found.columns == {"text": "1", "label": "0"}
+    assert not has_header(found.task) and found.columns == {"text": "1", "label": "0"}
