@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
@@ -17,7 +18,6 @@ from electra_jax.finetuning.data.values import Missing, plain_name
 
 log = logging.getLogger(__name__)
 
-MODES = ("skip", "fail", "keep")
 _SHOWN = 5  # values in a message
 _NO_NAMES = ("", "null", "none")  # missing labels that cannot be a class
 
@@ -102,7 +102,7 @@ def checked(
                 found = Counter({v: n for v, n in found.items() if v not in classes})
                 if not found and not labels_of(example):  # of a kind whose labels are no names
                     raise _no_label(example.where, next(iter(classes)))
-        report.labels += len(found)
+        report.labels += found.total()
         if found and missing == "fail":
             raise _no_label(example.where, next(iter(found)))
         report.count(found.elements(), report.missing, example.where)
@@ -148,16 +148,12 @@ def _no_label(where: str, value: str) -> UserError:
 
 
 def minus_one_is_a_class(names: Collection[str], path: str) -> bool:
-    """Whether -1 is one of the labels: where the others are integers and not 0, 1, …, as in -1
-    and 1."""
-    try:
-        numbers = sorted(map(int, names))
-    except ValueError:
-        return False
-    if not numbers or numbers == list(range(len(numbers))):
-        return False
-    note(f"{path}: the label -1 is read as a class, beside {', '.join(map(str, numbers[:10]))}")
-    return True
+    """Whether -1 is one of the labels: where another is a negative integer too, or 1 is the only
+    other one."""
+    is_class = names == {"1"} or any(re.fullmatch(r"-\d+", name) for name in names)
+    if is_class:
+        note(f"{path}: the label -1 is read as a class, beside {', '.join(sorted(names)[:10])}")
+    return is_class
 
 
 def resolve_missing(
@@ -167,7 +163,7 @@ def resolve_missing(
     out. What is left out is logged. Raises `UserError` as `checked` does."""
     values: Counter[str] = Counter()
     for example in examples:
-        values.update(Counter(example.missing_labels()))
+        values.update(example.missing_labels())
     classes: set[str] = set()
     if missing != "keep" and "-1" in values:
         names = {name for e in examples for name in labels_of(e) if not isinstance(name, Missing)}
