@@ -33,6 +33,13 @@ class TaskDataSettings:
         choices=BACKENDS,
         when_absent="numpy",
     )
+    header: str = field(
+        "yes",
+        "Whether the first line of a .tsv or .csv names its columns; no: data.columns.* are "
+        "numbers, from 0.",
+        choices=("yes", "no"),
+        when_absent="yes",
+    )
     missing_labels: str = field(
         "skip",
         "Examples whose label says that there is none (-1, -, nan, -100, empty): left out with a "

@@ -18,6 +18,7 @@ from electra_jax.config.finetuning import QuestionSettings
 from electra_jax.errors import UserError
 from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.data.examples import Codec, CodecSettings
+from electra_jax.finetuning.data.readers import has_header, without_header
 from electra_jax.finetuning.kinds.origin import origin, recorded_task
 from electra_jax.finetuning.kinds.table import find_kind
 from electra_jax.finetuning.network import Network
@@ -55,6 +56,7 @@ def task_settings(
             "question": dataclasses.asdict(network.question),
             "columns": {role: name for role, name in columns.items() if name is not None},
             "columns_read": dict(training_columns),
+            **({} if has_header(task) else {"header": "no"}),
             **origin(task.kind),
         },
         "classifier_dropout": network.dropout_rate,
@@ -183,4 +185,7 @@ def trained_task(
         {r: n for r, n in stated.get(key, {}).items() if r in task.column_roles}
         for key in ("columns", "columns_read")
     )
+    if stated.get("header") == "no":
+        task = without_header(task)
+    task = dataclasses.replace(task, labels=labels or task.labels)  # by which text is told
     return TrainedTask(task, codec, network, loaded.params, settings, columns, training_columns)

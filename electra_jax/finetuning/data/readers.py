@@ -6,6 +6,7 @@ and name file and line.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Collection, Iterator, Mapping
 
@@ -13,6 +14,7 @@ from electra_jax.finetuning.data.examples import Example
 from electra_jax.finetuning.data.label_report import LabelReport, checked
 from electra_jax.finetuning.data.records import (
     CONLL_FORMATS,
+    NUMBERED,
     TFDS_PREFIX,
     format_of,
     read_records,
@@ -27,9 +29,11 @@ __all__ = [
     "TFDS_PREFIX",
     "columns_of",
     "columns_read",
+    "has_header",
     "read_examples",
     "read_records",
     "same_content",
+    "without_header",
 ]
 
 
@@ -85,6 +89,16 @@ def _reported(
 ) -> Iterator[Example]:
     yield from checked(examples, kind.labels_of, report, labels, strict, missing)
     report.warn()
+
+
+def without_header(task: Task) -> Task:
+    """The task where tables have no line that names columns (`data.header=no`)."""
+    return dataclasses.replace(task, headerless=NUMBERED)
+
+
+def has_header(task: Task) -> bool:
+    """False of a task `without_header`."""
+    return task.headerless != NUMBERED
 
 
 def columns_read(task: Task, path: str, columns: Mapping[str, str | None]) -> dict[str, str]:

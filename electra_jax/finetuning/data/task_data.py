@@ -19,6 +19,7 @@ from electra_jax.finetuning.data.readers import (
     columns_of,
     read_examples,
     same_content,
+    without_header,
 )
 from electra_jax.finetuning.kinds.base import Kind
 from electra_jax.finetuning.kinds.table import find_kind
@@ -187,6 +188,8 @@ class TaskData:
                 f"task={task.name} has no training data: train {task.trained_by}, then "
                 f"`electra-jax evaluate --task={task.name}` with that model"
             )
+        if data.get("header", "yes") == "no":
+            task = without_header(task)
         files = find_files(task, data)
         missing = data.get("missing_labels", "skip")
         train: list[Any] = load_examples(task, files.train, data["columns"], missing=missing)
@@ -229,8 +232,10 @@ class TaskData:
         lines = []
         if self.columns:
             read = ", ".join(f"{role} from {name}" for role, name in self.columns.items())
-            rest = f"; not read: {', '.join(self.unread)}" if self.unread else ""
-            lines.append(f"columns: {read}{rest}")
+            lines.append(f"columns: {read}")
+            if self.unread:
+                more = " (data.columns.* names others)" if self.task.texts else ""
+                lines.append(f"columns that are not read: {', '.join(self.unread)}{more}")
         if counts := Counter(name for e in self.train for name in self.kind.labels_of(e)):
             shown = [f"{name} {counts[name]:,}" for name in self.codec.labels if counts[name]]
             if len(shown) > _SHOWN_LABELS:

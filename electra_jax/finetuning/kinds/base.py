@@ -21,6 +21,7 @@ from electra_jax.config.finetuning import LossSettings
 from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, Feature
+from electra_jax.finetuning.data.published import plain_record
 from electra_jax.finetuning.data.records import Record, read_records
 from electra_jax.finetuning.data.sources import Source, check_roles, unknown_label
 from electra_jax.finetuning.task import Task
@@ -131,8 +132,10 @@ class Kind(abc.ABC):
         known = None if labels is None else frozenset(labels)
         records, columns = self.records(task, path, columns, labelled)
         source: Source | None = None
-        for number, (where, record) in enumerate(records):
+        for number, (where, found) in enumerate(records):
+            record = plain_record(found)
             source = source or Source(task, columns, record, where, labelled, usual)
+            source.see(record, where)
             example = self.example(source, where, source.identity(record, number), record)
             if known is not None:
                 for label in self.labels_of(example):
@@ -155,7 +158,7 @@ class Kind(abc.ABC):
         `TypeError` where it is no input at all."""
         if not isinstance(value, Mapping):
             raise TypeError("a mapping is needed")
-        record = dict(value)
+        record = plain_record(dict(value))
         source = Source(task, columns, record, where, False, usual)
         return self.example(source, where, source.identity(record, number), record)
 

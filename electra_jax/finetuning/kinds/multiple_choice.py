@@ -53,7 +53,7 @@ class MultipleChoice(OneRight):
         contexts = [
             _turns(value_of(record, source.columns[r], r, where), source.columns[r], where)
             for r in ("context", "question")
-            if r in source.columns
+            if source.plays(r, record)
         ]
         if not contexts:
             raise no_column(where, record, "context", "context or question")

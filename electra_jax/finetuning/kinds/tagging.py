@@ -15,6 +15,7 @@ from electra_jax.config.finetuning import LossSettings
 from electra_jax.errors import UserError
 from electra_jax.finetuning.chance import entropy_of
 from electra_jax.finetuning.confusions import confusions
+from electra_jax.finetuning.data.conll import read_conll
 from electra_jax.finetuning.data.examples import (
     Codec,
     CodecSettings,
@@ -22,7 +23,8 @@ from electra_jax.finetuning.data.examples import (
     Feature,
     TaggedExample,
 )
-from electra_jax.finetuning.data.records import CONLL_FORMATS, Record, format_of, read_conll
+from electra_jax.finetuning.data.published import sentences_of_rows, tagged_spans
+from electra_jax.finetuning.data.records import CONLL_FORMATS, Record, format_of
 from electra_jax.finetuning.data.sources import Source, text_of
 from electra_jax.finetuning.data.values import (
     Missing,
@@ -75,8 +77,10 @@ class Tagging(HuggingFaceKind):
     ) -> tuple[Iterator[tuple[str, Record]], Mapping[str, str]]:
         """The sentences of CoNLL files, with columns already resolved; else as other kinds."""
         if format_of(path) in CONLL_FORMATS:
-            return read_conll(path, columns, labelled), {}
-        return super().records(task, path, columns, labelled)
+            return read_conll(path, columns, labelled, task.labels), {}
+        records, columns = super().records(task, path, columns, labelled)
+        sentences = sentences_of_rows(records, labelled)
+        return ((w, tagged_spans(record, w, labelled)) for w, record in sentences), columns
 
     def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
         """Words and tags; in data to predict also running text, which is split into words."""
