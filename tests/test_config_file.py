@@ -66,3 +66,15 @@ def test_a_file_of_one_s_own(tmp_path):
 def test_what_is_wrong_is_named(name, overrides, named):
     with pytest.raises(UserError, match=named):
         get_config(name, overrides)
+
+
+def test_one_unit_of_a_duration_replaces_the_default():
+    config, _ = load_config(["--config=configs/pretrain.py:small", "--config.train.tokens=1e6"])
+    assert config["train"]["tokens"] == 1e6 and config["train"]["steps"] is None
+
+
+def test_the_arguments_of_wandb_are_a_dict():
+    for file in ("pretrain.py:small", "finetune.py:sst2"):
+        given = "--config.train.wandb={'project': 'electra', 'tags': ['a']}"
+        config, _ = load_config([f"--config=configs/{file}", given])
+        assert config["train"]["wandb"] == {"project": "electra", "tags": ["a"]}

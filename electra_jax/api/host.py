@@ -1,4 +1,4 @@
-"""What a process that computes asks of its host, before the first computation."""
+"""Settings of the process that training and answering make before the first computation."""
 
 from __future__ import annotations
 

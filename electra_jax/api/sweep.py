@@ -1,5 +1,5 @@
 """Many runs of one configuration: every combination of some overrides, a work folder each, and a
-table of how they ended."""
+table of their final figures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from electra_jax.config.finetuning import FinetuneSettings
+from electra_jax.config_file import settings_of
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import Metric
 from electra_jax.reporting.page import write_report
@@ -27,7 +29,7 @@ def combinations(varied: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     end alike. Raises UserError where nothing varies.
     """
     if not varied or not all(varied.values()):
-        raise UserError("say what varies: --vary.optimizer.learning_rate=1e-4,5e-4")
+        raise UserError("nothing varies: give --vary.optimizer.learning_rate=1e-4,5e-4")
     ends = [key.rpartition(".")[2] for key in varied]
     short = [end if ends.count(end) == 1 else key for key, end in zip(varied, ends, strict=True)]
     found: dict[str, list[str]] = {}
@@ -36,9 +38,15 @@ def combinations(varied: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         overrides = [f"--config.{key}={value}" for key, value in zip(varied, values)]
         name = ",".join(parts)
         if name in found:
-            raise UserError(f"--vary: {name} comes twice")
+            raise UserError(f"--vary: {name} is given twice")
         found[name] = overrides
     return found
+
+
+def verb_of(config: Mapping[str, Any]) -> str:
+    """The verb that a resolved configuration is for: `finetune` where it has a task, else
+    `pretrain`."""
+    return "finetune" if settings_of(config) is FinetuneSettings else "pretrain"
 
 
 def run_all(
@@ -54,7 +62,7 @@ def run_all(
 
     verb: `pretrain` or `finetune`.
     arguments: what every run gets, without --workdir.
-    through: a command that starts a run in the place of this process, such as
+    through: a command that starts each run (default: this Python), such as
         `launch/slurm.sh --gpus=8 --`; it gets the run's arguments.
     dry_run: prints the commands and runs none.
 

@@ -1,4 +1,4 @@
-"""The table of tasks: what a task's data looks like, how it is scored, and its usual settings.
+"""The table of tasks: what a task's data looks like, how it is scored, and its default settings.
 
 A new task is a new row here. Nothing else in the package knows tasks by name.
 """

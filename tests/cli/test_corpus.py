@@ -4,24 +4,11 @@ import io
 import json
 
 import pytest
-from tiny_run import make_rows, write_text
+from cli.commands import fails
+from tiny_run import write_text
 
 from electra_jax.cli import main
 from electra_jax.text.tokenizers.tokenizer import load_tokenizer
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory):
-    return make_rows(tmp_path_factory.mktemp("rows"))
-
-
-def _fails(capsys, *arguments):
-    """The message of a command that must end with exit code 2 and no traceback."""
-    code = main([str(a) for a in arguments])
-    errors = capsys.readouterr().err
-    assert code == 2, errors
-    assert "electra-jax: " in errors and "Traceback" not in errors
-    return errors
 
 
 def test_text_options_reach_the_vocabulary_and_the_rows(capsys, tmp_path):
@@ -38,9 +25,9 @@ def test_text_options_reach_the_vocabulary_and_the_rows(capsys, tmp_path):
     assert one["statistics"]["max_segments"] == 1 < split["statistics"]["max_segments"]
     assert one["settings"]["split_sentences"] is False and split["settings"]["split_sentences"]
     for flags in ("--character_coverage=2",), ("--limit_bytes=0",):
-        errors = _fails(capsys, *vocab, *flags, f"--output={tmp_path / 'v'}")
+        errors = fails(capsys, *vocab, *flags, f"--output={tmp_path / 'v'}")
         assert flags[0].split("=")[0].lstrip("-") in errors
-    assert "--type=unigram or bpe" in _fails(
+    assert "--type=unigram or bpe" in fails(
         capsys, "vocab", f"--input={text}", "--byte_fallback", f"--output={tmp_path / 'v'}"
     )
 
@@ -64,13 +51,13 @@ def test_bad_text_is_named(capsys, tmp_path, rows, content, name, named):
         ("prepare", f"--tokenizer={rows / 'tokenizer'}", "--seq_len=16", "--workers=1"),
     ):
         output = tmp_path / f"out-{verb[0]}"
-        errors = _fails(capsys, verb[0], f"--input={file}", f"--output={output}", *verb[1:])
+        errors = fails(capsys, verb[0], f"--input={file}", f"--output={output}", *verb[1:])
         assert named in errors
         assert not (output / "rows.json").exists() and not (output / "tokenizer.json").exists()
 
 
 def test_a_glob_without_a_match_is_named(capsys, tmp_path):
-    errors = _fails(capsys, "vocab", f"--input={tmp_path}/*.txt", f"--output={tmp_path}/v")
+    errors = fails(capsys, "vocab", f"--input={tmp_path}/*.txt", f"--output={tmp_path}/v")
     assert "*.txt" in errors
 
 
@@ -84,13 +71,13 @@ def test_text_in_another_script_than_the_tokenizer_s_is_noticed(capsys, rows, tm
 
 def test_a_vocabulary_larger_than_the_text_supports(capsys, tmp_path):
     text = write_text(tmp_path / "text.txt")
-    errors = _fails(capsys, "vocab", f"--input={text}", "--size=30000", f"--output={tmp_path}/v")
+    errors = fails(capsys, "vocab", f"--input={text}", "--size=30000", f"--output={tmp_path}/v")
     assert "30000" in errors.replace(",", "")
 
 
 def test_a_length_too_small_for_a_row(capsys, rows, tmp_path):
     text = write_text(tmp_path / "text.txt")
-    errors = _fails(
+    errors = fails(
         capsys, "prepare", f"--input={text}", f"--tokenizer={rows / 'tokenizer'}",
         f"--output={tmp_path}/r", "--seq_len=2",
     )  # fmt: skip
@@ -132,7 +119,7 @@ def test_cased_is_for_vocabularies_that_do_not_say(capsys, tmp_path):
     assert main([*arguments, f"--output={tmp_path / 'rows'}"]) == 0
     assert not load_tokenizer(tmp_path / "rows" / "tokenizer").do_lower_case
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true}')
-    errors = _fails(capsys, *arguments, f"--output={tmp_path / 'other'}")
+    errors = fails(capsys, *arguments, f"--output={tmp_path / 'other'}")
     assert "ignores case by its own settings" in errors
 
 

@@ -1,5 +1,5 @@
 """Every shipped configuration has the keys and values that were recorded before its fields were
-declared in electra_jax/settings/."""
+declared in electra_jax/config/."""
 
 import json
 from pathlib import Path

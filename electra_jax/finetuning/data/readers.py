@@ -1,7 +1,7 @@
 """Task data as a stream of examples, from files and data sets, in constant memory.
 
-Records (`records`) become the examples of a task as its kind reads them. Whatever is wrong with the
-data is found here, once, and named by file and line.
+The task's kind turns records (`records`) into examples. Errors in the data are raised here, once,
+and name file and line.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ def read_examples(
     Their `id` is the record's own (column "id"), else its 0-based number.
 
     Args:
-      task: its kind decides what is read, its names where.
+      task: its kind decides what is read; its roles and texts name the columns.
       columns: `data.columns.*`: the columns of roles that are not to be guessed: text, text_pair,
         label, id; words, tags; context, question, choices (several columns: "a,b,c"); head, tail.
       labelled: False for data to predict: labels are neither needed nor read.
       labels: the known labels, for evaluation data; the table's where the task has them there.
-      usual: the columns that a model was trained from, by role: taken where a file has them.
+      usual: the columns that the model was trained on, by role; preferred where a file has them.
 
     Raises:
-      UserError: whatever is wrong with the data; see the module.
+      UserError: an error in the data.
     """
     chosen = {role: name for role, name in (columns or {}).items() if name is not None}
     labels = labels if labels is not None else task.labels

@@ -1,6 +1,6 @@
-"""Where a record of task data holds what a task needs, and its values, checked once.
+"""The columns of records that a task reads, and their values.
 
-Whatever is wrong with a record is a `UserError` that names file and line.
+Errors in a record are `UserError`s that name file and line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TEXTS = {1: "one text", 2: "two texts"}
 
 
 class Source:
-    """Where a file holds what a task needs, found from its first record.
+    """The columns of a file that a task reads, found from its first record.
 
     `columns` are names by role; `texts` the columns of the text or the two texts.
     """
@@ -51,8 +51,8 @@ class Source:
             sets = tuple(dict.fromkeys((trained, *task.texts))) if trained else task.texts
             found_texts = next((t for t in sets if all(c in record for c in t)), None)
             if found_texts is None:
-                wanted = " or ".join(" + ".join(t) for t in sets)
-                raise no_column(where, record, "text", wanted)
+                names_of_sets = " or ".join(" + ".join(t) for t in sets)
+                raise no_column(where, record, "text", names_of_sets)
             if trained and len(found_texts) != len(trained):
                 raise UserError(
                     f"{where}: the model was trained on {_TEXTS[len(trained)]} "
@@ -64,13 +64,13 @@ class Source:
             self.texts = found_texts
 
     def identity(self, record: Record, number: int) -> str:
-        """What a prediction is named by: the record's own id, or its number."""
+        """The prediction's id: the record's own, or its number."""
         names = [self.columns["id"]] if "id" in self.columns else _IDS
         own = next((record[n] for n in names if isinstance(record.get(n), str | int)), number)
         return str(own)
 
     def value(self, role: str, where: str, record: Record) -> Any:
-        """The record's value for a role that the task cannot do without."""
+        """The record's value for a required role."""
         if role not in self.columns:
             raise no_column(where, record, role, " or ".join(self.task.roles[role]))
         return value_of(record, self.columns[role], role, where)
@@ -91,8 +91,8 @@ def check_roles(task: Task, chosen: Mapping[str, str]) -> None:
         )
 
 
-def no_column(where: str, record: Record, role: str, wanted: str) -> UserError:
-    """The error of a record without a column for a role."""
+def no_column(where: str, record: Record, role: str, names: str) -> UserError:
+    """The error of a record without a column for a role, which was looked for under `names`."""
     file = where.rpartition(":")[0]
     header = " (the first line names them)" if format_of(file) in ("tsv", "csv") else ""
     remedy = (
@@ -100,14 +100,14 @@ def no_column(where: str, record: Record, role: str, wanted: str) -> UserError:
         f"--columns {role}=NAME"
     )
     return UserError(
-        f"{where} has no column for the {role.replace('_', ' ')} (looked for {wanted}); it has "
+        f"{where} has no column for the {role.replace('_', ' ')} (looked for {names}); it has "
         f"{', '.join(map(str, record)) or 'none'}{header}: "
         + (remedy if file else "give it by that name")
     )
 
 
 def value_of(record: Record, column: str, role: str, where: str) -> Any:
-    """The value of a column that has to be there."""
+    """The value of a required column."""
     if column not in record:
         raise no_column(where, record, role, column)
     return record[column]
@@ -134,7 +134,7 @@ def texts_of(source: Source, where: str, record: Record) -> tuple[str, ...]:
 
 
 def label_name(value: Any, source: Source, where: str) -> str:
-    """A label as a string: 1, 1.0 and "1" are one label, so are true and "true"."""
+    """A label as a string: 1, 1.0 and "1" are equal, and so are true and "true"."""
     if isinstance(value, bool):
         value = "true" if value else "false"
     elif isinstance(value, float) and value.is_integer():
@@ -150,7 +150,7 @@ def label_name(value: Any, source: Source, where: str) -> str:
 
 
 def label_of(source: Source, where: str, record: Record) -> str | None:
-    """The name of a record's one label; None of data to predict."""
+    """The name of a record's label; None for data to predict."""
     if not source.labelled:
         return None
     return label_name(source.value("label", where, record), source, where)

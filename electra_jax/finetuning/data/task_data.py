@@ -1,4 +1,4 @@
-"""The task data of a run: which files, which examples, which features."""
+"""The task data of a run: files, examples, features."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
-# What a folder's files are called, by split; with any of the endings that readers take.
+# Names of a folder's files, by split; each with any ending that a reader takes.
 _NAMES = {
     "train": ("train",),
     "eval": ("dev", "valid", "validation", "eval", "val", "dev_matched", "validation_matched"),
@@ -37,7 +37,7 @@ _ENDINGS = ("jsonl", "tsv", "csv", "json", "conll", "conllu", "txt", "bio", "iob
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """Where the splits of a task lie; a path or `tfds:NAME/CONFIG:SPLIT` each."""
+    """The splits of a task: each a path or `tfds:NAME/CONFIG:SPLIT`."""
 
     train: str
     eval: str | None = None
@@ -117,7 +117,7 @@ def load_examples(
     labelled: bool = True,
     labels: Sequence[str] | None = None,
 ) -> list[Example]:
-    """Every example of a file. Raises `UserError` where there is none."""
+    """All examples of a file. Raises `UserError` where the file has no examples."""
     examples = list(read_examples(task, path, columns, labelled, labels))
     find_kind(task.kind).check_examples(task, path, examples)
     return examples
@@ -125,10 +125,10 @@ def load_examples(
 
 @dataclasses.dataclass
 class TaskData:
-    """A task's examples, the codec that reads them, and what training sees of them.
+    """A task's examples, their codec, and the features to train on.
 
     `test` has the examples of `data.test_path`. `truncated` counts training texts that were cut,
-    `missed_words` what a tagger lost by it.
+    `missed_words` the words that a tagger lost by it.
     """
 
     task: Task
@@ -150,11 +150,11 @@ class TaskData:
 
     @property
     def metric(self) -> str:
-        """The score by which runs and checkpoints are compared; more is better."""
+        """The score by which runs and checkpoints are compared; higher is better."""
         return self.codec.metric
 
     def constant_loss(self) -> float | None:
-        """The mean training loss of the best constant answer, where there is one."""
+        """The mean training loss of the best constant answer; None where there is no such loss."""
         return self.kind.constant_loss(self.train, self.settings.target_range)
 
     @classmethod

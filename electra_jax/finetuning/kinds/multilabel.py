@@ -43,7 +43,7 @@ class MultilabelCodec(TextCodec):
         features: Sequence[Feature],
         outputs: Sequence[Mapping[str, np.ndarray]],
     ) -> dict[str, Any]:
-        """{"id", "labels": those more probable than the threshold, "probabilities": of all}."""
+        """{"id", "labels": those above the threshold, "probabilities": of all labels by name}."""
         probabilities = _sigmoid(outputs[0]["logits"]).tolist()
         named = dict(zip(self.labels, probabilities))
         labels = [name for name, p in named.items() if p > self.settings.threshold]
@@ -52,12 +52,14 @@ class MultilabelCodec(TextCodec):
     def score(self, examples: Sequence[TextExample], predictions: Predictions) -> dict[str, float]:
         """Micro-F1, macro-F1 and exact match, in percent."""
         gold = np.array([self._indicator(e, e.label) for e in examples])
-        said = np.array([self._indicator(e, p["labels"]) for e, p in zip(examples, predictions)])
-        return metrics.multilabel_scores(gold, said)
+        predicted = np.array(
+            [self._indicator(e, p["labels"]) for e, p in zip(examples, predictions)]
+        )
+        return metrics.multilabel_scores(gold, predicted)
 
 
 class Multilabel(TextKind):
-    """Each label holds or does not: "logits" [B, C], "labels" float32 [B, C]."""
+    """Independent binary labels: "logits" [B, C], "labels" float32 [B, C] of 0 and 1."""
 
     name = "multilabel"
     codec_class = MultilabelCodec
@@ -84,11 +86,11 @@ class Multilabel(TextKind):
         return TextExample(where, identity, texts, names)
 
     def labels_of(self, example: TextExample) -> Sequence[str]:
-        """All of them."""
+        """All labels of an example."""
         return example.label if isinstance(example.label, tuple) else ()
 
     def labels(self, task: Task, examples: Iterable[Any]) -> tuple[str, ...]:
-        """All that occur, at least one."""
+        """All labels in the data, at least one."""
         return natural_order(labels_in(examples, self.labels_of, least=1))
 
     def row_losses(self, outputs: Outputs, batch: Batch, settings: LossSettings) -> jax.Array:
@@ -101,7 +103,7 @@ class Multilabel(TextKind):
         return jnp.mean(losses, -1)
 
     def divergence(self, one: Outputs, other: Outputs) -> jax.Array:
-        """The mean of the labels'."""
+        """The mean over labels, [B]."""
         a, b = one["logits"], other["logits"]
         p, q = jax.nn.sigmoid(a), jax.nn.sigmoid(b)
         return jnp.mean(0.5 * (p - q) * (a - b), -1)
@@ -109,7 +111,7 @@ class Multilabel(TextKind):
     def constant_loss(
         self, examples: Sequence[TextExample], target_range: tuple[float, float]
     ) -> float | None:
-        """The mean entropy of the labels."""
+        """The mean binary entropy of the labels, in nats."""
         found = Counter(name for e in examples for name in self.labels_of(e))
         if not found:
             return None
@@ -120,9 +122,9 @@ class Multilabel(TextKind):
     def better_than_chance(
         self, examples: Sequence[TextExample], predictions: Predictions, scores: Mapping[str, float]
     ) -> bool:
-        """Far above chance."""
-        gold, said = [self.labels_of(e) for e in examples], [p["labels"] for p in predictions]
-        return above_chance(gold, said) >= SURE
+        """Labels that are right far more often than by chance."""
+        gold, found = [self.labels_of(e) for e in examples], [p["labels"] for p in predictions]
+        return above_chance(gold, found) >= SURE
 
     def not_learned(
         self,
@@ -132,18 +134,18 @@ class Multilabel(TextKind):
         learnt: bool | None,
     ) -> str | None:
         """The same labels for all, or no more right than by chance."""
-        gold, said = [self.labels_of(e) for e in examples], [p["labels"] for p in predictions]
+        gold, found = [self.labels_of(e) for e in examples], [p["labels"] for p in predictions]
         differ = len({tuple(sorted(labels)) for labels in gold}) > 1
-        if differ and len({tuple(labels) for labels in said}) == 1:
+        if differ and len({tuple(labels) for labels in found}) == 1:
             return "it gives every evaluation example the same labels"
-        if differ and len(examples) >= ENOUGH and above_chance(gold, said) < LEAST_SURE:
+        if differ and len(examples) >= ENOUGH and above_chance(gold, found) < LEAST_SURE:
             return "its labels are right no more often than by chance"
         return None
 
     def errors(
         self, examples: Sequence[TextExample], predictions: Predictions, labels: Sequence[str]
     ) -> list[Block]:
-        """None: no label is taken for another."""
+        """No blocks: labels are independent, so none is confused with another."""
         return []
 
 

@@ -1,4 +1,4 @@
-"""Multiple choice, and the ranking of candidates (response selection)."""
+"""Multiple choice, and ranking of candidates (response selection)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.huggingface import CHOICE
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
-FAR = -1e9  # the logit of a choice that is not there
+FAR = -1e9  # the logit of an absent choice
 
 
 class MultipleChoice(OneRight):
-    """One of several continuations: "input_ids" [B, C, L], "logits" [B, C] with absent choices far
-    below."""
+    """One of several continuations: "input_ids" [B, C, L], "logits" [B, C], `FAR` for absent
+    choices."""
 
     name = "multiple_choice"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
@@ -80,18 +80,18 @@ class MultipleChoice(OneRight):
         return dataclasses.replace(example, context="", choices=(), question="")
 
     def outputs(self, found: Any, batch: Batch) -> Outputs:
-        """The logits [B, C] of scores [B · C]."""
+        """Scores [B · C] as logits [B, C]."""
         there = batch["lengths"] > 0
         return {"logits": jnp.where(there, found.reshape(there.shape), FAR)}
 
     def cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
-        """The choices that there are."""
+        """The logits of the choices, without padding."""
         return {"logits": outputs["logits"][: len(feature["input_ids"])]}
 
     def constant_loss(
         self, examples: Sequence[ChoiceExample], target_range: tuple[float, float]
     ) -> float | None:
-        """That of equal probabilities."""
+        """The loss of equal probabilities."""
         return float(np.mean(np.log([len(e.choices) for e in examples])))
 
     def better_than_chance(
@@ -100,8 +100,8 @@ class MultipleChoice(OneRight):
         predictions: Predictions,
         scores: Mapping[str, float],
     ) -> bool:
-        """Far above chance, and half of what chance gets wrong right: a run that came back to a
-        constant may keep an early step."""
+        """Far above chance, and right on half of those that chance gets wrong: a run that collapsed
+        to a constant may have kept an early step that is only just above chance."""
         count, right, chance, spread = _right_choices(examples, predictions)
         return count > 0 and right - chance >= max(SURE * spread, (count - chance) / 2)
 
@@ -150,8 +150,8 @@ class Ranking(MultipleChoice):
 def _right_choices(
     examples: Sequence[ChoiceExample], predictions: Predictions
 ) -> tuple[int, int, float, float]:
-    """Of the examples with a choice to make: how many, how many right, and by chance the expected
-    number and its standard deviation."""
+    """Over the examples with at least two choices: their number, the number right, and the mean and
+    standard deviation of the number right by chance."""
     pairs = [x for x in zip(examples, predictions, strict=True) if len(x[0].choices) > 1]
     chances = [1 / len(e.choices) for e, _ in pairs]
     right = sum(e.label == p["prediction"] for e, p in pairs)
@@ -168,7 +168,7 @@ def _turns(value: Any, column: str, where: str) -> str:
 
 
 def _choices(source: Source, where: str, record: Record) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The choices, and the names that labels may give them (A, B, … unless the data names them)."""
+    """The choices, and their names in labels (the data's own, else A, B, …)."""
     names: Sequence[Any] = ()
     column = source.columns.get("choices", "")
     value: Any

@@ -22,7 +22,7 @@ from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 class RelationCodec(ClassificationCodec):
     """One label for two marked entities of a text. A text that does not fit is cut on both sides,
-    so that its entities stay where that is possible."""
+    to keep both entities where they fit together."""
 
     lost_entities = 0
 
@@ -35,10 +35,10 @@ class RelationCodec(ClassificationCodec):
     def _parts(self, texts: Sequence[str]) -> list[Ids]:
         (ids,) = super()._parts(texts)
         room = self.settings.max_length - 2
-        places = np.flatnonzero(np.isin(ids, self._marks))
-        if len(ids) <= room or not places.size or places[-1] < room:
+        marks = np.flatnonzero(np.isin(ids, self._marks))
+        if len(ids) <= room or not marks.size or marks[-1] < room:
             return [ids]
-        first, last = int(places[0]), int(places[-1])
+        first, last = int(marks[0]), int(marks[-1])
         spare = room - (last + 1 - first)
         self.lost_entities += spare < 0
         return [ids[min(first - max(spare, 0) // 2, len(ids) - room) :]]

@@ -23,7 +23,7 @@ from electra_jax.finetuning.data.records import (
 )
 
 UNKNOWN_PLACE = -1
-"""Offset of an answer whose place in the context is not told; its text still counts as gold."""
+"""The offset of an answer that the file gives without one; its text still counts as gold."""
 
 _IDS = ("id", "qid")
 _STARTS = ("answer_start", "start")

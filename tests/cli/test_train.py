@@ -1,98 +1,29 @@
-"""Bad input: one clear message that names what and where, exit code 2, nothing half written."""
+"""`pretrain`, `finetune` and `sweep` on the command line: bad input is one clear message that names
+what and where, exit code 2, nothing half written."""
 
 import fcntl
-import json
-import os
 
-import numpy as np
 import pytest
-from tiny_run import OVERRIDES, make_rows, write_text
+from cli.commands import fails, pretrain_fails
+from tiny_run import OVERRIDES, write_text
 
 from electra_jax.cli import main
-from electra_jax.config_file import load_config
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory):
-    return make_rows(tmp_path_factory.mktemp("rows"))
-
-
-def _fails(capsys, *arguments):
-    """The message of a command that must end with exit code 2 and no traceback."""
-    code = main([str(a) for a in arguments])
-    errors = capsys.readouterr().err
-    assert code == 2, errors
-    assert "electra-jax: " in errors and "Traceback" not in errors
-    return errors
-
-
-def _pretrain(capsys, rows, workdir, *overrides):
-    arguments = [f"--workdir={workdir}", *OVERRIDES, f"--config.data.path={rows}", *overrides]
-    return _fails(capsys, "pretrain", *arguments)
-
-
-def test_help_of_every_verb_has_an_example(capsys):
-    from electra_jax.cli import VERBS
-
-    assert main(["--help"]) == 0
-    overview = capsys.readouterr().out
-    for verb in VERBS:
-        assert verb in overview
-        with pytest.raises(SystemExit) as ended:
-            main([verb, "--help"])
-        assert ended.value.code == 0
-        assert f"electra-jax {verb}" in capsys.readouterr().out
-
-
-def test_unknown_verb_names_the_nearest(capsys):
-    assert "did you mean 'pretrain'" in _fails(capsys, "pretrian")
 
 
 def test_unknown_key_names_the_nearest(capsys, rows, tmp_path):
-    errors = _pretrain(capsys, rows, tmp_path / "w", "--config.optimizer.learning_rat=1")
+    errors = pretrain_fails(capsys, rows, tmp_path / "w", "--config.optimizer.learning_rat=1")
     assert "learning_rat" in errors and "config.optimizer.learning_rate" in errors
     assert not (tmp_path / "w").exists()
 
 
 def test_wrong_type_names_the_key(capsys, rows, tmp_path):
-    errors = _pretrain(capsys, rows, tmp_path / "w", "--config.train.steps=many")
+    errors = pretrain_fails(capsys, rows, tmp_path / "w", "--config.train.steps=many")
     assert "train.steps" in errors
 
 
 def test_missing_config_names_what_ships(capsys, tmp_path):
-    errors = _fails(capsys, "pretrain", f"--workdir={tmp_path}", "--config=nowhere.py")
+    errors = fails(capsys, "pretrain", f"--workdir={tmp_path}", "--config=nowhere.py")
     assert "nowhere.py" in errors and "pretrain.py" in errors
-
-
-def test_config_lists_every_field_with_what_was_given_marked(capsys):
-    overrides = ("--config.train.tokens=1e9", "--config.optimizer.beta2=0.98")
-    assert main(["config", "configs/pretrain.py:small", *overrides]) == 0
-    text = capsys.readouterr().out
-    assert "* marks 3 that differ" in text and max(map(len, text.splitlines())) <= 100
-    assert "*   steps = None   (default: 1000000)\n        Length of the run. [int" in text
-    assert "*   tokens = 1000000000.0   (default: None)" in text
-    assert main(["config", "configs/finetune.py:sst2", "--json"]) == 0
-    rows = {row["key"]: row for row in json.loads(capsys.readouterr().out)}
-    config, _ = load_config(["--config=configs/finetune.py:sst2"])
-    assert {k: rows[k]["value"] for k in ("task", "train.epochs")} == {
-        "task": "sst2", "train.epochs": 3.0
-    }  # fmt: skip
-    assert {key.split(".")[0] for key in rows} == set(config)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["nowhere.py"], "nowhere.py"),
-        (["configs/pretrain.py:smal"], "choose one of tiny, small"),
-        (["configs/pretrain.py", "--config.train.stepz=1"], "did you mean config.train.steps?"),
-        (["configs/pretrain.py", "--config.train.batch_size=0"], "train.batch_size=0"),
-        (["configs/pretrain.py", "more"], "more"),
-        ([], "FILE[:ARG]"),
-    ],
-)
-def test_config_of_what_is_not_there(capsys, arguments, named):
-    assert named in _fails(capsys, "config", *arguments)
 
 
 def test_help_of_training_points_to_the_fields(capsys):
@@ -100,11 +31,6 @@ def test_help_of_training_points_to_the_fields(capsys):
         with pytest.raises(SystemExit):
             main([verb, "--help"])
         assert f"electra-jax config configs/{verb}.py:" in capsys.readouterr().out
-
-
-def test_one_unit_of_a_duration_replaces_the_default():
-    config, _ = load_config(["--config=configs/pretrain.py:small", "--config.train.tokens=1e6"])
-    assert config["train"]["tokens"] == 1e6 and config["train"]["steps"] is None
 
 
 @pytest.mark.parametrize(
@@ -136,33 +62,26 @@ def test_a_wrong_setting_is_named(capsys, rows, tmp_path, override, named):
     if override == "--config.train.batch_size=7":
         override = "--config.train.batch_size=7 --config.train.accumulate=2"
         named = "train.batch_size"
-    errors = _pretrain(capsys, rows, tmp_path / "w", *override.split(" "))
+    errors = pretrain_fails(capsys, rows, tmp_path / "w", *override.split(" "))
     assert named in errors
     assert not (tmp_path / "w" / "checkpoints").exists()
 
 
 def test_a_refused_configuration_does_not_block_the_corrected_one(capsys, rows, tmp_path):
     workdir, quick = tmp_path / "w", ("--config.train.steps=2", "--config.train.eval_every=0")
-    _pretrain(capsys, rows, workdir, *quick, "--config.optimizer.name=adam")
+    pretrain_fails(capsys, rows, workdir, *quick, "--config.optimizer.name=adam")
     arguments = [f"--workdir={workdir}", f"--config.data.path={rows}", *OVERRIDES, *quick]
     assert main(["pretrain", *arguments, "--quiet"]) == 0
 
 
 def test_the_rows_are_no_workdir(capsys, rows):
     before = sorted(rows.iterdir())
-    assert "a folder of its own" in _pretrain(capsys, rows, rows)
+    assert "a folder of its own" in pretrain_fails(capsys, rows, rows)
     assert sorted(rows.iterdir()) == before
 
 
-def test_the_arguments_of_wandb_are_a_dict():
-    for file in ("pretrain.py:small", "finetune.py:sst2"):
-        given = "--config.train.wandb={'project': 'electra', 'tags': ['a']}"
-        config, _ = load_config([f"--config=configs/{file}", given])
-        assert config["train"]["wandb"] == {"project": "electra", "tags": ["a"]}
-
-
 def test_only_the_wrong_override_is_named(capsys, rows, tmp_path):
-    errors = _pretrain(capsys, rows, tmp_path, "--config.train.steps=abc")
+    errors = pretrain_fails(capsys, rows, tmp_path, "--config.train.steps=abc")
     assert errors.startswith("electra-jax: --config.train.steps=abc: ")
 
 
@@ -177,15 +96,15 @@ def test_rows_changed_under_a_run_are_refused(capsys, rows, tmp_path):
     assert main(["prepare", f"--input={text}", f"--tokenizer={rows / 'tokenizer'}",
                  f"--output={tmp_path / 'rows'}", "--seq_len=16", "--workers=1"]) == 0  # fmt: skip
     capsys.readouterr()
-    errors = _pretrain(capsys, tmp_path / "rows", workdir, *quick)
+    errors = pretrain_fails(capsys, tmp_path / "rows", workdir, *quick)
     assert "data.fingerprint" in errors and str(workdir) in errors
 
-    errors = _pretrain(capsys, rows, workdir, *quick, "--config.optimizer.learning_rate=0.5")
+    errors = pretrain_fails(capsys, rows, workdir, *quick, "--config.optimizer.learning_rate=0.5")
     assert "optimizer.learning_rate: 0.002 → 0.5" in errors
 
 
 def test_a_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(capsys, rows, tmp_path):
-    errors = _pretrain(
+    errors = pretrain_fails(
         capsys, rows, tmp_path / "w", "--config.optimizer.learning_rate=1e30",
         "--config.train.checkpoint_every=1", "--config.optimizer.clip_norm=0.0",
     )  # fmt: skip
@@ -198,12 +117,12 @@ def test_a_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(capsys, rows
 def test_two_runs_in_one_folder(capsys, rows, tmp_path):
     with open(tmp_path / ".lock", "w") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
-        assert "another run uses" in _pretrain(capsys, rows, tmp_path)
+        assert "another run uses" in pretrain_fails(capsys, rows, tmp_path)
 
 
 def test_an_unwritable_workdir_is_named(capsys, rows, tmp_path):
     (tmp_path / "file").write_text("")
-    errors = _pretrain(capsys, rows, tmp_path / "file" / "w")
+    errors = pretrain_fails(capsys, rows, tmp_path / "file" / "w")
     assert str(tmp_path / "file" / "w") in errors
 
 
@@ -217,15 +136,29 @@ def test_rows_of_another_tokenizer_than_the_model_to_start_from(capsys, rows, tm
                  f"--output={tmp_path / 'rows'}", "--seq_len=16", "--workers=1"]) == 0  # fmt: skip
     capsys.readouterr()
     model = tmp_path / "first" / "model"
-    errors = _pretrain(capsys, tmp_path / "rows", tmp_path / "w", f"--config.init={model}")
+    errors = pretrain_fails(capsys, tmp_path / "rows", tmp_path / "w", f"--config.init={model}")
     assert "tokenizer" in errors
 
 
-def test_metrics_are_valid_json_even_where_a_figure_is_not_a_number(tmp_path):
-    from electra_jax.training.metrics_log import MetricsLog
+def test_planning_options_go_with_a_dry_run(capsys, rows, tmp_path):
+    assert "go with --dry_run" in pretrain_fails(capsys, rows, tmp_path / "w", "--devices=4")
+    arguments = [*OVERRIDES, f"--config.data.path={rows}"]
+    assert "--workdir=DIR" in fails(capsys, "pretrain", *arguments)
+    assert main(["pretrain", *arguments, "--dry_run", "--devices=4"]) == 0
+    printed = capsys.readouterr().out
+    assert "data 4 × fsdp 1" in printed and not (tmp_path / "w").exists()
 
-    log = MetricsLog(tmp_path, resume_step=0, tensorboard=False)
-    log.write({"step": 1, "loss": float("nan"), "array": np.float32(2)})
-    log.close()
-    row = json.loads((tmp_path / "metrics.jsonl").read_text())
-    assert row["step"] == 1 and row["array"] == 2 and os.path.getsize(log.path) > 0
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ([], "--config=FILE"),
+        (["--config=a.py", "--config=b.py"], "give one --config=FILE"),
+        (["--config=configs/pretrain.py:tiny", "--config.train.seed"], "--config.a.b=value"),
+        (["--config=configs/pretrain.py:tiny", "--vary.train.seed="], "nothing varies"),
+        (["--config=configs/pretrain.py:tiny", "--vary.train.seed=1,1"], "seed=1 is given twice"),
+    ],
+)
+def test_a_sweep_names_what_it_lacks(capsys, tmp_path, arguments, named):
+    assert named in fails(capsys, "sweep", f"--workdir={tmp_path}", *arguments)
+    assert list(tmp_path.iterdir()) == []
