@@ -160,7 +160,7 @@ def test_documents_and_field_reach_both_verbs(capsys, tmp_path, rows):
     with_rows = [f"--tokenizer={rows / 'tokenizer'}", "--seq_len=16", "--workers=1"]
     for verb in (["vocab", "--size=100"], ["prepare", *with_rows]):
         output = f"--output={tmp_path / verb[0]}"
-        assert "--field=NAME" in _fails(capsys, verb[0], *text, *verb[1:], output)
+        assert "--field=NAME" in fails(capsys, verb[0], *text, *verb[1:], output)
         assert main([verb[0], *text, *verb[1:], output, "--field=body"]) == 0
     (tmp_path / "a.txt").write_text("the river\n\na stone\nlight\n")
     for documents, count in (("blank_lines", 2), ("lines", 3), ("files", 1), ("auto", 2)):
@@ -168,7 +168,7 @@ def test_documents_and_field_reach_both_verbs(capsys, tmp_path, rows):
         assert main(["prepare", *arguments, f"--output={tmp_path / documents}"]) == 0
         header = json.loads((tmp_path / documents / "rows.json").read_text())
         assert header["statistics"]["documents"] == count
-    assert "invalid choice: 'words'" in _fails(
+    assert "invalid choice: 'words'" in fails(
         capsys, "vocab", *text, "--documents=words", f"--output={tmp_path / 'v'}"
     )
 
