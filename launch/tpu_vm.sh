@@ -425,6 +425,7 @@ while :; do
         2) fail "the run refused its input or configuration; its message stands above" ;;
     esac
     ((SECONDS - began < 1800)) || in_a_row=0
-    begin="$start_again"
+    # Where nobody knows how it ended it may be running yet, out of reach: then nothing is to be ended.
+    if [[ -n "$code" ]]; then begin="$start_again"; else begin="$start"; fi
     again "the run ended early (${code:-its host is gone})"
 done

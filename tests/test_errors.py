@@ -4,7 +4,7 @@ from importlib import import_module
 
 import pytest
 
-from electra_jax.errors import DivergedError, UserError
+from electra_jax.errors import DivergedError, UserError, nearest
 
 # The package `cli` has a function of this name.
 command_line = import_module("electra_jax.cli.main")
@@ -32,3 +32,24 @@ def test_a_bug_is_no_user_s_error(monkeypatch):
 
 def test_a_run_that_diverged_can_be_told_from_other_errors_of_the_user():
     assert issubclass(DivergedError, UserError) and not issubclass(UserError, DivergedError)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("stps", ["steps"]),
+        ("SST-2", ["sst2"]),
+        ("learning_rat", ["learning_rate"]),
+        ("bogus", []),  # shares two letters with pos
+        ("news", []),
+        ("", []),
+    ],
+)
+def test_a_suggestion_is_made_only_where_it_is_near(name, found):
+    known = ["steps", "sst2", "learning_rate", "pos", "ner", "cola"]
+    assert nearest(name, known) == found
+
+
+def test_several_suggestions_begin_with_the_nearest():
+    assert nearest("tagin", ["tag", "tagging", "ner"], 3) == ["tagging", "tag"]
+    assert nearest("MRPC2", ["MrPC"]) == ["MrPC"]

@@ -45,7 +45,7 @@ def pretrain(argv: Sequence[str]) -> int:
     _processes(parser)
     from electra_jax.config_file import load_config
 
-    config, rest = load_config(argv)
+    config, rest = load_config(argv, "pretrain")
     a = parser.parse_args(rest)
     if a.dry_run:
         from electra_jax.pretraining.dry_run import dry_run
@@ -92,7 +92,7 @@ def finetune(argv: Sequence[str]) -> int:
         help="keep case with a model whose vocabulary has no settings (config.init_cased)",
     )
     argv = ["--config.init_cased=True" if word == "--cased" else word for word in argv]
-    config, rest = load_config(argv)
+    config, rest = load_config(argv, "finetune")
     a = parser.parse_args(rest)
     results = electra_jax.finetune(config, a.workdir, quiet=a.quiet)
     from electra_jax.finetuning.result import describe_result, describe_summary

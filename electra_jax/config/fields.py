@@ -9,14 +9,13 @@ nested mappings of a configuration and turns them into groups, `rows` lists thei
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, Union
 
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, nearest
 
 Group = TypeVar("Group")
 _KEY = "electra_jax.config.fields"
@@ -133,7 +132,7 @@ def read(
     valid = f"valid{where and f' in {where}'}: {', '.join(known) or 'none'}"
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            near = nearest(str(key), known)
             hint = f"did you mean {_join(where, near[0])}? " if near else ""
             raise UserError(f"{_join(where, key)}: no such field; {hint}{valid}")
     if complete:

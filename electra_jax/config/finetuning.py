@@ -33,6 +33,13 @@ class TaskDataSettings:
         choices=BACKENDS,
         when_absent="numpy",
     )
+    missing_labels: str = field(
+        "skip",
+        "Examples whose label says that there is none (-1, -, nan, -100, empty): left out with a "
+        "warning, an error, or a class of that name.",
+        choices=("skip", "fail", "keep"),
+        when_absent="keep",
+    )
     train_examples: int | None = field(
         None,
         "Number of examples to train on, the first of the file; None: all.",

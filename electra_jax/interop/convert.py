@@ -96,7 +96,8 @@ def convert(
             tokens = load_tokenizer(loaded.tokenizer_folder, do_lower_case=do_lower_case)
             case = "lower-cased" if tokens.do_lower_case else "cased"
             notes.append(f"the vocabulary comes without its settings: taken to be {case}")
-        card = _card_of(loaded, src, encoder_only or to != "hf")
+        becomes_electra = loaded.settings.get("model_type") == "bert"
+        card = _card_of(loaded, src, encoder_only or becomes_electra or to != "hf")
         if encoder_only:
             config, encoder = encoder_of(loaded)
             loaded = dataclasses.replace(

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from docs.pages import PAGES, ROOT, commands, text
+from docs.pages import PAGES, ROOT, blocks, commands, text
 
 import electra_jax
 from electra_jax import cli
@@ -154,3 +154,14 @@ def test_examples_in_docstrings_are_told_from_prose(paragraph, example):
     finally:
         sys.path.pop(0)
     assert reference.is_python(paragraph) is example
+
+
+def test_commands_fit_the_pages():
+    wide = [
+        f"{page.name}: {line}"
+        for page in PAGES
+        for block in blocks(page, "sh")
+        for line in block.splitlines()
+        if len(line) > 80
+    ]
+    assert not wide

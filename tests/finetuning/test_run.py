@@ -326,13 +326,20 @@ def test_questions_without_an_answer_are_told_where_the_task_has_none(tiny_model
         assert ("1 of 2 questions have no answer" in caplog.text) == told
 
 
-def test_evaluation_data_may_have_no_other_labels(tiny_model, tiny_data, tmp_path):
+def test_other_labels_of_evaluation_data_count_as_missed_and_are_warned_of(
+    tiny_model, tiny_data, tmp_path, caplog
+):
     rows = [{"text": "a film", "label": "good"}, {"text": "a day", "label": "middling"}]
-    wrong = write_jsonl(tmp_path / "dev.jsonl", rows)
-    config = configuration("classification", tiny_model, tiny_data)
-    config["data"]["eval_path"] = str(wrong)
-    with pytest.raises(UserError, match=r"dev\.jsonl:2.*middling.*bad, good"):
-        FineTuning.build(config, tmp_path / "run", quiet=True)
+    other = write_jsonl(tmp_path / "dev.jsonl", rows)
+    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=1")
+    config["data"]["eval_path"] = str(other)
+    result = FineTuning.build(config, tmp_path / "run", quiet=True).train()
+    assert result.scores["accuracy"] <= 50
+    sentence = '1 of 2 labels do not occur in training (1 × "middling", first at'
+    assert caplog.text.count(sentence) == 2  # before the first step, and at the end
+    other.write_text(other.read_text().replace("good", "so"))
+    with pytest.raises(UserError, match=r"dev\.jsonl:1.*so.*bad, good"):
+        FineTuning.build(config, tmp_path / "other", quiet=True)
 
 
 def test_labels_are_those_of_the_whole_file_and_targets_those_that_are_trained(

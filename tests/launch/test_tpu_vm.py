@@ -313,6 +313,14 @@ def test_a_connection_that_ends_before_the_run_is_made_again(cloud):
     assert verbs(cloud.calls()) == ["tpu-vm describe", *INSTALL, *BEGIN, *BEGIN[1:]]
 
 
+def test_a_run_out_of_reach_is_not_ended_but_one_that_ended_leaves_nothing_behind(cloud):
+    cloud.answer(ready("READY"), ("cat run.exit", [("", 255), ("1\n", 0), ("0\n", 0)]))
+    done = cloud.run("tpu_vm.sh", *TPU, *RUN)
+    assert done.returncode == 0, done.stderr
+    starts = [call[-1] for call in cloud.calls() if "nohup" in call[-1]]
+    assert ["kill" in start for start in starts] == [False, False, True]
+
+
 def test_installing_is_tried_again_four_times_in_all(cloud):
     cloud.answer(ready("READY"), ("pip install", [("", 1), ("", 0)]), DONE)
     assert cloud.run("tpu_vm.sh", *TPU, *RUN).returncode == 0

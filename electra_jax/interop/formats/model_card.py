@@ -23,6 +23,7 @@ from electra_jax.modeling.heads.huggingface import CHOICE, QUESTION, SEQUENCE, T
 
 CARD = "README.md"
 LIBRARY = "electra_jax"
+_ANY_BYTES = "surrogateescape"  # a person's card in another encoding keeps its bytes
 _END = re.compile(r"\n<!-- written by electra_jax; digest ([0-9a-f]{64}) -->\n\Z")
 # The Hub's names of tasks ("pipeline tags"), by the kind of network.
 _PIPELINES = {
@@ -88,17 +89,17 @@ def write_card(folder: Path, card: str, earlier: Path) -> None:
     card stays where a person wrote or edited it."""
     kept = read_card(earlier)
     text = card if kept is None or is_generated(kept) else kept
-    (folder / CARD).write_text(text, encoding="utf-8")
+    (folder / CARD).write_text(text, encoding="utf-8", errors=_ANY_BYTES)
 
 
 def read_card(folder: Path) -> str | None:
     """The text of a folder's card; None where there is none."""
     try:
-        return (folder / CARD).read_text(encoding="utf-8")
+        return (folder / CARD).read_text(encoding="utf-8", errors=_ANY_BYTES)
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{folder / CARD}: not readable as text ({error})") from None
+    except OSError as error:
+        raise UserError(f"{folder / CARD}: cannot be read: {error.strerror}") from error
 
 
 def is_generated(text: str) -> bool:
@@ -108,7 +109,7 @@ def is_generated(text: str) -> bool:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", _ANY_BYTES)).hexdigest()
 
 
 def model_card(

@@ -138,6 +138,14 @@ def test_a_generated_card_is_replaced_and_one_that_a_person_changed_is_not(tmp_p
         assert read_card(new) == (text if kept else second)
 
 
+def test_a_card_in_another_encoding_keeps_its_bytes(tmp_path):
+    earlier, new = tmp_path / "earlier", tmp_path / "new"
+    earlier.mkdir(), new.mkdir()
+    (earlier / CARD).write_bytes("# Modèle\n".encode("latin-1"))
+    write_card(new, _card(), earlier)
+    assert (new / CARD).read_bytes() == "# Modèle\n".encode("latin-1")
+
+
 @pytest.mark.parametrize(
     ("card", "found"),
     [
