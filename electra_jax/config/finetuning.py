@@ -248,6 +248,11 @@ class FinetuneSettings:
     init: str | None = field(
         None, "Model to start from: model folder, run, TF1 checkpoint or Hub id."
     )
+    init_cased: bool | None = field(
+        None,
+        "Whether case is kept where init's vocabulary has no settings; None: as its tokens show.",
+        when_absent=False,
+    )
     seeds: int = field(1, "Runs, of train.seed and the seeds after it.", minimum=1)
     data: TaskDataSettings = field(TaskDataSettings, "The files.")
     model: TunedModelSettings = field(TunedModelSettings, "The network.")

@@ -114,7 +114,7 @@ class FineTuning:
         seed = train.seed if seed is None else seed
         if jax.process_count() > 1:
             raise UserError("finetune runs on one host: start one process (all of its devices)")
-        start = start or load_start(given.init)
+        start = start or load_start(given.init, given.init_cased)
         shape, _ = encoder_of(start)
         encoder_config = resolve.encoder_config(given, shape)
         first = data is None

@@ -18,6 +18,7 @@ ADDED = {
         "data.backend",
         "data.header",
         "data.missing_labels",
+        "init_cased",
         "train.checkpoint_minutes",
     },
     "pretrain": {"train.checkpoint_minutes", "watch.minimum_skill"},
