@@ -227,7 +227,7 @@ class FineTuning:
             lines.insert(1, f"columns: {read}")
         if data.truncated:
             missed = data.missed_words
-            words = f" ({missed:,} words of them, which count as missed)" if missed else ""
+            words = f" ({missed:,} words are left out)" if missed else ""
             lines.append(f"{data.truncated:,} texts are longer than data.max_length: cut{words}")
         return lines
 
