@@ -18,6 +18,7 @@ from electra_jax.config.finetuning import QuestionSettings
 from electra_jax.errors import UserError
 from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.data.examples import Codec, CodecSettings
+from electra_jax.finetuning.derived_task import derived_settings
 from electra_jax.finetuning.kinds.origin import origin, recorded_task
 from electra_jax.finetuning.kinds.table import find_kind
 from electra_jax.finetuning.network import Network
@@ -123,7 +124,8 @@ class TrainedTask:
 def trained_task(
     loaded: LoadedModel, task_name: str | None = None, null_threshold: float | None = None
 ) -> TrainedTask:
-    """The task, codec and network of a model folder that `finetune` wrote.
+    """The task, codec and network of a model folder: one that `finetune` wrote, or a fine-tuned
+    model made elsewhere (`derived_task`).
 
     `task_name` must be the model's task, or one of its kind and labels; `null_threshold` replaces
     the model's. Raises `UserError` where the folder has no fine-tuned head, or that of another
@@ -131,10 +133,7 @@ def trained_task(
     """
     stated = loaded.settings.get(SETTINGS_KEY)
     if stated is None:
-        raise UserError(
-            f"{loaded.source}: not fine-tuned by `electra-jax finetune` (its config.json has no "
-            f"{SETTINGS_KEY}); fine-tune it first"
-        )
+        stated = derived_settings(loaded, task_name)
     task = get_task(task_name or recorded_task(stated, loaded.source))
     kind = find_kind(task.kind)
     if kind.name != stated["kind"]:
@@ -143,7 +142,7 @@ def trained_task(
             f"{task.name} is {kind.name}: use a model of that task"
         )
     labels = tuple(stated["labels"])
-    if task.labels is not None and labels != task.labels:
+    if task.labels is not None and sorted(labels) != sorted(task.labels):
         raise UserError(
             f"{loaded.source} has the labels {', '.join(labels)}, and {task.name} has "
             f"{', '.join(task.labels)}: use a model of that task"

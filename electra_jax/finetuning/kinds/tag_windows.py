@@ -34,8 +34,9 @@ def windows(counts: npt.ArrayLike, room: int) -> list[Window]:
       counts: word pieces of each word [words]; 0 for a word without.
       room: word pieces of a window. A longer word is a window of its own, cut to its beginning.
     """
-    ends = np.cumsum(counts)
-    starts = ends - counts
+    lengths = np.asarray(counts, np.int64)
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
     edges = [(0, _last(starts, ends, 0, room))]
     while edges[-1][1] < len(ends):
         first, last = edges[-1]
