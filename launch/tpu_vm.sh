@@ -184,20 +184,19 @@ gcloud storage rsync --recursive $(printf %q "$rows") rows"
 run_it="rm -f run.exit
 nohup setsid sh -c '.venv/bin/electra-jax pretrain \"\$@\"; echo \$? >run.exit' sh$pretrain >>run.log 2>&1 </dev/null &
 echo \$! >run.pid"
-start="cd electra_jax
+start="cd electra_jax || exit
 if $running; then exit 0; fi
 $run_it"
 # After a run that ended early: what is left of it on some host ends by itself, or is ended.
-# shellcheck disable=SC2016 # expanded on the host
-start_again="cd electra_jax
-for second in \$(seq 120); do
+start_again="cd electra_jax || exit
+for _ in \$(seq 120); do
     if $running; then sleep 1; else break; fi
 done
 if $running; then kill -KILL -- \"-\$(cat run.pid)\"; fi
 $run_it"
 # shellcheck disable=SC2016 # expanded on the host
 follow='cd electra_jax && tail -n 50 -F --pid="$(cat run.pid)" run.log'
-outcome="cd electra_jax; if $running; then echo running; else cat run.exit; fi"
+outcome="cd electra_jax || exit; if $running; then echo running; else cat run.exit; fi"
 
 run() {
     printf '+'

@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from electra_jax.files import read_json
 from electra_jax.finetuning.result import write_figures
 from electra_jax.interop.formats.safetensors import read_safetensors, write_safetensors
 from electra_jax.modeling.trees import flatten, unflatten
@@ -21,7 +21,7 @@ _BEST = "best.json"
 def read_best(workdir: Path) -> dict[str, Any] | None:
     """{"step", "score" (None: undefined), "file"} of the best so far; None where none is kept."""
     file = workdir / _BEST
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return read_json(file) if file.is_file() else None
 
 
 def keep_best(workdir: Path, state: TrainState, step: int, score: float) -> None:

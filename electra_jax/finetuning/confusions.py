@@ -15,6 +15,8 @@ def confusions(pairs: Sequence[tuple[str, str]], labels: Sequence[str]) -> list[
     """One block (see `reporting.blocks`) for (true, predicted) labels; [] without any."""
     if not pairs:
         return []
+    # Evaluation data may have labels that training lacks.
+    labels = (*labels, *sorted({label for pair in pairs for label in pair} - set(labels)))
     if len(labels) <= _MOST_LABELS:
         true, predicted = ([pair[i] for pair in pairs] for i in (0, 1))
         counts = confusion_matrix(true, predicted, labels)

@@ -19,7 +19,7 @@ from electra_jax.config.model import ElectraConfig
 from electra_jax.finetuning.kinds.base import Kind
 from electra_jax.finetuning.kinds.table import as_kind
 from electra_jax.interop.mapping.names import OWN_HEADS, REFERENCE
-from electra_jax.modeling.dropout import Noise
+from electra_jax.modeling.dropout import DropoutRng
 from electra_jax.modeling.electra import Inputs, padding_mask
 from electra_jax.modeling.heads.reference import Outputs, Reference
 
@@ -74,7 +74,7 @@ class Network:
         self,
         params: Any,
         batch: Mapping[str, jax.Array],
-        noise: Noise | None = None,
+        noise: DropoutRng | None = None,
         train: bool = False,
         offset: jax.Array | None = None,
     ) -> Outputs:

@@ -4,7 +4,6 @@ from the run, because reports, restarts and the command line read it too."""
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.files import write_json_atomic
+from electra_jax.files import read_json, write_json_atomic
 
 RESULT = "result.json"
 RESTART_STEP = 1_000_003
@@ -56,7 +55,7 @@ def read_result(workdir: Path) -> Result | None:
     file = workdir / RESULT
     if not file.is_file():
         return None
-    fields = json.loads(file.read_text(encoding="utf-8"))
+    fields = read_json(file)
     for name in ("scores", "test_scores"):
         fields[name] = {k: math.nan if v is None else v for k, v in fields[name].items()}
     return Result(**fields)

@@ -222,13 +222,7 @@ class FineTuning:
             f"trained: {trained:,} parameters ({trained / total:.2%}), {alone:,} without the head "
             f"({alone / total:.2%})",
         ]
-        if data.columns:
-            read = ", ".join(f"{role} from {name}" for role, name in data.columns.items())
-            lines.insert(1, f"columns: {read}")
-        if data.truncated:
-            missed = data.missed_words
-            words = f" ({missed:,} words are left out)" if missed else ""
-            lines.append(f"{data.truncated:,} texts are longer than data.max_length: cut{words}")
+        lines[1:1] = data.describe()
         return lines
 
     def parameters(self) -> tuple[int, int, int]:
@@ -349,6 +343,8 @@ class FineTuning:
         write_figures(self.workdir / "report.json", report_blocks(data, predictions, result))
         write_report([self.workdir], self.workdir / "report.html")
         write_result(self.workdir, result)
+        for note in data.notes:
+            log.warning("%s", note)
         remove_best_params(self.workdir)
         return result
 

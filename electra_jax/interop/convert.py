@@ -28,7 +28,7 @@ from electra_jax.interop.mapping import names as table
 from electra_jax.interop.mapping.hf_config import has_class, masked_lm_activation, to_settings
 from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR, PAIR, REFERENCE
 from electra_jax.interop.mapping.pair import split_pair
-from electra_jax.interop.mapping.tf1_networks import slots_from_tf1, tf1_from_tree, tree_from_tf1
+from electra_jax.interop.mapping.tf1_networks import moments_from_tf1, tf1_from_tree, tree_from_tf1
 from electra_jax.interop.save import save_model_folder, save_pair
 from electra_jax.interop.verify import difference
 from electra_jax.modeling.trees import Tree, flatten
@@ -104,10 +104,10 @@ def convert(
 
     A pair becomes `dst/discriminator` and `dst/generator`, one network `dst` itself. TF1 bundles
     are `dst/model.ckpt[-STEP]` with the vocabulary and the configurations beside. `verify` measures
-    the logits against `transformers`, `encoder_only` leaves heads out, `slots` takes Adam's moments
-    along from bundle to bundle, `tokenizer` is a folder to ship in place of the source's,
-    `do_lower_case` describes a bare vocab.txt. `dst` must not exist or be empty; it appears whole
-    or not at all.
+    the logits against `transformers`, `encoder_only` leaves heads out, `slots` copies Adam's
+    moments from bundle to bundle, `tokenizer` is a folder to ship in place of the source's,
+    `do_lower_case` describes a bare vocab.txt. `dst` must not exist or be empty; it is written
+    whole or not at all.
 
     Raises `UserError` for everything that would not be exact.
     """
@@ -179,8 +179,8 @@ def _to_hf(loaded: LoadedModel, scratch: Path, verify: bool, do_lower_case: bool
 
 
 def kept_settings(loaded: LoadedModel) -> dict[str, Any]:
-    """What config.json of the source says beyond the network: labels, the head's dropout, the
-    step.
+    """The fields of the source's config.json that do not describe the network: labels, the head's
+    dropout, the global step.
     """
     settings = dict(loaded.settings)
     extra: dict[str, Any] = {}
@@ -209,7 +209,7 @@ def _network(
     loaded: LoadedModel,
     verify: bool,
 ) -> Network:
-    """The table's line of one written network, measured where that is asked for."""
+    """The table's line of one written network; with `verify`, its measured difference."""
     leaves = flatten(params)
     rows = table.model_rows(config, ENCODER if not has_class(config, kind) else kind)
     written = {n for row in rows for n in row.names("huggingface")}
@@ -266,7 +266,7 @@ def _to_tf1(
             )
     moments = None
     if slots:
-        moments = load_slots(src)
+        moments = load_moments(src)
         if moments is None:
             raise UserError(f"--slots: {src} holds no optimizer moments (adam_m, adam_v)")
     tensors = tf1_from_tree(
@@ -274,7 +274,7 @@ def _to_tf1(
         loaded.params,
         kind=loaded.kind,
         global_step=loaded.global_step,
-        slots=moments,
+        moments=moments,
     )
     step = loaded.global_step
     prefix = scratch / ("model.ckpt" if step is None else f"model.ckpt-{step}")
@@ -295,7 +295,7 @@ def _to_tf1(
         )
     if loaded.tokenizer_folder is not None:
         copy_tokenizer(loaded.tokenizer_folder, scratch)
-    # The bundle is read like any other, so that what is counted and measured is what stands there.
+    # Read back like any other bundle, so that the table describes the files and not the memory.
     return [
         _bundled(kind, config, params, loaded, src, scratch, verify)
         for kind, (config, params) in _parts(load_model_folder(scratch)).items()
@@ -326,7 +326,7 @@ def _bundled(
     return _checked(network, difference(folder, kind, config, params))
 
 
-def load_slots(path: str | os.PathLike[str]) -> dict[str, Tree] | None:
+def load_moments(path: str | os.PathLike[str]) -> dict[str, Tree] | None:
     """Adam's moments {"adam_m": tree, "adam_v": tree} of a TF1 checkpoint, in the parameters'
     structure.
 
@@ -335,8 +335,8 @@ def load_slots(path: str | os.PathLike[str]) -> dict[str, Tree] | None:
     if not is_bundle(path):
         return None
     tensors = read_bundle(path)
-    # Moments have the parameters' shapes, on which the number of heads has no bearing.
+    # The number of heads changes no shape, so any will do here.
     source = tree_from_tf1(
         tensors, where=str(path), num_attention_heads=1, generator_num_attention_heads=1
     )
-    return slots_from_tf1(tensors, source, str(path))
+    return moments_from_tf1(tensors, source, str(path))

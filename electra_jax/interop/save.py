@@ -45,7 +45,7 @@ def save_model_folder(
     overwrite: bool = True,
     do_lower_case: bool = True,
 ) -> None:
-    """Writes one network as a model folder; it appears whole or not at all.
+    """Writes one network as a model folder, whole or not at all.
 
     `kind` and `params` are `LoadedModel`'s ("discriminator": params of `Discriminator`,
     "generator": of `MaskedLM`, "encoder": {"electra": …}, Hugging Face's fine-tuning heads: of
@@ -68,11 +68,11 @@ def save_model_folder(
         else:
             settings = _save_own(scratch, kind, config, params, ids)
         if tokenizer_folder is not None:
-            places = [scratch] + [scratch / ENCODER_FOLDER] * (scratch / ENCODER_FOLDER).is_dir()
-            for place in places:
+            inner = [scratch / ENCODER_FOLDER] if (scratch / ENCODER_FOLDER).is_dir() else []
+            for target in [scratch, *inner]:
                 copy_tokenizer(
                     tokenizer_folder,
-                    place,
+                    target,
                     token_types=config.block == "bert",
                     max_length=config.max_position_embeddings,
                     do_lower_case=do_lower_case,

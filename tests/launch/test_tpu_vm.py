@@ -8,7 +8,7 @@ import tarfile
 import time
 
 import pytest
-from launch.stand_ins import RUN, StandIns, printed
+from launch.stand_ins import RUN, StandIns, printed, shellcheck
 
 TPU = ["--name=big", "--zone=z-a", "--type=v4-32"]
 INSTALL = ["tpu-vm scp all", "tpu-vm ssh all"]
@@ -361,6 +361,11 @@ def scripts(cloud):
     assert cloud.run("tpu_vm.sh", *TPU, *RUN).returncode == 0
     commands = [word for call in cloud.calls() for word in call if word.startswith("--command=")]
     return [command.removeprefix("--command=") for command in commands[:5]]
+
+
+def test_shellcheck_has_nothing_to_say_of_what_runs_on_the_hosts(scripts):
+    whole = "\n".join(f"({script}\n)" for script in scripts)
+    assert shellcheck(whole, "--shell=bash") == ""
 
 
 def test_a_host_runs_the_arguments_whole_and_tells_its_outcome(scripts, tmp_path):

@@ -20,7 +20,8 @@ from electra_jax.text.unicode import well_formed
 
 Record = dict[str, Any]
 
-TABLE_FORMATS = ("jsonl", "tsv", "csv")
+TABLES = ("tsv", "csv")
+TABLE_FORMATS = ("jsonl", *TABLES)
 CONLL_FORMATS = ("conll", "conllu", "bio", "iob", "txt")
 LINE_LIMIT = 64 * 2**20
 """Longest line that is read, in bytes; SQuAD-type files hold a whole article in one."""

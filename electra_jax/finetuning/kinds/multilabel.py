@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -24,8 +23,14 @@ from electra_jax.finetuning.chance import (
     compare_f1,
 )
 from electra_jax.finetuning.data.examples import Example, Feature, TextExample
+from electra_jax.finetuning.data.label_lists import (
+    columns_of_bits,
+    labels_of_columns,
+    labels_of_value,
+    resolved,
+)
 from electra_jax.finetuning.data.records import Record
-from electra_jax.finetuning.data.sources import Source, label_name, texts_of
+from electra_jax.finetuning.data.sources import Source, texts_of
 from electra_jax.finetuning.kinds.base import Batch, Block, Outputs, Padding, Predictions
 from electra_jax.finetuning.kinds.labels import labels_in, natural_order
 from electra_jax.finetuning.kinds.text import TextCodec, TextKind
@@ -41,12 +46,10 @@ class MultilabelCodec(TextCodec):
     """Any number of labels a text: "labels" float32 [labels]. Outputs: "logits" [labels]."""
 
     def _target(self, example: TextExample) -> Feature:
-        return {"labels": self._indicator(example, example.label).astype(np.float32)}
-
-    def _indicator(self, example: TextExample, names: Any) -> npt.NDArray[np.bool_]:
-        row = np.zeros(len(self.labels), bool)
-        row[[self._id(example, name) for name in names]] = True
-        return row
+        row = np.zeros(len(self.labels), np.float32)
+        names: Any = example.label
+        row[[self._id(example, name) for name in names]] = 1.0
+        return {"labels": row}
 
     def decode(
         self,
@@ -61,12 +64,21 @@ class MultilabelCodec(TextCodec):
         return {"id": example.id, "labels": labels, "probabilities": named}
 
     def score(self, examples: Sequence[TextExample], predictions: Predictions) -> dict[str, float]:
-        """Micro-F1, macro-F1 and exact match, in percent."""
-        gold = np.array([self._indicator(e, e.label) for e in examples])
-        predicted = np.array(
-            [self._indicator(e, p["labels"]) for e, p in zip(examples, predictions)]
-        )
-        return metrics.multilabel_scores(gold, predicted)
+        """Micro-F1, macro-F1 and exact match, in percent. A label that training has not seen has
+        no answer, so it counts as missed."""
+        gold = [e.label if isinstance(e.label, tuple) else () for e in examples]
+        unseen = dict.fromkeys(n for names in gold for n in names if n not in self._ids)
+        columns = {name: i for i, name in enumerate((*self.labels, *unseen))}
+        found = [p["labels"] for p in predictions]
+        return metrics.multilabel_scores(_indicators(gold, columns), _indicators(found, columns))
+
+
+def _indicators(rows: Sequence[Sequence[str]], columns: Mapping[str, int]) -> npt.NDArray[np.bool_]:
+    """Of the names of each example, [examples, labels]."""
+    found = np.zeros((len(rows), len(columns)), bool)
+    for i, names in enumerate(rows):
+        found[i, [columns[name] for name in names]] = True
+    return found
 
 
 class Multilabel(TextKind):
@@ -81,20 +93,27 @@ class Multilabel(TextKind):
     answer = "labels"
 
     def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
-        """Labels are a list of names; in a table, names between commas."""
+        """Labels are a list of names or a vector of 0 and 1; in a table also names between commas,
+        or one column of 0 and 1 for each label (data.columns.label=toxic,insult)."""
         texts = texts_of(source, where, record)
         if not source.labelled:
             return TextExample(where, identity, texts)
-        value = source.value("label", where, record)
-        if isinstance(value, str):
-            value = [name for name in map(str.strip, value.split(",")) if name]
-        if not isinstance(value, list):
+        column = source.columns.get("label", "")
+        if "," in column and column not in record:
+            names = [name.strip() for name in column.split(",")]
+            label = labels_of_columns(names, source, where, record)
+        elif not column and len(bits := columns_of_bits(record)) > 1:
             raise UserError(
-                f"{where}: labels must be a list of names, or names between commas; it holds "
-                f"{json.dumps(value, ensure_ascii=False)[:60]}"
+                f"{where} has no column for the labels; where each is a column of 0 and 1, name "
+                f"them: --config.data.columns.label={','.join(bits)} (--columns label=… elsewhere)"
             )
-        names = tuple(dict.fromkeys(label_name(item, source, where) for item in value))
-        return TextExample(where, identity, texts, names)
+        else:
+            label = labels_of_value(source.value("label", where, record), source, where)
+        return TextExample(where, identity, texts, label)
+
+    def read(self, task: Task, path: str, *arguments: Any, **options: Any) -> Iterator[Example]:
+        """As other kinds; whether lists of 0 and 1 are vectors, the file decides."""
+        return resolved(super().read(task, path, *arguments, **options), path)
 
     def labels_of(self, example: TextExample) -> Sequence[str]:
         """All labels of an example."""

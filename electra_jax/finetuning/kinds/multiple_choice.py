@@ -22,6 +22,7 @@ from electra_jax.finetuning.data.examples import (
 )
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, no_column, text_of, value_of
+from electra_jax.finetuning.data.values import missing_label, structure_of
 from electra_jax.finetuning.kinds.base import Batch, Block, FeatureOutputs, Outputs, Predictions
 from electra_jax.finetuning.kinds.labels import OneRight
 from electra_jax.finetuning.metrics import classification as metrics
@@ -178,7 +179,7 @@ def _choices(source: Source, where: str, record: Record) -> tuple[tuple[str, ...
     if "," in column and column not in record:
         value = [value_of(record, name.strip(), "choices", where) for name in column.split(",")]
     else:
-        value = source.value("choices", where, record)
+        value = structure_of(source.value("choices", where, record))
     if isinstance(value, Mapping):
         names, value = value.get("label", ()), value.get("text")
     if not isinstance(value, list) or len(value) < 2:
@@ -195,9 +196,12 @@ def _choices(source: Source, where: str, record: Record) -> tuple[tuple[str, ...
 
 def _choice_label(
     source: Source, where: str, record: Record, choices: Sequence[str], names: Sequence[str]
-) -> int:
-    """An index from 0, the name of a choice, or the choice itself."""
+) -> int | None:
+    """An index from 0, the name of a choice, or the choice itself; None where the data says that
+    there is no label."""
     value = source.value("label", where, record)
+    if missing_label(value) is not None and value not in choices:
+        return None
     if type(value) in (str, int) and str(value) in names:
         return names.index(str(value))
     number = int(value) if isinstance(value, str) and value.isdecimal() else value

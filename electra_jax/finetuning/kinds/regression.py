@@ -18,6 +18,7 @@ from electra_jax.finetuning.chance import ENOUGH, LEAST_SURE, SURE
 from electra_jax.finetuning.data.examples import CodecSettings, Example, Feature, TextExample
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, texts_of
+from electra_jax.finetuning.data.values import missing_label, number_of
 from electra_jax.finetuning.kinds.base import Batch, Block, Outputs, Predictions
 from electra_jax.finetuning.kinds.text import TextCodec, TextKind
 from electra_jax.finetuning.metrics import classification as metrics
@@ -69,11 +70,9 @@ class Regression(TextKind):
         if not source.labelled:
             return TextExample(where, identity, texts)
         value = source.value("label", where, record)
-        try:
-            number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
+        if (missing := missing_label(value, numbers=True)) is not None:
+            return TextExample(where, identity, texts, missing)
+        if (number := number_of(value)) is None:
             raise UserError(
                 f'{where}: the target in column "{source.columns["label"]}" is not a number: '
                 f"{json.dumps(value, ensure_ascii=False)[:60]}"

@@ -14,6 +14,7 @@ from electra_jax.finetuning.data.entity_marks import MARKS, mark_entities, mark_
 from electra_jax.finetuning.data.examples import CodecSettings, Example, TextExample
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, label_of, texts_of, value_of
+from electra_jax.finetuning.data.values import list_of, structure_of
 from electra_jax.finetuning.kinds.classification import Classification, ClassificationCodec
 from electra_jax.finetuning.kinds.text import SINGLE
 from electra_jax.finetuning.task import Task
@@ -61,7 +62,10 @@ class Relation(Classification):
         """The text with its marks, and the label's name."""
         (text,) = texts_of(source, where, record)[:1]
         if "head" in source.columns or "tail" in source.columns:
-            given = value_of(record, source.texts[0], "text", where)
+            column = source.texts[0]
+            given = value_of(record, column, "text", where)
+            if column in ("tokens", "words"):
+                given = list_of(given, column, where)
             words = given if isinstance(given, list) else None
             spans = [
                 _span(source.value(r, where, record), r, text, where, words)
@@ -83,7 +87,7 @@ def _span(
     """[start, end) in characters, from [start, end] or an object with `span` or `start`, `end`;
     these count words where the text is a list of `words`."""
     unit, count = ("characters", len(text)) if words is None else ("words", len(words))
-    span = value
+    span = value = structure_of(value)
     if isinstance(value, Mapping):
         span = value.get("span", [value.get("start"), value.get("end")])
     whole = isinstance(span, list) and len(span) == 2 and all(type(x) is int for x in span)

@@ -15,9 +15,9 @@ from electra_jax.finetuning.chance import (
     compare_shares,
 )
 from electra_jax.finetuning.data.examples import TaggedExample
+from electra_jax.finetuning.data.values import Missing
 from electra_jax.finetuning.metrics.spans import OUTSIDE, Span, find_spans, is_span_tag
 
-Tags = Sequence[str | None]
 _MOST_TAGS = 20  # the commonest of them are tried as constant answers
 
 
@@ -25,7 +25,7 @@ def marks_spans(examples: Sequence[TaggedExample], scores: Mapping[str, float]) 
     """Whether spans are scored: what the scores say, else what the gold tags look like."""
     if scores:
         return "f1" in scores
-    return all(is_span_tag(tag) for e in examples for tag in e.tags or ())
+    return all(is_span_tag(tag) for e in examples for tag in e.tags or () if _is_there(tag))
 
 
 def compare_spans(
@@ -33,13 +33,14 @@ def compare_spans(
 ) -> Comparison | None:
     """F1 of spans, against no span at all and against one tag for all words, whichever is best;
     None where the gold tags have no span."""
-    gold = [set(find_spans(e.tags or ())) for e in examples]
+    pairs = _pairs(examples, predictions)
+    gold = [set(find_spans(tags)) for tags, _ in pairs]
     if not any(gold):
         return None
-    lengths = [len(e.tags or ()) for e in examples]
-    found = [set(find_spans([tag or OUTSIDE for tag in p["tags"]])) for p in predictions]
+    lengths = [len(tags) for tags, _ in pairs]
+    found = [set(find_spans([tag or OUTSIDE for tag in tags])) for _, tags in pairs]
     constants = [_counts(gold, [set() for _ in gold])]
-    for tag in _commonest(examples):
+    for tag in _commonest(pairs):
         constants.append(_counts(gold, _everywhere(tag, lengths)))
     best = max(constants, key=_f1)
     return compare_f1(_counts(gold, found), best)
@@ -49,7 +50,7 @@ def compare_tags(
     examples: Sequence[TaggedExample], predictions: Sequence[Mapping[str, Any]]
 ) -> Comparison:
     """Accuracy of words, against the commonest tag for all of them."""
-    pairs = [(e.tags or (), p["tags"]) for e, p in zip(examples, predictions, strict=True)]
+    pairs = _pairs(examples, predictions)
     (commonest, _) = Counter(tag for gold, _ in pairs for tag in gold).most_common(1)[0]
     return compare_shares(
         [sum(a == b for a, b in zip(*pair, strict=True)) for pair in pairs],
@@ -64,15 +65,31 @@ def associated(
     """z-score of the association of gold and predicted tags, over sentences."""
     words = [
         (number, gold, found)
-        for number, (e, p) in enumerate(zip(examples, predictions, strict=True))
-        for gold, found in zip(e.tags or (), p["tags"], strict=True)
+        for number, pair in enumerate(_pairs(examples, predictions))
+        for gold, found in zip(*pair, strict=True)
     ]
     numbers, gold, found = zip(*words, strict=True)
     return association([(x,) for x in gold], [(x,) for x in found], numbers)
 
 
-def _commonest(examples: Sequence[TaggedExample]) -> list[str]:
-    counts = Counter(tag for e in examples for tag in e.tags or () if tag != OUTSIDE)
+def _pairs(
+    examples: Sequence[TaggedExample], predictions: Sequence[Mapping[str, Any]]
+) -> list[tuple[list[str], list[str | None]]]:
+    """Gold and predicted tags of each sentence's words that have a gold tag."""
+    pairs = []
+    for example, prediction in zip(examples, predictions, strict=True):
+        words = zip(example.tags or (), prediction["tags"], strict=True)
+        kept = [(gold, found) for gold, found in words if _is_there(gold)]
+        pairs.append(([gold for gold, _ in kept], [found for _, found in kept]))
+    return pairs
+
+
+def _is_there(tag: str) -> bool:
+    return not isinstance(tag, Missing)
+
+
+def _commonest(pairs: Sequence[tuple[list[str], list[str | None]]]) -> list[str]:
+    counts = Counter(tag for gold, _ in pairs for tag in gold if tag != OUTSIDE)
     return [tag for tag, _ in counts.most_common(_MOST_TAGS)]
 
 

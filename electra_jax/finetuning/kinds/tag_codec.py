@@ -11,6 +11,7 @@ from electra_jax.errors import UserError
 from electra_jax.finetuning.data.encoding import softmax
 from electra_jax.finetuning.data.examples import Codec, CodecSettings, Feature, TaggedExample
 from electra_jax.finetuning.data.sources import unknown_label
+from electra_jax.finetuning.data.values import Missing
 from electra_jax.finetuning.data.words import is_blank, is_wide, join_words, with_spaces
 from electra_jax.finetuning.kinds import tag_windows
 from electra_jax.finetuning.metrics import classification as metrics
@@ -63,15 +64,7 @@ class TagCodec(Codec):
         self.spans = marks_spans if task.spans is None else task.spans
         if self.spans and not marks_spans:
             wrong = next(label for label in labels if not is_span_tag(label))
-            remedy = (
-                "write the names of the tags in place of their numbers"
-                if wrong.isdecimal()
-                else "use the task tagging or pos for one tag a word"
-            )
-            raise UserError(
-                f'the tag "{wrong}" marks no span (B-X, I-X, O and the like), which the task '
-                f"{task.name} scores; {remedy}"
-            )
+            raise UserError(no_span_tag(wrong, task))
         self.metric = task.metric if self.spans else "accuracy"
         if settings.tagging not in ("standard", "reference"):
             raise UserError(f"data.tagging={settings.tagging}: give standard or reference")
@@ -107,7 +100,7 @@ class TagCodec(Codec):
         if train:
             tags = [self._id(example, tag) for tag in (example.tags or ())[: len(starts)]]
             feature["tags"] = np.where(starts == NO_PIECE, IGNORED_TAG, tags).astype(np.int32)
-            if not starts.any():
+            if (feature["tags"] == IGNORED_TAG).all():
                 return []
         return [feature]
 
@@ -138,6 +131,8 @@ class TagCodec(Codec):
         return np.delete(pieces, starts[marked]), counts - marked
 
     def _id(self, example: TaggedExample, tag: str) -> int:
+        if isinstance(tag, Missing):
+            return IGNORED_TAG
         if tag not in self._ids:
             raise unknown_label(example.where, tag, self.labels)
         return self._ids[tag]
@@ -183,18 +178,38 @@ class TagCodec(Codec):
         accuracy alone; and "missed_words", the number of words without an answer."""
         gold = [list(example.tags or ()) for example in examples]
         found = [prediction["tags"] for prediction in predictions]
+        read = [_read(prediction) for prediction in predictions]
+        missed = sum(tags.count(None) for tags in found)
+        # Words without a gold tag do not count.
+        for i, tags in enumerate(gold):
+            if any(isinstance(tag, Missing) for tag in tags):
+                kept = [j for j, tag in enumerate(tags) if not isinstance(tag, Missing)]
+                gold[i], found[i] = [tags[j] for j in kept], [found[i][j] for j in kept]
+                read[i] = [read[i][j] for j in kept]
         scores: dict[str, float] = {}
         if self.spans:
             seen = [[OUTSIDE if tag is None else tag for tag in tags] for tags in found]
-            read = [_read(prediction) for prediction in predictions]
             bridged = ([*map(_bridged, tags, read)] for tags in (gold, seen))
             overall = metrics.entity_scores(*bridged)["overall"]
             scores = {"f1": overall.f1, "precision": overall.precision, "recall": overall.recall}
         # "" equals no tag: a word that was not predicted is wrong even where its tag is "O".
         words = [[tag or "" for tag in tags] for tags in found]
         scores["accuracy"] = metrics.token_accuracy(gold, words)
-        scores["missed_words"] = float(sum(tags.count(None) for tags in found))
+        scores["missed_words"] = float(missed)
         return scores
+
+
+def no_span_tag(tag: str, task: Task) -> str:
+    """What is wrong with a tag that marks no span, and what to do."""
+    remedy = (
+        "write the names of the tags in place of their numbers"
+        if tag.isdecimal()
+        else "use the task tagging or pos for one tag a word"
+    )
+    return (
+        f'the tag "{tag}" marks no span (B-X, I-X, O and the like), which the task {task.name} '
+        f"scores; {remedy}"
+    )
 
 
 def _read(prediction: Mapping[str, Any]) -> list[bool]:

@@ -24,6 +24,13 @@ from electra_jax.finetuning.data.examples import (
 )
 from electra_jax.finetuning.data.records import CONLL_FORMATS, Record, format_of, read_conll
 from electra_jax.finetuning.data.sources import Source, text_of
+from electra_jax.finetuning.data.values import (
+    Missing,
+    list_of,
+    looks_like_list,
+    missing_label,
+    name_of,
+)
 from electra_jax.finetuning.data.words import (
     is_blank,
     split_words,
@@ -39,12 +46,9 @@ from electra_jax.finetuning.kinds.base import (
     Predictions,
 )
 from electra_jax.finetuning.kinds.labels import labels_in, natural_order
-from electra_jax.finetuning.kinds.tag_codec import IGNORED_TAG, TagCodec
+from electra_jax.finetuning.kinds.tag_codec import IGNORED_TAG, TagCodec, no_span_tag
 from electra_jax.finetuning.losses import categorical_divergence, cross_entropy
-from electra_jax.finetuning.metrics.spans import (
-    find_spans,
-    write_tags,
-)
+from electra_jax.finetuning.metrics.spans import OUTSIDE, find_spans, is_span_tag, write_tags
 from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.huggingface import TOKEN
 from electra_jax.modeling.heads.reference import TAGGING, at_positions
@@ -79,33 +83,28 @@ class Tagging(HuggingFaceKind):
         """Words and tags; in data to predict also running text, which is split into words."""
         column = source.columns.get("words", "")
         running = column not in _WORD_LISTS and source.columns.get("tags") not in record
-        if not source.labelled and running and isinstance(record.get(column), str):
-            text = text_of(record[column], column, where)
+        value = record.get(column)
+        if (
+            not source.labelled
+            and running
+            and isinstance(value, str)
+            and not looks_like_list(value)
+        ):
+            text = text_of(value, column, where)
             spans = tuple(split_words(text))
             return TaggedExample(
                 where, identity, tuple(text[a:b] for a, b in spans), None, text, spans
             )
-        words = _strings(source.value("words", where, record), "words", where)
+        words = _words(source.value("words", where, record), where)
         if not any(word.strip() for word in words):
             raise UserError(f"{where}: there are no words; remove or mend the line")
         if not source.labelled:
             return TaggedExample(where, identity, words)
-        tags = _strings(source.value("tags", where, record), "tags", where)
+        tags = _tags(source.value("tags", where, record), source.task, where)
         if len(words) != len(tags):
             raise UserError(
                 f"{where} has {len(words)} words and {len(tags)} tags; each word needs one tag"
             )
-        if not all(tag.strip() for tag in tags):
-            empty = next(i for i, tag in enumerate(tags) if not tag.strip())
-            raise UserError(
-                f'{where}: the tag of word {empty} ("{words[empty]}") is empty; fill it'
-            )
-        scheme = source.task.tag_scheme
-        if scheme != "given":
-            try:
-                tags = tuple(write_tags(find_spans(tags), len(tags), scheme))
-            except UserError as error:
-                raise UserError(f"{where}: {error}") from None
         return TaggedExample(where, identity, words, tags)
 
     def input(
@@ -135,8 +134,8 @@ class Tagging(HuggingFaceKind):
         return TagCodec(task, tokenizer, settings, labels)
 
     def labels_of(self, example: TaggedExample) -> Sequence[str]:
-        """The tags."""
-        return example.tags or ()
+        """The tags of the words that have one."""
+        return [tag for tag in example.tags or () if not isinstance(tag, Missing)]
 
     def labels(self, task: Task, examples: Iterable[Any]) -> tuple[str, ...]:
         """All tags in the data; with a scheme, also those that it writes for spans of other
@@ -190,7 +189,7 @@ class Tagging(HuggingFaceKind):
             tag
             for e in examples
             for word, tag in zip(e.words, e.tags or (), strict=False)
-            if not is_blank(word)
+            if not is_blank(word) and not isinstance(tag, Missing)
         )
 
     def better_than_chance(
@@ -214,7 +213,7 @@ class Tagging(HuggingFaceKind):
     ) -> str | None:
         """One tag for all words, or a score that is no better than without entities or with one
         tag for all words."""
-        gold = {t for e in examples for t in e.tags or ()}
+        gold = {t for e in examples for t in self.labels_of(e)}
         tags = {t for p in predictions for t in p["tags"] if t is not None}
         if len(gold) > 1 and len(tags) == 1:
             return f'it tags every word "{next(iter(tags))}"'
@@ -251,18 +250,39 @@ class Tagging(HuggingFaceKind):
             (true, found)
             for e, p in zip(examples, predictions, strict=True)
             for true, found in zip(e.tags or (), p["tags"], strict=True)
-            if found is not None
+            if found is not None and not isinstance(true, Missing)
         ]
         return confusions(pairs, labels)
 
 
-def _strings(value: Any, role: str, where: str) -> tuple[str, ...]:
+def _words(value: Any, where: str) -> tuple[str, ...]:
     """A list of strings (numbers become strings), or a string of them with spaces between."""
+    return tuple(map(str, _listed(value, "words", where, (str, int))))
+
+
+def _tags(value: Any, task: Task, where: str) -> tuple[str, ...]:
+    """The same of tags, in the task's scheme; `Missing` where there is none."""
+    known = task.labels or ()
+    given = _listed(value, "tags", where, (str, int, float, type(None)))
+    missing = [None if str(item) in known else missing_label(item) for item in given]
+    names = [name_of(item, False) or OUTSIDE for item in given]
+    tags = [OUTSIDE if m is not None else name for m, name in zip(missing, names, strict=True)]
+    if task.spans:
+        for tag in tags:
+            if not is_span_tag(tag):
+                raise UserError(f"{where}: {no_span_tag(tag, task)}")
+    if task.tag_scheme != "given":
+        tags = write_tags(find_spans(tags), len(tags), task.tag_scheme)
+    return tuple(tag if m is None else m for m, tag in zip(missing, tags, strict=True))
+
+
+def _listed(value: Any, role: str, where: str, types: tuple[type, ...]) -> Sequence[Any]:
+    value = list_of(value, role, where)
     if isinstance(value, str):
-        return tuple(re.findall(r"[^ \t\r\n]+", value))
-    if not isinstance(value, list) or not all(type(item) in (str, int) for item in value):
+        return re.findall(r"[^ \t\r\n]+", value)
+    if not isinstance(value, list) or not all(type(item) in types for item in value):
         raise UserError(
             f"{where}: {role} must be a list of strings, or a string with spaces between them; it "
             f"holds {json.dumps(value, ensure_ascii=False)[:60]}"
         )
-    return tuple(map(str, value))
+    return value

@@ -1,7 +1,5 @@
-"""Small trees that load onto a base model: adapter.safetensors beside adapter_config.json.
-
-Here because loading a model (`interop/load.py`) must be able to put one onto its base; what
-trains them is `modeling/peft/`.
+"""Adapters: trained parameters that are added to a base model, as adapter.safetensors beside
+adapter_config.json. `modeling/peft/` trains them.
 """
 
 from __future__ import annotations
@@ -49,9 +47,9 @@ def save_adapter(
     tokenizer_folder: str | os.PathLike[str] | None,
     settings: Mapping[str, Any],
 ) -> None:
-    """Writes {name: array} of what was trained onto `base`; the folder appears whole.
+    """Writes the parameters {name: array} that were trained on `base`, a whole folder or none.
 
-    `kind` is the `LoadedModel` kind of the two together, `scale` that of low-rank updates.
+    `kind` is the `LoadedModel` kind of base and adapter together, `scale` that of low-rank updates.
     """
     with new_folder(folder, overwrite=True) as scratch:
         write_safetensors(scratch / ADAPTER_WEIGHTS, trained)

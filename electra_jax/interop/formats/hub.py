@@ -10,8 +10,8 @@ from electra_jax.errors import UserError
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
-    """The path itself; for "organisation/name" that is no path here, the folder it is downloaded
-    to.
+    """The path itself; for "organisation/name" where no such path exists, the downloaded snapshot's
+    folder in the Hub's cache.
     """
     given = Path(path).expanduser()
     if given.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) or given.parent.exists():

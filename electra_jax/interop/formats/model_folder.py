@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, and the tokenizer files that travel with a model."""
+"""Model folders, written whole or not at all, and the tokenizer files in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
-HEADS_FILE, ENCODER_FOLDER = "heads.safetensors", "encoder"  # of a network of our own
+HEADS_FILE, ENCODER_FOLDER = "heads.safetensors", "encoder"  # where transformers has no class
 ADAPTER_FILES = ("adapter_config.json", "adapter.safetensors")
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -31,7 +31,7 @@ TOKENIZER_FILES = (
     "merges.txt",
     "spiece.model",
 )
-# What a model folder of ours may hold; a folder with anything else in it is never replaced.
+# The files of a model folder; a folder with any other file in it is never replaced.
 _REPLACEABLE = {
     CONFIG,
     "model.safetensors",
@@ -44,10 +44,10 @@ _REPLACEABLE = {
 
 @contextmanager
 def new_folder(target: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
-    """A scratch folder beside `target` that becomes `target` when the block ends without an error.
+    """A temporary folder beside `target` that becomes `target` if the block ends without an error.
 
-    A `target` that exists and is not empty is a `UserError`; with `overwrite` one that holds
-    nothing but a model's files is replaced at the end.
+    A `target` that exists and is not empty is a `UserError`; with `overwrite`, one that
+    holds only files of a model is replaced at the end.
     """
     final = Path(target)
     if final.exists():
@@ -96,9 +96,8 @@ def copy_tokenizer(
     """Copies a folder's tokenizer files into `target` (made where absent), replacing those there.
 
     A folder with a bare `vocab.txt` or `spiece.model` gets the files that `transformers` reads as
-    well (`do_lower_case` is a bare vocabulary's). Without `token_types` the copy tells
-    `transformers` to make no token_type_ids; `max_length` is where it truncates, if nothing says
-    so.
+    well (`do_lower_case` is a bare vocabulary's). Without `token_types`, `transformers` makes no
+    token_type_ids; `max_length` is its limit where the files have none.
     """
     present = [name for name in TOKENIZER_FILES if (Path(source) / name).is_file()]
     if not present:
@@ -118,7 +117,7 @@ def copy_tokenizer(
 
 
 def special_ids(folder: str | os.PathLike[str] | None) -> dict[str, int]:
-    """{"pad": id, …} of the folder's tokenizer; nothing where there is no tokenizer."""
+    """{"pad": id, …} of the folder's tokenizer; empty where there is no tokenizer."""
     if folder is None or tokenizer_in(Path(folder)) is None:
         return {}
     return dataclasses.asdict(load_tokenizer(folder).special_ids)
@@ -141,8 +140,8 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
 
 
 def tokenizer_size(folder: Path) -> int | None:
-    """The size of the vocabulary beside a model; None where there is none that this library
-    reads.
+    """The size of the vocabulary beside a model; None where there is no tokenizer, or none that
+    this library reads.
     """
     if tokenizer_in(folder) is None:
         return None

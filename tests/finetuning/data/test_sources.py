@@ -65,12 +65,33 @@ def test_unlabelled_data_is_read_without_its_labels(write):
     assert read("multiple_choice", choices, labelled=False)[0].label is None
 
 
-def test_an_unknown_label_of_evaluation_data_is_named(write):
-    path = write("dev.jsonl", {"text": "a", "label": "yes"}, {"text": "b", "label": "maybe"})
-    message = r'dev\.jsonl:2: unknown label "maybe"; the known labels are: no, yes'
-    assert_fails(message, "classification", path, labels=("yes", "no"))
-    tags = write("dev.conll", "a O", "", "b B-X")
-    assert_fails(r'dev\.conll:3: unknown label "B-X"', "ner", tags, labels=("O", "B-Y"))
+def test_a_label_that_the_table_of_tasks_does_not_have_is_named(write):
+    path = write("train.jsonl", {"text": "a", "label": 1}, {"text": "b", "label": "maybe"})
+    assert_fails(r'train\.jsonl:2: unknown label "maybe"; the known labels are: 0, 1', "sst2", path)
+
+
+def test_labels_of_tables_are_compared_by_what_they_stand_for(write):
+    """A table has no types: pandas writes 1 as 1.0 beside a gap, and True in capitals."""
+    values = ("1.0", "1", "01", "1.5", "True", "TRUE", "false", "+2.0", "v1.0", "1e3")
+    table = write("a.csv", "text,label", *(f"a,{v}" for v in values))
+    labels = ["1", "1", "01", "1.5", "true", "true", "false", "2", "v1.0", "1e3"]
+    assert [e.label for e in read("classification", table)] == labels
+    lines = write("a.jsonl", *({"text": "a", "label": v} for v in values))
+    assert [e.label for e in read("classification", lines)] == list(values)
+
+
+def test_a_list_is_no_label_of_one(write):
+    for value in ("['a', 'b']", ["a", "b"]):
+        path = write("a.jsonl", {"text": "t", "label": value})
+        assert_fails(r"a\.jsonl:1: the label is .*the task multilabel", "classification", path)
+
+
+def test_words_of_tables_are_lists_written_as_text(write):
+    for cell in ("['a', 'b c']", '[""a"", ""b c""]', "['a' 'b c']"):
+        path = write("a.csv", "tokens,label", f'"{cell}",x')
+        assert read("classification", path)[0].texts == ("a b c",)
+    text = write("b.csv", "text,label", "[deleted],x", "['quoted'] he said,y")
+    assert [e.texts[0] for e in read("classification", text)] == ["[deleted]", "['quoted'] he said"]
 
 
 def test_columns_that_a_task_does_not_have_are_refused(write):

@@ -7,6 +7,7 @@ from finetuning.letters import codec_of, encode, pair
 from finetuning.task_files import read
 
 from electra_jax.config.finetuning import LossSettings
+from electra_jax.errors import UserError
 from electra_jax.finetuning.kinds.table import find_kind
 
 
@@ -49,3 +50,12 @@ def test_smoothed_labels_meet_in_the_middle():
     p = 1 / (1 + np.exp(-2.0))
     second = -0.1 * np.log(p) - 0.9 * np.log(1 - p)
     assert loss.tolist() == pytest.approx([(np.log(2) + second) / 2], rel=1e-6)
+
+
+def test_a_label_that_training_has_not_seen_is_missed():
+    codec = codec_of("multilabel", ("x", "y"))
+    gold = [pair("a", label=("x", "new")), pair("b", label=("y",))]
+    scores = codec.score(gold, [{"labels": ["x"]}, {"labels": ["y"]}])
+    assert scores == pytest.approx({"micro_f1": 80, "macro_f1": 200 / 3, "exact_match": 50})
+    with pytest.raises(UserError, match=r'f:1: unknown label "new"'):
+        codec.encode(gold[0], True)

@@ -3,6 +3,7 @@
 import pytest
 
 from electra_jax.finetuning.data.examples import TaggedExample
+from electra_jax.finetuning.data.values import Missing
 from electra_jax.finetuning.kinds.tag_baseline import (
     associated,
     compare_spans,
@@ -64,3 +65,11 @@ def test_tags_are_associated_over_sentences():
     turned = [" ".join("V" if t == "N" else "N" for t in row.split()) for row in rows]
     assert associated(tagged(*rows), said(*rows)) > 10
     assert associated(tagged(*rows), said(*turned)) < -10
+
+
+def test_words_without_a_gold_tag_do_not_count():
+    missing = Missing("-100")
+    examples = [TaggedExample("f", "0", ("a", "b", "c"), ("B-X", missing, "O"))]
+    answers = said("B-X B-X O")
+    assert compare_spans(examples, answers).score == 100 and marks_spans(examples, {})
+    assert compare_tags(examples, answers).score == 100

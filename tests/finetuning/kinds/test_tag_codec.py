@@ -9,7 +9,9 @@ from finetuning.letters import CLS, LETTERS, SEP, VOCAB, codec_of, encode
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.examples import TaggedExample
+from electra_jax.finetuning.data.values import Missing
 from electra_jax.finetuning.data.words import split_words
+from electra_jax.finetuning.kinds.table import find_kind
 from electra_jax.finetuning.kinds.tag_codec import IGNORED_TAG, NO_PIECE
 from electra_jax.finetuning.metrics.spans import find_spans, write_tags
 from electra_jax.text.tokenizers.tokenizer import load_tokenizer, tokenizer_from_vocab
@@ -263,3 +265,23 @@ def test_chinese_words_are_separated_unless_the_reference_is_asked_for(uncased):
     assert pieces == {"standard": ["東", "京"], "reference": ["東", "##京"]}
     with pytest.raises(UserError, match=r"data\.tagging=x: give standard or reference"):
         codec_of("ner", TAGS, uncased, tagging="x")
+
+
+def test_words_without_a_gold_tag_are_in_neither_loss_nor_score():
+    codec = codec_of("ner", TAGS)
+    gold = TaggedExample("f:1", "0", ("a", "b", "c"), ("B-X", Missing("-100"), "O"))
+    assert encode(codec, gold, train=True)["tags"].tolist() == [0, IGNORED_TAG, 3]
+    scores = codec.score([gold], [decoded(codec, gold.words, ["B-X", "B-Y", "O"])])
+    assert (scores["f1"], scores["accuracy"]) == (100, 100)
+    assert codec.encode(TaggedExample("f:1", "0", ("a",), (Missing(""),)), True) == []
+    assert find_kind("tagging").labels_of(gold) == ["B-X", "O"]
+
+
+def test_tags_that_training_has_not_seen_are_missed():
+    codec = codec_of("ner", TAGS)
+    gold = TaggedExample("f:1", "0", ("a", "b"), ("B-NEW", "B-X"))
+    answer = decoded(codec, gold.words, ["O", "B-X"])
+    scores = codec.score([gold], [answer])
+    assert (scores["recall"], scores["precision"], scores["accuracy"]) == (50, 100, 50)
+    (block,) = find_kind("tagging").errors([gold], [answer], TAGS)
+    assert block["matrix"]["labels"] == [*TAGS, "B-NEW"]

@@ -22,7 +22,7 @@ def test_chunks_are_learnt_in_the_reference_s_scheme(write):
     path = write("a.conll", "a B-NP", "b I-NP", "c B-VP", "d O")
     assert read("chunking", path)[0].tags == ("B-NP", "E-NP", "S-VP", "O")
     assert read("ner", path)[0].tags == ("B-NP", "I-NP", "B-VP", "O")
-    assert_fails(r"a.conll:1: tag 'NN' marks no span", "chunking", write("a.conll", "a NN"))
+    assert_fails(r'a.conll:1: the tag "NN" marks no span', "chunking", write("a.conll", "a NN"))
 
 
 def test_a_chunk_of_another_length_than_any_in_training_is_no_unknown_label(write):
