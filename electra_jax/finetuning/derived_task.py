@@ -8,7 +8,7 @@ from typing import Any
 
 from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
-from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.kinds.table import find_kind, kind_of
 from electra_jax.finetuning.metrics.spans import is_span_tag
 from electra_jax.finetuning.task import SETTINGS_KEY, Task
 from electra_jax.finetuning.task_table import TASKS, get_task
@@ -37,7 +37,7 @@ def derived_settings(loaded: LoadedModel, task_name: str | None) -> dict[str, An
         )
     names = _label_names(loaded)
     task = get_task(task_name or _task_of(loaded, names))
-    kind = find_kind(task.kind)
+    kind = kind_of(task)
     if kind.huggingface != loaded.kind:
         raise UserError(
             f"{loaded.source} has a head for {loaded.kind.replace('_', ' ')}, and {task.name} is "
@@ -100,7 +100,7 @@ def _check_outputs(loaded: LoadedModel, task: Task, problem_type: str | None) ->
 
 def _has_labels(loaded: LoadedModel, task: Task) -> bool:
     return loaded.kind == TOKEN or (
-        loaded.kind == SEQUENCE and find_kind(task.kind).problem_type != _REGRESSION
+        loaded.kind == SEQUENCE and kind_of(task).problem_type != _REGRESSION
     )
 
 

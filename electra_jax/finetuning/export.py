@@ -20,7 +20,7 @@ from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.data.examples import Codec, CodecSettings
 from electra_jax.finetuning.derived_task import derived_settings
 from electra_jax.finetuning.kinds.origin import origin, recorded_task
-from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.kinds.table import kind_of
 from electra_jax.finetuning.network import Network
 from electra_jax.finetuning.task import SETTINGS_KEY, Task
 from electra_jax.finetuning.task_table import get_task
@@ -59,6 +59,8 @@ def task_settings(
         },
         "classifier_dropout": network.dropout_rate,
     }
+    if own := dataclasses.asdict(kind.settings):
+        extra[SETTINGS_KEY]["kind_settings"] = own
     if codec.labels:
         extra |= label_settings(codec.labels)
     if kind.problem_type:
@@ -135,12 +137,14 @@ def trained_task(
     if stated is None:
         stated = derived_settings(loaded, task_name)
     task = get_task(task_name or recorded_task(stated, loaded.source))
-    kind = find_kind(task.kind)
+    kind = kind_of(task)
     if kind.name != stated["kind"]:
         raise UserError(
             f"{loaded.source} was trained for {stated['task']} ({stated['kind']}), and "
             f"{task.name} is {kind.name}: use a model of that task"
         )
+    task = dataclasses.replace(task, kind_settings=stated.get("kind_settings", {}))
+    kind = kind_of(task)
     labels = tuple(stated["labels"])
     if task.labels is not None and sorted(labels) != sorted(task.labels):
         raise UserError(
