@@ -91,6 +91,8 @@ def _check_outputs(loaded: LoadedModel, task: Task, problem_type: str | None) ->
             f"{task.name} is {problem_type}: use a model of that task"
         )
     one = loaded.num_labels == 1
+    if problem_type is None:
+        return  # a kind of the user's own
     if one != (problem_type == _REGRESSION) and not (one and stated == _MULTILABEL):
         raise UserError(
             f"{loaded.source} has {loaded.num_labels} outputs, and {task.name} is {task.kind}: "
