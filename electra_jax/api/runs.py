@@ -203,7 +203,7 @@ def sweep(
     vary: Mapping[str, Sequence[Any]],
     overrides: Mapping[str, Any] | None = None,
     *,
-    verb: str = "pretrain",
+    verb: str | None = None,
     through: str | None = None,
     dry_run: bool = False,
 ) -> int:
@@ -218,25 +218,28 @@ def sweep(
       workdir: a folder in it for each run. A run that is finished is not run again.
       vary: values by dotted key.
       overrides: what all runs have, by dotted key.
-      verb: "pretrain" or "finetune".
+      verb: "pretrain" or "finetune"; None: what the configuration is for.
       through: a command that starts each run, such as 'launch/slurm.sh --gpus=8 --'; None: this
         machine, one after the other.
       dry_run: print the commands, run none.
 
     Raises:
-      UserError: nothing varies, or a combination is no valid configuration; before the first runs.
+      UserError: nothing varies, a combination is no valid configuration, or the configuration is
+        not one of `verb`; before the first runs.
     """
-    from electra_jax.api.sweep import combinations, run_all
+    from electra_jax.api.sweep import combinations, run_all, verb_of
     from electra_jax.config_file import load_config
 
-    if verb not in ("pretrain", "finetune"):
+    if verb not in (None, "pretrain", "finetune"):
         raise UserError(f"verb={verb!r}: choose one of pretrain, finetune")
     shared = [f"--config={config}"]
     shared += [f"--config.{key}={value}" for key, value in (overrides or {}).items()]
     varied = {key: [str(value) for value in values] for key, values in vary.items()}
     for options in combinations(varied).values():  # all are sound before the first one runs
-        load_config([*shared, *options])
-    return run_all(verb, Path(workdir), shared, varied, through=through, dry_run=dry_run)
+        right = verb_of(load_config([*shared, *options])[0])
+        if verb not in (None, right):
+            raise UserError(f"{config} is a configuration of {right}, not of {verb}; leave it out")
+    return run_all(right, Path(workdir), shared, varied, through=through, dry_run=dry_run)
 
 
 def report(workdirs: AnyPath | Sequence[AnyPath], output: AnyPath | None = None) -> Path:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from electra_jax.config.finetuning import FinetuneSettings
+from electra_jax.config_file import settings_of
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import Metric
 from electra_jax.reporting.page import write_report
@@ -39,6 +41,12 @@ def combinations(varied: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
             raise UserError(f"--vary: {name} is given twice")
         found[name] = overrides
     return found
+
+
+def verb_of(config: Mapping[str, Any]) -> str:
+    """The verb that a resolved configuration is for: `finetune` where it has a task, else
+    `pretrain`."""
+    return "finetune" if settings_of(config) is FinetuneSettings else "pretrain"
 
 
 def run_all(

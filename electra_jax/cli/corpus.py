@@ -80,6 +80,9 @@ def prepare(argv: Sequence[str]) -> int:
     )
     _inputs(parser)
     parser.add_argument("--tokenizer", required=True, metavar="DIR", help="folder or vocab.txt")
+    parser.add_argument(
+        "--cased", action="store_true", help="keep case with a vocab.txt that has no settings"
+    )
     parser.add_argument("--output", required=True, metavar="DIR")
     parser.add_argument("--seq_len", type=int, default=128)
     parser.add_argument(
@@ -120,6 +123,7 @@ def prepare(argv: Sequence[str]) -> int:
         max_segments=a.max_segments,
         split_sentences=a.split_sentences,
         reference_tfrecords=a.reference_tfrecords,
+        do_lower_case=False if a.cased else None,
     )
     for split, entry in header["splits"].items():
         print(f"{a.output} {split}: {entry['rows']:,} rows, {entry['tokens']:,} tokens")

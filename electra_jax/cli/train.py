@@ -115,7 +115,11 @@ def sweep(argv: Sequence[str]) -> int:
         "[--config.a.b=value …]",
     )
     parser.add_argument("--workdir", required=True, metavar="DIR", help="a folder in it each")
-    parser.add_argument("--verb", choices=("pretrain", "finetune"), default="pretrain")
+    parser.add_argument(
+        "--verb",
+        choices=("pretrain", "finetune"),
+        help="what each run is; default: what the configuration is for",
+    )
     parser.add_argument(
         "--through",
         metavar="COMMAND",

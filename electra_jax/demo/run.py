@@ -3,7 +3,6 @@ machine."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -135,6 +134,6 @@ def _pretrain(config: Mapping[str, Any], workdir: Path, tokenizer: Any) -> dict[
         },
     ]
     write_json_atomic(workdir / "report.json", [*sections, *run.report_blocks()])
-    (workdir / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    write_json_atomic(workdir / "figures.json", figures)
     write_report([workdir], workdir / "report.html")
     return figures

@@ -25,6 +25,7 @@ from electra_jax.finetuning.network import Network
 from electra_jax.finetuning.task import SETTINGS_KEY, Task
 from electra_jax.finetuning.task_table import get_task
 from electra_jax.interop.formats.adapter_folder import save_adapter
+from electra_jax.interop.formats.model_card import ModelFacts
 from electra_jax.interop.loaded import LoadedModel, encoder_of
 from electra_jax.interop.mapping.hf_config import label_settings
 from electra_jax.interop.mapping.names import REFERENCE
@@ -74,11 +75,15 @@ def export_model(
     params: Mapping[str, Any],
     tokenizer_folder: Path | None,
     extra: Mapping[str, Any],
+    facts: ModelFacts | None = None,
 ) -> None:
-    """Writes the whole network, its head as `transformers` computes it where it has the same."""
+    """Writes the whole network, its head as `transformers` computes it where it has the same.
+    `facts` are for its model card."""
     if network.head != REFERENCE:
         params, extra = network.kind.exported(params, extra)
-    save_model_folder(folder, network.saved_as, network.config, params, tokenizer_folder, extra)
+    save_model_folder(
+        folder, network.saved_as, network.config, params, tokenizer_folder, extra, card=facts
+    )
 
 
 def export_adapter(
@@ -90,6 +95,7 @@ def export_adapter(
     base: str,
     tokenizer_folder: Path | None,
     extra: Mapping[str, Any],
+    facts: ModelFacts | None = None,
 ) -> None:
     """Writes the trained parameters alone; `electra_jax.load(folder)` adds them to `base`, the path
     or Hub id from which `start` was loaded."""
@@ -103,6 +109,7 @@ def export_adapter(
         scale=adaptation.alpha / adaptation.rank if isinstance(adaptation, LoRA) else 1.0,
         tokenizer_folder=tokenizer_folder,
         settings=extra,
+        card=facts,
     )
 
 

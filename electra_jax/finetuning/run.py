@@ -22,6 +22,7 @@ from electra_jax.errors import UserError
 from electra_jax.finetuning import resolve
 from electra_jax.finetuning.best import best_params, keep_best, read_best, remove_best_params
 from electra_jax.finetuning.blocks import report_blocks
+from electra_jax.finetuning.card import model_facts
 from electra_jax.finetuning.data.batches import (
     Plan,
     TrainingOrder,
@@ -315,14 +316,19 @@ class FineTuning:
         )  # fmt: skip
         tokenizer = self.start.tokenizer_folder
         model = self.workdir / "model"
+        trained, alone, total = self.parameters()
+        base = adapter_base(self.config["init"], self.start)
+        facts = model_facts(
+            self.config, data, base, seed=self.seed, step=step, trained=trained,
+            scores=scores, test_scores=test_scores, failure=why,
+        )  # fmt: skip
         if isinstance(self.objective.adaptation, Full):
-            export_model(model, self.objective.network, merged, tokenizer, extra)
+            export_model(model, self.objective.network, merged, tokenizer, extra, facts)
         else:
             export_adapter(
                 model, self.objective.adaptation, self.objective.network, params,
-                self.start, adapter_base(self.config["init"], self.start), tokenizer, extra,
+                self.start, base, tokenizer, extra, facts,
             )  # fmt: skip
-        trained, alone, total = self.parameters()
         result = Result(
             seed=self.seed,
             step=step,

@@ -103,7 +103,7 @@ def _fit_vocabulary(
     folder: Path,
     notes: list[str],
 ) -> tuple[Tensors, dict[str, Any]]:
-    """Cuts a vocabulary that was padded, and refuses one of another size than the tokenizer's."""
+    """Cuts a padded vocabulary to the tokenizer's size; refuses a smaller one."""
     word = prefix + table.WORD_TABLE[scheme]
     if word not in tensors:
         return tensors, settings
@@ -112,8 +112,9 @@ def _fit_vocabulary(
     tied = table.OUTPUT_TABLE[scheme].huggingface
     per_token = [word, f"{tied}.weight", f"{tied}.bias", "cls.predictions.bias"]
     tensors = fit_rows(tensors, rows, size, per_token, str(folder), notes)
-    if rows != size and settings.get("vocab_size") == rows:
-        settings = {**settings, "vocab_size": size}
+    kept = int(np.shape(tensors[word])[0])
+    if kept != rows and settings.get("vocab_size") == rows:
+        settings = {**settings, "vocab_size": kept}
     return tensors, settings
 
 

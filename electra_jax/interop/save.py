@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.interop.formats.model_card import ModelFacts, model_card, write_card
 from electra_jax.interop.formats.model_folder import (
     CONFIG,
     ENCODER_FOLDER,
@@ -43,7 +44,8 @@ def save_model_folder(
     extra_config: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = True,
-    do_lower_case: bool = True,
+    do_lower_case: bool | None = None,
+    card: ModelFacts | str | None = None,
 ) -> None:
     """Writes one network as a model folder, whole or not at all.
 
@@ -51,8 +53,9 @@ def save_model_folder(
     "generator": of `MaskedLM`, "encoder": {"electra": …}, Hugging Face's fine-tuning heads: of
     `FineTuned`, "reference": {"electra": …, "task_specific": …}). What `transformers`
     computes becomes its class; anything else `model_type: electra_jax`. `extra_config` is merged
-    into config.json (id2label, problem_type, …). `overwrite` replaces an earlier model folder,
-    never one that holds anything else.
+    into config.json (id2label, problem_type, …). `card` are the facts for its model card, or the
+    whole text of it. `overwrite` replaces an earlier model folder, never one that holds anything
+    else, and never a card that a person wrote.
     """
     flat = {path: np.asarray(leaf) for path, leaf in flatten(params).items()}
     params = unflatten({path: a.astype(np.float32, copy=False) for path, a in flat.items()})
@@ -77,7 +80,12 @@ def save_model_folder(
                     max_length=config.max_position_embeddings,
                     do_lower_case=do_lower_case,
                 )
-        write_json(scratch / CONFIG, settings | extra)
+        settings |= extra
+        write_json(scratch / CONFIG, settings)
+        if not isinstance(card, str):
+            size = sum(int(a.size) for a in flat.values())
+            card = model_card(kind, config, settings, card or ModelFacts(), size)
+        write_card(scratch, card, Path(folder))
 
 
 def _save_own(
@@ -110,7 +118,7 @@ def save_pair(
     params: Mapping[str, Any],
     tokenizer_folder: str | os.PathLike[str] | None,
     extra_config: Mapping[str, Any] | None = None,
-    **options: bool,
+    **options: Any,
 ) -> None:
     """Writes `folder/discriminator` and, unless it is uniform, `folder/generator`, each by
     `save_model_folder`, whose options are passed on. `params` is `Electra`'s tree.

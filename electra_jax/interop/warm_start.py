@@ -354,27 +354,22 @@ def _vocabulary_rows(
             lines.append(note)
         return None
     old, new = load_tokenizer(source.tokenizer_folder), load_tokenizer(tokens.folder)
-    if old.hash == new.hash and size == start.config.vocab_size:
-        return None
     old_tokens, new_tokens = (t.ids_to_tokens(range(t.vocab_size)) for t in (old, new))
-    if old_tokens == new_tokens and size == start.config.vocab_size:
-        note = f"{source.source}: same vocabulary, but its tokenizer splits text differently"
-        if note not in lines:
-            lines.append(note)
+    same = old_tokens == new_tokens
+    note = f"{source.source}: same vocabulary, but its tokenizer splits text differently"
+    if same and old.hash != new.hash and note not in lines:
+        lines.append(note)
+    if same and size == start.config.vocab_size:
         return None
-    if not tokens.map_vocabulary:
+    if not same and not tokens.map_vocabulary:
         raise UserError(
             f"{source.source}: its vocabulary ({len(old_tokens)} tokens) is not this run's "
             f"({len(new_tokens)}): prepare the rows with its tokenizer, or keep the embeddings of "
             "shared tokens with --config.init_vocabulary=map"
         )
-    rows = token_map(
-        old_tokens,
-        new_tokens,
-        dataclasses.asdict(old.special_ids),
-        dataclasses.asdict(new.special_ids),
-    )
-    # A table wider than its vocabulary (rounded up) has rows without a token: they start fresh.
+    special = (dataclasses.asdict(t.special_ids) for t in (old, new))
+    rows = np.arange(len(new_tokens)) if same else token_map(old_tokens, new_tokens, *special)
+    # A table larger than its vocabulary has rows without a token: they start fresh.
     return np.concatenate([rows, np.full(size - len(rows), -1, np.int64)])
 
 

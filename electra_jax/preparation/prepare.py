@@ -48,6 +48,7 @@ def prepare(
     max_segments: int | None = None,
     split_sentences: bool = False,
     reference_tfrecords: bool = False,
+    do_lower_case: bool | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Tokenizes and packs text into the rows that `pretrain` reads.
@@ -68,6 +69,7 @@ def prepare(
       max_segments: with "full": most documents that share one row.
       split_sentences: with "full": a segment of several lines is split into sentences A and B.
       reference_tfrecords: the inputs are record files, whatever their names.
+      do_lower_case: of a vocabulary that comes without its settings (see `load_tokenizer`).
       progress: show a progress bar on stderr.
 
     Returns:
@@ -78,6 +80,8 @@ def prepare(
         holds something else.
     """
     inputs = [inputs] if isinstance(inputs, str) else inputs
+    if not isinstance(tokenizer, Tokenizer):
+        tokenizer = load_tokenizer(tokenizer, do_lower_case=do_lower_case)
     if reference_tfrecords or any(map(_names_records, inputs)):
         if not reference_tfrecords:
             _refuse_mixed(inputs)
@@ -86,8 +90,6 @@ def prepare(
         )
     rule = Packing(packing, seq_len, seed, eval_fraction, max_segments, split_sentences)
     _check(rule, workers)
-    if not isinstance(tokenizer, Tokenizer):
-        tokenizer = load_tokenizer(tokenizer)
     folder = Path(output).expanduser()
     return _prepare_text(open_corpus(inputs), tokenizer, folder, rule, workers, progress)
 

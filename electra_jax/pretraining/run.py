@@ -24,6 +24,7 @@ from electra_jax.files import write_json_atomic
 from electra_jax.objectives.base import Alarm, PretrainingObjective, RunShape, Tree
 from electra_jax.objectives.row_structure import SpecialIds
 from electra_jax.objectives.table import build_objective, check_exports, fields_of
+from electra_jax.pretraining.card import model_facts
 from electra_jax.training.checkpoint.bucket import CHECKPOINTS, Bucket, folder_of, is_bucket
 from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import Evaluation, LoopSettings, Run, fit
@@ -346,8 +347,16 @@ class Pretraining:
 
         tokenizer = self.rows.tokenizer_folder
         copy_tokenizer(tokenizer, self.workdir / "tokenizer")
+        facts = model_facts(
+            self.config,
+            self.rows,
+            self.objective.metrics,
+            self.workdir,
+            self.run.settings.steps,
+        )
         for name, (kind, network, tree) in self.objective.networks(params).items():
-            save_model_folder(self.workdir / "model" / name, kind, network, tree, tokenizer)
+            folder = self.workdir / "model" / name
+            save_model_folder(folder, kind, network, tree, tokenizer, card=facts)
 
 
 def open_held_out(path: str) -> Rows | None:

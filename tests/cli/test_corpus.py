@@ -81,3 +81,42 @@ def test_a_length_too_small_for_a_row(capsys, rows, tmp_path):
         f"--output={tmp_path}/r", "--seq_len=2",
     )  # fmt: skip
     assert "seq_len" in errors
+
+
+CASED = "US May John Paris NASA river us may stone nasa the value over\n\n" * 40
+
+
+def test_a_cased_vocabulary_without_settings_keeps_case_and_says_so(caplog, tmp_path):
+    (tmp_path / "a.txt").write_text(CASED)
+    text, tok, bare = f"--input={tmp_path / 'a.txt'}", tmp_path / "tok", tmp_path / "bare"
+    assert main(["vocab", "--cased", text, "--size=60", f"--output={tok}"]) == 0
+    bare.mkdir()
+    (bare / "vocab.txt").write_bytes((tok / "vocab.txt").read_bytes())
+    hashes = {load_tokenizer(tok).hash}
+    for number, given in enumerate((bare, tok / "vocab.txt", tok, tok / "tokenizer.json")):
+        rows = tmp_path / f"rows{number}"
+        arguments = [text, f"--tokenizer={given}", f"--output={rows}", "--seq_len=32"]
+        assert main(["prepare", *arguments, "--workers=1"]) == 0
+        said = "have capitals, so case is kept" in caplog.text
+        assert said == (given == bare)
+        caplog.clear()
+        made = load_tokenizer(rows / "tokenizer")
+        assert not made.do_lower_case
+        assert made.encode("US") != made.encode("us")
+        hashes.add(made.hash)
+    assert len(hashes) == 1
+
+
+def test_cased_is_for_vocabularies_that_do_not_say(capsys, tmp_path):
+    words = "the river stone value runs over under near".split()
+    (tmp_path / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])
+    )
+    (tmp_path / "a.txt").write_text("the river RUNS\n\nstone value\n")
+    arguments = ["prepare", f"--input={tmp_path / 'a.txt'}", "--seq_len=8", "--workers=1",
+                 f"--tokenizer={tmp_path / 'vocab.txt'}", "--cased"]  # fmt: skip
+    assert main([*arguments, f"--output={tmp_path / 'rows'}"]) == 0
+    assert not load_tokenizer(tmp_path / "rows" / "tokenizer").do_lower_case
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true}')
+    errors = fails(capsys, *arguments, f"--output={tmp_path / 'other'}")
+    assert "ignores case by its own settings" in errors

@@ -1,7 +1,12 @@
 """The table of verbs, `main` and its exit codes."""
 
+import ast
+import io
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cli.commands import fails
@@ -53,3 +58,58 @@ def test_a_reader_that_closes_the_pipe_early_is_no_traceback():
         process.stdout.close()
         assert process.wait() == 1
         assert process.stderr.read() == ""
+
+
+def printed(monkeypatch, encoding, arguments):
+    """What a verb writes to a standard output of an encoding that lacks some of its characters."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+    monkeypatch.setattr(sys, "stdout", stream)
+    try:
+        code = main(arguments)
+    except SystemExit as ended:
+        code = ended.code
+    stream.flush()
+    assert code == 0
+    return stream.buffer.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("verb", [*VERBS, None])
+def test_help_is_printed_in_any_encoding(monkeypatch, encoding, verb):
+    text = printed(monkeypatch, encoding, [verb, "--help"] if verb else ["--help"])
+    assert "electra-jax" in text
+
+
+def test_a_locale_without_utf_8_is_no_traceback():
+    done = subprocess.run(
+        [sys.executable, "-m", "electra_jax", "sweep", "--help"],
+        capture_output=True,
+        env={**environment(), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    )
+    assert done.returncode == 0 and done.stderr == b""
+    assert rb"VALUE,VALUE\u2026" in done.stdout and done.stdout.isascii()
+
+
+def _opens_text(call):
+    """Whether a call opens a file as text."""
+    function = call.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    if name in ("read_text", "write_text"):
+        return True
+    if name not in ("open", "fdopen", "NamedTemporaryFile", "TemporaryFile"):
+        return False
+    of_another = isinstance(function, ast.Attribute) and ast.unparse(function.value) != "path"
+    return not of_another and not re.search(r"'[rwax+]+b\+?'", ast.unparse(call))
+
+
+def test_every_text_file_is_opened_as_utf_8():
+    root = Path(__file__).resolve().parents[2]
+    files = [*(root / "electra_jax").rglob("*.py"), *(root / "configs").rglob("*.py")]
+    wrong, seen = [], 0
+    for file in files:
+        for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and _opens_text(call):
+                seen += 1
+                if "utf-8" not in ast.unparse(call):
+                    wrong.append(f"{os.path.relpath(file, root)}:{call.lineno}")
+    assert wrong == [] and seen >= 20

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from interop import networks
-from interop.networks import CONFIG, saved
+from interop.networks import CONFIG, SMALL, saved
 
 from electra_jax.config.model import PairConfig
 from electra_jax.errors import UserError
@@ -165,6 +165,28 @@ def test_nothing_is_written_where_something_is_wrong(tmp_path):
     assert [f.name for f in (tmp_path / "full").iterdir()] == ["file"]
 
 
+def test_a_source_s_card_goes_with_the_same_network_and_its_license_with_another(tmp_path):
+    folder = saved(tmp_path / "model", "token_classification")
+    card = "---\nlicense: mit\nlanguage: fr\n---\n# Mine\n"
+    (folder / "README.md").write_text(card)
+    convert(folder, tmp_path / "same")
+    assert (tmp_path / "same/README.md").read_text() == card
+    convert(folder, tmp_path / "encoder", encoder_only=True)
+    text = (tmp_path / "encoder/README.md").read_text()
+    assert text.startswith("---\nlanguage: fr\nlicense: mit\n") and "ElectraModel" in text
+    assert "| converted from | model |" in text
+
+
+def test_each_network_of_a_pair_has_a_card_of_its_own(tmp_path):
+    pair = PairConfig(CONFIG, SMALL)
+    save_pair(tmp_path / "a", pair, networks.random_params(pair, "pair"), None)
+    (tmp_path / "a/discriminator/README.md").write_text("---\nlicense: mit\n---\n")
+    convert(tmp_path / "a", tmp_path / "b")
+    for kind in ("discriminator", "generator"):
+        text = (tmp_path / "b" / kind / "README.md").read_text()
+        assert f"# ELECTRA {kind}" in text and "license: mit" in text
+
+
 def test_a_verified_difference_stops_the_conversion(tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
@@ -173,3 +195,11 @@ def test_a_verified_difference_stops_the_conversion(tmp_path):
     with pytest.raises(UserError, match="number of attention heads"):
         convert(folder, tmp_path / "tf1", to="tf1", num_attention_heads=2, verify=True)
     assert not (tmp_path / "tf1").exists()
+
+
+def test_from_bundle_to_bundle_there_is_nothing_to_verify_with(tmp_path):
+    saved(tmp_path / "model")
+    assert not convert(tmp_path / "model", tmp_path / "a", to="tf1").unmeasured
+    report = convert(tmp_path / "a", tmp_path / "b", to="tf1", verify=True, num_attention_heads=4)
+    assert list(report.unmeasured) == ["discriminator"]
+    assert "no folder that transformers reads" in report.unmeasured["discriminator"]

@@ -10,6 +10,7 @@ from matrix import representative
 import electra_jax
 from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
+from electra_jax.interop.formats.model_card import ModelFacts
 from electra_jax.interop.formats.safetensors import read_safetensors
 from electra_jax.interop.load import load_model_folder
 from electra_jax.interop.save import save_model_folder
@@ -106,3 +107,18 @@ def test_a_failed_export_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match="no tokenizer files"):
         save_model_folder(tmp_path / "model", "discriminator", BERT, params, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_folder_has_a_card_and_a_person_s_is_kept(tmp_path):
+    params = networks.random_params(BERT, "discriminator")
+    folder = tmp_path / "model"
+    save_model_folder(folder, "discriminator", BERT, params, None)
+    size = sum(a.size for a in flatten(params).values())
+    assert f"| parameters | {size:,} |" in (folder / "README.md").read_text()
+    facts = ModelFacts(title="Second", license="mit")
+    save_model_folder(folder, "discriminator", BERT, params, None, card=facts)
+    text = (folder / "README.md").read_text()
+    assert "# Second" in text and "license: mit" in text
+    (folder / "README.md").write_text("# Mine\n")
+    save_model_folder(folder, "discriminator", BERT, params, None, card=facts)
+    assert (folder / "README.md").read_text() == "# Mine\n"

@@ -174,6 +174,24 @@ def test_shared_tokens_keep_their_embeddings_under_a_new_vocabulary(tmp_path):
         initial_parameters(tmp_path / "pair", None, pair, fresh, new, vocabulary="same")
 
 
+@pytest.mark.parametrize("vocabulary", ["same", "map"])
+def test_rows_without_a_token_do_not_make_another_vocabulary(tmp_path, vocabulary):
+    """A start whose table has more rows than its tokenizer tokens, as some released models."""
+    tokenizer = networks.tokenizer_folder(tmp_path / "tokenizer", WORDS)
+    wide = PairConfig(CONFIG.replace(vocab_size=13), SMALL.replace(vocab_size=13))
+    params, fresh = _random(wide, "pair", 1), _random(PAIR, "pair", 2)
+    save_pair(tmp_path / "pair", wide, params, tokenizer)
+    found, lines, _ = initial_parameters(
+        tmp_path / "pair", None, PAIR, fresh, tokenizer, vocabulary=vocabulary
+    )
+    table = params["electra"]["embeddings"]["word_embeddings"]
+    assert np.array_equal(found["electra"]["embeddings"]["word_embeddings"], table[:10])
+    bias = params["generator_predictions"]["output_bias"]
+    assert np.array_equal(found["generator_predictions"]["output_bias"], bias[:10])
+    (line,) = [line for line in lines if line.startswith("vocabulary")]
+    assert "10 of 10 tokens keep" in line and "3 of the old" in line
+
+
 def test_without_a_tokenizer_another_size_cannot_be_matched(tmp_path):
     save_pair(tmp_path / "pair", PAIR, _random(PAIR, "pair", 1), None)
     pair = PairConfig(CONFIG.replace(vocab_size=12), SMALL.replace(vocab_size=12))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.interop.formats.model_card import CARD
 from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ _REPLACEABLE = {
     "model.safetensors",
     HEADS_FILE,
     ENCODER_FOLDER,
+    CARD,
     *ADAPTER_FILES,
     *TOKENIZER_FILES,
 }
@@ -91,7 +93,7 @@ def copy_tokenizer(
     target: str | os.PathLike[str],
     token_types: bool = True,
     max_length: int | None = None,
-    do_lower_case: bool = True,
+    do_lower_case: bool | None = None,
 ) -> None:
     """Copies a folder's tokenizer files into `target` (made where absent), replacing those there.
 
@@ -140,13 +142,17 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
 
 
 def tokenizer_size(folder: Path) -> int | None:
-    """The size of the vocabulary beside a model; None where there is no tokenizer, or none that
-    this library reads.
+    """The largest id of the vocabulary beside a model, plus 1; None where there is no tokenizer, or
+    none that this library reads. Ids of added_tokens.json count in any case: their rows are no
+    padding.
     """
     if tokenizer_in(folder) is None:
         return None
+    file = folder / "added_tokens.json"
+    added = read_json(file).values() if file.is_file() else ()
     try:
-        return load_tokenizer(folder).vocab_size
+        size = load_tokenizer(folder).vocab_size
     except UserError as error:
         log.warning("%s: its tokenizer is not read here (%s)", folder, error)
         return None
+    return max([size, *(number + 1 for number in added if isinstance(number, int))])

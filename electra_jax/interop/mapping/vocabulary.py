@@ -107,14 +107,24 @@ def change_vocabulary(
 def fit_rows(
     tensors: Tensors, rows: int, size: int, per_token: list[str], where: str, notes: list[str]
 ) -> Tensors:
-    """`tensors` with tables of `rows` cut to the vocabulary's `size` where they are only padded."""
+    """`tensors` with tables of `rows` cut to the vocabulary's `size` where the rest is padding.
+
+    Other tables with more rows than tokens are kept whole, as in `transformers`; both add a line to
+    `notes`. Raises `UserError` for a table with fewer rows than tokens, or more than twice as many.
+    """
     if rows == size:
         return tensors
-    if not is_padded(rows, size):
+    if rows < size or rows > 2 * size:
         raise UserError(
             f"{where}: the vocabulary has {size} tokens, the embedding table {rows} rows: "
-            "this tokenizer belongs to another model"
+            "this tokenizer belongs to another model; put the model's own beside it"
         )
+    if not is_padded(rows, size):
+        notes.append(
+            f"the embedding table has {rows} rows, the vocabulary {size} tokens: the last "
+            f"{rows - size} rows are kept, no token uses them"
+        )
+        return tensors
     tensors, cut = cut_padding(tensors, rows, size, per_token)
     notes.append(f"the vocabulary is padded: {', '.join(cut)} cut from {rows} rows to {size}")
     return tensors

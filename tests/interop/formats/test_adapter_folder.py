@@ -44,6 +44,8 @@ def test_base_and_adapter_together_are_the_updated_network(tmp_path):
     np.testing.assert_allclose(kernel, _encoder()["encoder"]["dense"]["kernel"] + update, rtol=1e-6)
     assert np.array_equal(found["classifier"]["bias"], np.arange(4)) and "lora" not in found
     assert content["settings"] == {"id2label": {"0": "x"}}
+    card = (tmp_path / "model/README.md").read_text()
+    assert 'base_model: "organisation/name"' in card and "This folder holds an adapter" in card
 
 
 def test_another_base_is_refused(tmp_path):

@@ -1,5 +1,7 @@
 """Vocabularies: padded tables cut, embeddings moved to other tokens."""
 
+import json
+
 import numpy as np
 import pytest
 from interop import networks
@@ -70,7 +72,29 @@ def test_a_vocabulary_padded_to_a_multiple_of_eight_is_cut(tmp_path):
     assert any("cut from 16 rows to 10" in note for note in loaded.notes)
 
 
-@pytest.mark.parametrize("rows", [9, 17])
-def test_a_vocabulary_of_another_size_than_the_embedding_names_both(tmp_path, rows):
-    with pytest.raises(UserError, match=f"has 10 tokens, the embedding table {rows} rows"):
-        load_model_folder(_with_rows(tmp_path, rows))
+def test_a_table_smaller_than_the_vocabulary_is_refused_with_both_sizes(tmp_path):
+    with pytest.raises(UserError, match="has 10 tokens, the embedding table 9 rows"):
+        load_model_folder(_with_rows(tmp_path, 9))
+
+
+def test_rows_beyond_the_vocabulary_that_are_no_padding_are_kept_with_a_note(tmp_path):
+    loaded = load_model_folder(_with_rows(tmp_path, 17))
+    assert loaded.config.vocab_size == loaded.settings["vocab_size"] == 17
+    params = networks.random_params(CONFIG.replace(vocab_size=17), "generator")
+    assert equal(loaded.params, params)
+    (note,) = loaded.notes
+    assert note.startswith("the embedding table has 17 rows, the vocabulary 10 tokens: the last 7")
+
+
+def test_rows_of_added_tokens_are_no_padding(tmp_path):
+    """10 words and 6 added tokens: the table of 16 rows is full."""
+    folder = _with_rows(tmp_path, 16)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (folder / name).unlink()
+    added = {f"[E{i}]": 10 + i for i in range(6)}
+    (folder / "added_tokens.json").write_text(json.dumps(added))
+    loaded = load_model_folder(folder)
+    assert loaded.config.vocab_size == 16 and not any("cut" in note for note in loaded.notes)
+    (folder / "added_tokens.json").write_text(json.dumps({**added, "[E6]": 16}))
+    with pytest.raises(UserError, match="has 17 tokens, the embedding table 16 rows"):
+        load_model_folder(folder)

@@ -57,19 +57,19 @@ def test_the_three_ways_to_encode_agree(oracles):
 
 def test_accents_are_stripped_where_lower_casing_unless_told_otherwise(vocab_file):
     def tokens(**options):
-        tokenizer = load_tokenizer(vocab_file, **options)
+        tokenizer = load_tokenizer(vocab_file, **{"do_lower_case": True, **options})
         return tokenizer.ids_to_tokens(tokenizer.encode("Café"))
 
     assert tokens() == ["cafe"]
     assert tokens(strip_accents=False) == ["caf", "##é"]
     assert tokens(do_lower_case=False) == ["[UNK]"]
     assert tokens(do_lower_case=False, strip_accents=True) == ["[UNK]"]  # as the reference
-    assert load_tokenizer(vocab_file).do_lower_case
+    assert load_tokenizer(vocab_file, do_lower_case=True).do_lower_case
     assert not load_tokenizer(vocab_file, do_lower_case=False).do_lower_case
 
 
 def test_offsets_are_characters_of_the_original_text(vocab_file):
-    tokenizer = load_tokenizer(vocab_file)
+    tokenizer = load_tokenizer(vocab_file, do_lower_case=True)
     text = " The  CAFÉ, 中文."
     ids, offsets = tokenizer.encode_with_offsets(text)
     assert ids == tokenizer.encode(text)
@@ -77,7 +77,7 @@ def test_offsets_are_characters_of_the_original_text(vocab_file):
 
 
 def test_decoding_joins_pieces_and_drops_specials(vocab_file):
-    tokenizer = load_tokenizer(vocab_file)
+    tokenizer = load_tokenizer(vocab_file, do_lower_case=True)
     ids = [2, *tokenizer.encode("unaffable the"), 3, 0]
     assert tokenizer.decode(ids) == "unaffable the"
     assert tokenizer.decode(ids, skip_special_tokens=False) == "[CLS] unaffable the [SEP] [PAD]"
@@ -87,9 +87,9 @@ def test_saving_and_loading_changes_nothing(vocab_file, tmp_path):
     for number, options in enumerate(
         [{}, {"strip_accents": False}, {"do_lower_case": False}, {"tokenize_chinese_chars": False}]
     ):
-        tokenizer = load_tokenizer(vocab_file, **options)
+        tokenizer = load_tokenizer(vocab_file, **{"do_lower_case": True, **options})
         tokenizer.save(tmp_path / str(number))
-        again = load_tokenizer(tmp_path / str(number), do_lower_case=not tokenizer.do_lower_case)
+        again = load_tokenizer(tmp_path / str(number))
         assert (again.hash, again.special_ids) == (tokenizer.hash, tokenizer.special_ids)
         again.save(tmp_path / "again")
         for file in (tmp_path / str(number)).iterdir():
@@ -100,6 +100,8 @@ def test_a_folder_with_a_vocabulary_and_a_config_obeys_the_config(vocab_file, tm
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "vocab.txt").write_bytes(vocab_file.read_bytes())
+    assert not load_tokenizer(folder).do_lower_case  # a token in capitals
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": true}')
     assert load_tokenizer(folder).do_lower_case
     (folder / "tokenizer_config.json").write_text('{"do_lower_case": false}')
     assert not load_tokenizer(folder).do_lower_case
@@ -181,7 +183,7 @@ def test_bad_tokenizers_are_named(tmp_path, vocab_file):
     assert_fails(broken, r"tokenizer\.json is not JSON")
     (broken / "tokenizer.json").write_text('{"model": {"type": "WordLevel"}}')
     assert_fails(broken, "of kind WordLevel are not supported")
-    load_tokenizer(vocab_file).save(broken)
+    load_tokenizer(vocab_file, do_lower_case=True).save(broken)
     definition = json.loads((broken / "tokenizer.json").read_text("utf-8"))
     definition["pre_tokenizer"] = {"type": "Unheard"}
     (broken / "tokenizer.json").write_text(json.dumps(definition))

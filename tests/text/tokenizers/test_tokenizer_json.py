@@ -48,7 +48,7 @@ def test_two_roles_cannot_share_a_token():
 def test_guarded_names_cannot_be_written_and_other_tokens_keep_theirs():
     definition = tokenizer_definition([*SPECIAL_TOKENS, "the"], Options(), "a test")
     declared, _ = declare_special_tokens(definition, {}, "a test")
-    vocab = guard_special_tokens(declared)["model"]["vocab"]
+    vocab = guard_special_tokens(declared, SPECIAL_TOKENS)["model"]["vocab"]
     assert sorted(vocab.values()) == list(range(6)) and vocab["the"] == 5
     assert not set(SPECIAL_TOKENS) & set(vocab)
     assert all(" " in token for token in vocab if token != "the")
@@ -80,7 +80,7 @@ def test_json_files_are_objects_in_utf8(tmp_path):
 
 
 def test_text_never_makes_a_special_id(vocab_file):
-    tokenizer = load_tokenizer(vocab_file)
+    tokenizer = load_tokenizer(vocab_file, do_lower_case=True)
     text = "[CLS] [SEP][PAD] the[MASK] \0[CLS] [cls]"
     special = set(range(5)) - {tokenizer.special_ids.unk}
     ids, _ = tokenizer.encode_flat([text])
@@ -91,16 +91,17 @@ def test_text_never_makes_a_special_id(vocab_file):
 
 
 def test_the_hash_names_all_that_defines_ids_and_nothing_else(vocab_file, tmp_path):
-    tokenizer = load_tokenizer(vocab_file)
-    same = load_tokenizer(vocab_file, strip_accents=True)  # what None means here
+    tokenizer = load_tokenizer(vocab_file, do_lower_case=True)
+    # What None means where text is lower-cased:
+    same = load_tokenizer(vocab_file, do_lower_case=True, strip_accents=True)
     assert tokenizer.hash == same.hash
     others = [
         load_tokenizer(vocab_file, do_lower_case=False),
-        load_tokenizer(vocab_file, strip_accents=False),
-        load_tokenizer(vocab_file, tokenize_chinese_chars=False),
+        load_tokenizer(vocab_file, do_lower_case=True, strip_accents=False),
+        load_tokenizer(vocab_file, do_lower_case=True, tokenize_chinese_chars=False),
     ]
     tokens = vocab_file.read_text("utf-8").split()
     swapped = [*tokens[:-2], tokens[-1], tokens[-2]]
     (tmp_path / "other.txt").write_text("\n".join(swapped))
-    others.append(load_tokenizer(tmp_path / "other.txt"))
+    others.append(load_tokenizer(tmp_path / "other.txt", do_lower_case=True))
     assert len({tokenizer.hash, *(other.hash for other in others)}) == 5

@@ -66,7 +66,7 @@ def test_no_cut_is_made_where_it_might_change_the_ids(definition, change):
 
 def test_words_are_forgotten_when_there_are_too_many(vocab_file, monkeypatch):
     monkeypatch.setattr("electra_jax.text.tokenizers.word_cache.MAX_ENTRIES", 3)
-    tokenizer = load_tokenizer(vocab_file)
+    tokenizer = load_tokenizer(vocab_file, do_lower_case=True)
     for _ in range(3):
         for text in ["the cafe", "unaffable (the) café.", "中文 a,the", ""]:
             assert tokenizer.encode_flat([text])[0].tolist() == tokenizer.encode(text)

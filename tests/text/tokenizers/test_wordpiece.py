@@ -55,7 +55,7 @@ def test_the_last_of_equal_lines_counts_and_the_size_is_that_of_the_file(tmp_pat
 
 
 def test_words_of_200_characters_are_pieces_and_longer_ones_unknown(vocab_file):
-    tokenizer = load_tokenizer(vocab_file)
+    tokenizer = load_tokenizer(vocab_file, do_lower_case=True)
     word = "un" + "##aff"[2:] * 66
     assert len(word) == 200
     assert len(tokenizer.encode(word)) == 67
