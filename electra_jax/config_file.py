@@ -15,7 +15,6 @@ from typing import Any
 
 from electra_jax.config import fields
 from electra_jax.config.describe import Described, describe
-from electra_jax.config.finetuning import FinetuneSettings
 from electra_jax.config.resolved import Config, flatten_config
 from electra_jax.config.schedule import Schedule
 from electra_jax.config.training import DURATIONS
@@ -51,7 +50,9 @@ def config_dict(settings: type) -> Any:
 def settings_of(config: Mapping[str, Any]) -> type:
     """The declared fields of a resolved configuration: pretraining's or fine-tuning's."""
     if "task" in config:
-        return FinetuneSettings
+        from electra_jax.finetuning.task_table import fields_of as finetune_fields
+
+        return finetune_fields(config)
     if "objective" in config:
         from electra_jax.objectives.table import fields_of
 

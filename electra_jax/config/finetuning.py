@@ -260,6 +260,9 @@ class FinetuneSettings:
     tune: TuneSettings = field(TuneSettings, "The trained parameters.")
     optimizer: FinetuneOptimizer = field(FinetuneOptimizer, "The optimizer.")
     train: FinetuneTrain = field(FinetuneTrain, "The run.")
+    kind: Mapping[str, Any] = field(
+        dict, "Fields of the task's kind, where it has some (its `Settings`).", when_absent={}
+    )
     mesh: MeshSettings = field(MeshSettings, "The devices.")
 
 

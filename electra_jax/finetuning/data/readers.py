@@ -22,7 +22,7 @@ from electra_jax.finetuning.data.records import (
 )
 from electra_jax.finetuning.data.sources import IDS, Source
 from electra_jax.finetuning.kinds.base import Kind
-from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.kinds.table import kind_of
 from electra_jax.finetuning.task import Task
 
 __all__ = [
@@ -68,7 +68,7 @@ def read_examples(
       UserError: an error in the data.
     """
     chosen = {role: name for role, name in (columns or {}).items() if name is not None}
-    kind, file = find_kind(task.kind), os.fspath(path)
+    kind, file = kind_of(task), os.fspath(path)
     examples = kind.read(task, file, chosen, labelled, None, usual)
     if not labelled or missing == "mark":
         return examples
@@ -111,7 +111,7 @@ def columns_of(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """`columns_read`, and the columns of the first record that nothing is read from."""
     path = os.fspath(path)
-    if not find_kind(task.kind).has_columns or format_of(path) in CONLL_FORMATS:
+    if not kind_of(task).has_columns or format_of(path) in CONLL_FORMATS:
         return {}, ()
     chosen = {role: name for role, name in columns.items() if name is not None}
     where, record = next(iter(read_records(path, task.headerless)))

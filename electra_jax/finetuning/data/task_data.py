@@ -22,9 +22,9 @@ from electra_jax.finetuning.data.readers import (
     without_header,
 )
 from electra_jax.finetuning.kinds.base import Kind
-from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.kinds.table import kind_of
 from electra_jax.finetuning.task import Task
-from electra_jax.finetuning.task_table import collect_labels, get_task
+from electra_jax.finetuning.task_table import collect_labels, configured_task
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def load_examples(
     report: LabelReport | None = None,
 ) -> list[Example]:
     """All examples of a file; see `read_examples`. Raises `UserError` where there are none."""
-    kind = find_kind(task.kind)
+    kind = kind_of(task)
     # Whether -1 is a class, all labels of a training file tell.
     undecided = labelled and labels is None and task.labels is None
     examples = list(
@@ -166,7 +166,7 @@ class TaskData:
     @property
     def kind(self) -> Kind:
         """The task's kind."""
-        return find_kind(self.task.kind)
+        return kind_of(self.task)
 
     @property
     def metric(self) -> str:
@@ -182,7 +182,7 @@ class TaskData:
         cls, config: Mapping[str, Any], tokenizer: Tokenizer, positions: int, head: str
     ) -> TaskData:
         """Reads the training and evaluation examples of a configuration."""
-        task, data = get_task(config["task"]), config["data"]
+        task, data = configured_task(config), config["data"]
         if task.trained_by:
             raise UserError(
                 f"task={task.name} has no training data: train {task.trained_by}, then "
@@ -197,7 +197,7 @@ class TaskData:
         if data["train_examples"] is not None:
             train = train[: data["train_examples"]]
         settings = codec_settings(task, data, positions)
-        train, settings = find_kind(task.kind).prepare(task, files.train, train, settings)
+        train, settings = kind_of(task).prepare(task, files.train, train, settings)
         codec = make_codec(task, tokenizer, settings, labels, head)
         known = labels or None
         reports = [LabelReport(str(file)) for file in (files.eval, data["test_path"])]
@@ -243,7 +243,7 @@ class TaskData:
                 shown.append(f"and {len(counts) - len(shown)} more")
             lines.append(f"labels ({len(counts)}) in training: {', '.join(shown)}")
         if self.truncated:
-            words = f" ({self.missed_words:,} words of them, which count as missed)"
+            words = f" ({self.missed_words:,} words of them are left out)"
             lines.append(
                 f"{self.truncated:,} texts are longer than data.max_length: cut"
                 + words * bool(self.missed_words)
