@@ -143,6 +143,7 @@ def pretrain(
 
     Raises:
       UserError: a wrong configuration, damaged rows, a loss that is not finite, too little memory.
+      KeyboardInterrupt: after Ctrl-C, when the state is saved; a second one leaves at once.
       SystemExit: code 143 after a SIGTERM, when the state is saved.
     """
     prepare_host()
@@ -180,6 +181,7 @@ def finetune(
 
     Raises:
       UserError: a wrong configuration or data; of one seed, a loss that is not finite.
+      KeyboardInterrupt: after Ctrl-C, when the state is saved; a second one leaves at once.
       SystemExit: code 143 after a SIGTERM, when the state is saved.
     """
     prepare_host()

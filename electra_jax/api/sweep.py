@@ -17,9 +17,9 @@ from electra_jax.config_file import settings_of
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import Metric
 from electra_jax.reporting.page import write_report
-from electra_jax.training.loop import TERMINATED
 from electra_jax.training.metrics_log import EVAL, read_metrics, read_rows
 from electra_jax.training.progress import human_figure
+from electra_jax.training.stopping import TERMINATED
 
 
 def combinations(varied: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -107,6 +107,9 @@ def _run(command: list[str]) -> int:
     previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         return process.wait()
+    except KeyboardInterrupt:  # the run has it too, and saves first
+        process.wait()
+        raise
     finally:
         signal.signal(signal.SIGTERM, previous)
 
