@@ -33,6 +33,13 @@ class TaskDataSettings:
         choices=BACKENDS,
         when_absent="numpy",
     )
+    header: str = field(
+        "yes",
+        "Whether the first line of a .tsv or .csv names its columns; no: data.columns.* are "
+        "numbers, from 0.",
+        choices=("yes", "no"),
+        when_absent="yes",
+    )
     missing_labels: str = field(
         "skip",
         "Examples whose label says that there is none (-1, -, nan, -100, empty): left out with a "
@@ -241,6 +248,11 @@ class FinetuneSettings:
     init: str | None = field(
         None, "Model to start from: model folder, run, TF1 checkpoint or Hub id."
     )
+    init_cased: bool | None = field(
+        None,
+        "Whether case is kept where init's vocabulary has no settings; None: as its tokens show.",
+        when_absent=False,
+    )
     seeds: int = field(1, "Runs, of train.seed and the seeds after it.", minimum=1)
     data: TaskDataSettings = field(TaskDataSettings, "The files.")
     model: TunedModelSettings = field(TunedModelSettings, "The network.")
@@ -248,6 +260,9 @@ class FinetuneSettings:
     tune: TuneSettings = field(TuneSettings, "The trained parameters.")
     optimizer: FinetuneOptimizer = field(FinetuneOptimizer, "The optimizer.")
     train: FinetuneTrain = field(FinetuneTrain, "The run.")
+    kind: Mapping[str, Any] = field(
+        dict, "Fields of the task's kind, where it has some (its `Settings`).", when_absent={}
+    )
     mesh: MeshSettings = field(MeshSettings, "The devices.")
 
 

@@ -100,6 +100,11 @@ class WatchSettings:
 
     after_tokens: float = field(2e8, "Tokens of training before the warning.", unit="tokens")
     minimum_auc: float = field(0.6, "AUC of the discriminator below which the run warns.")
+    minimum_skill: float = field(
+        0.02,
+        "Held-out skill below which the run warns at its half; 0: never.",
+        when_absent=0.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
