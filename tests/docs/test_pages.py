@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from docs.pages import PAGES, ROOT, blocks, commands, text
+from doc_pages import PAGES, ROOT, blocks, commands, text
 
 import electra_jax
 from electra_jax import cli

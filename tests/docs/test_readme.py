@@ -1,4 +1,4 @@
-"""The README: its first example runs, its links lead somewhere, its pictures are small."""
+"""The README's first example, run as it stands on a released checkpoint's layout."""
 
 import json
 import re
@@ -6,17 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hub_cache
 import numpy as np
 import pytest
 from finetuning import tiny_task
 from tiny_run import environment
 
 import electra_jax
-from docs import hub_cache
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # What makes the five lines a test's size; all else is as they say.
 SMALLER = {
