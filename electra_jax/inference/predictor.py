@@ -24,6 +24,7 @@ from tqdm import tqdm
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.batches import LENGTHS, Plan
 from electra_jax.finetuning.data.examples import Example
+from electra_jax.finetuning.data.label_report import LabelReport
 from electra_jax.finetuning.data.readers import TFDS_PREFIX, read_examples
 from electra_jax.finetuning.export import TrainedTask, trained_task
 from electra_jax.finetuning.forward import Forward
@@ -118,16 +119,15 @@ class Predictor:
         codec, task, kind = self.trained.codec, self.trained.task, self.trained.network.kind
         names = {**self.trained.columns, **(columns or {})}
 
-        def examples() -> Iterator[Example]:
-            labels = codec.labels or None
-            return read_examples(
-                task, path, names, labels=labels, usual=self.trained.training_columns
-            )
+        def examples(report: LabelReport | None = None) -> Iterator[Example]:
+            labels, usual = codec.labels or None, self.trained.training_columns
+            return read_examples(task, path, names, labels=labels, usual=usual, report=report)
 
         again: Iterable[Example]
         if _can_be_read_twice(path):
             # A first pass finds what is wrong, in the last line too, before any work is done.
-            count, again = kind.check_examples(task, path, examples()), examples()
+            count = kind.check_examples(task, path, examples())
+            again = examples(LabelReport(path))  # whose labels are not warned of again
         else:
             again = list(examples())
             count = kind.check_examples(task, path, again)
