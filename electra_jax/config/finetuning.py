@@ -10,6 +10,7 @@ from electra_jax.config.fields import field, field_like, read
 from electra_jax.config.model import ATTENTION, REMAT
 from electra_jax.config.schedule import Scheduled
 from electra_jax.config.training import BACKENDS, MeshSettings, OptimizerSettings, TrainSettings
+from electra_jax.errors import UserError
 
 HEADS = ("huggingface", "reference")
 METHODS = ("full", "bitfit", "lora")
@@ -269,4 +270,9 @@ class FinetuneSettings:
 def read_finetune(config: Mapping[str, Any]) -> FinetuneSettings:
     """A resolved fine-tuning configuration as typed settings. Raises `UserError` on a field that
     is missing, unknown or wrong."""
+    if "objective" in config:
+        raise UserError(
+            "this configuration is one of pretrain (it has an objective): give finetune one of its "
+            "own, such as finetune:sst2"
+        )
     return read(FinetuneSettings, config, "", complete=True)

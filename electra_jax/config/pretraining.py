@@ -154,6 +154,11 @@ def read_pretrain(config: Mapping[str, Any]) -> PretrainSettings:
 
     Raises `UserError` on a field that is missing, unknown or wrong.
     """
+    if "task" in config:
+        raise UserError(
+            "this configuration is one of finetune (it has a task): give pretrain one of its own, "
+            "such as pretrain:small"
+        )
     given = read(PretrainSettings, config, "", complete=True)
     if "name" not in given.objective:
         raise UserError("objective.name is missing: it decides which fields `objective` has")

@@ -155,9 +155,9 @@ def get_task(name: str) -> Task:
     if is_file_reference(name):
         return _own_task(name)
     near = nearest(name, TASKS, 3)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    hint = f"did you mean {' or '.join(near)}? The" if near else "the"
     raise UserError(
-        f'unknown task "{name}"; {hint}The tasks are: {", ".join(TASKS)}, and a kind of your own '
+        f'unknown task "{name}"; {hint} tasks are: {", ".join(TASKS)}, and a kind of your own '
         "as FILE.py:CLASS"
     )
 

@@ -81,6 +81,7 @@ class _Fit:
         self._compiled: dict[Any, Any] = {}  # by the batch's shapes
         self._evaluated = False
         self.origin = "begins at step 0: there is no checkpoint yet"
+        self._imports_later = False
         self._logged_bytes = 0  # the largest estimate that was logged
         self.checkpoints = Checkpoints(
             run.checkpoints or run.workdir / "checkpoints", keep=s.keep, keep_every=s.keep_every
@@ -134,18 +135,24 @@ class _Fit:
         self, state: TrainState, batch: Mapping[str, jax.Array], progress: Progress, clock: Clock
     ) -> Any:
         """The step for batches of these shapes. A new shape is compiled (excluded from throughput),
-        and its estimated memory is logged if it exceeds the last logged value."""
+        and its memory is logged if it exceeds the last logged value."""
         shape = tuple((name, value.shape) for name, value in sorted(batch.items()))
         if shape in self._compiled:
             return self._compiled[shape]
         with clock.pause(), progress.pause():
             traced = self.train_step.trace(state, batch, self.key_data)
-            rows = self.run.settings.batch_size // self.run.settings.accumulate
-            need = memory.estimated(traced, self.abstract, self.shardings, self.run.mesh, rows=rows)
+            program = traced.lower().compile()
+            self._compiled[shape] = program
+            s, mesh = self.run.settings, self.run.mesh
+            need = memory.compiled(program, self.abstract, self.shardings) or memory.estimated(
+                traced, self.abstract, self.shardings, mesh, s.batch_size // s.accumulate
+            )
             if need.total > self._logged_bytes:
-                progress.note(f"{need}{', with larger batches' if self._logged_bytes else ''}")
+                for line in memory.outlook(
+                    need, s.batch_size, s.accumulate, mesh, self._imports_later
+                ):
+                    progress.note(line)
                 self._logged_bytes = need.total
-            self._compiled[shape] = traced.lower().compile()
         return self._compiled[shape]
 
     def train(self, stop: StopSignals) -> TrainState:
@@ -153,6 +160,7 @@ class _Fit:
         run, s = self.run, self.run.settings
         start, state, meta = self.restore_or_start()
         batches = run.batches(start * s.batch_size)
+        self._imports_later = getattr(batches, "imports_later", False)
         book = Logbook(run, start, meta)
         book.begin(self.origin)
         timer = SaveTimer(s.checkpoint_minutes)

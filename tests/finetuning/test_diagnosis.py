@@ -10,6 +10,7 @@ from electra_jax.finetuning.data.examples import (
     TaggedExample,
     TextExample,
 )
+from electra_jax.finetuning.data.values import Missing
 from electra_jax.finetuning.diagnosis import constant_loss, failure
 
 
@@ -99,6 +100,9 @@ def test_every_kind_of_answer():
     tagged = [TaggedExample("f:1", "0", ("a", "b"), ("B-X", "O"))]
     assert '"O"' in judge("tagging", tagged, [{"tags": ["O", "O"]}])
     assert judge("tagging", tagged, [{"tags": ["B-X", "O"]}]) is None
+    untagged = [TaggedExample("f:1", "0", ("a",), (Missing("-"),))]
+    assert judge("tagging", untagged, [{"tags": ["B-X"]}], {"f1": 0.0}, 0.9, 0.7) is not None
+    assert judge("tagging", untagged, [{"tags": ["B-X"]}], {"accuracy": 0.0}) is None
     assert "entities is 0.0" in judge("tagging", tagged, [{"tags": ["O", "B-X"]}])
     assert judge("tagging", tagged, [{"tags": ["O", "B-X"]}], loss=0.1, constant=0.7) is None
     several = texts(("a",), ("b",))

@@ -221,8 +221,8 @@ class Tagging(HuggingFaceKind):
         tags = {t for p in predictions for t in p["tags"] if t is not None}
         if len(gold) > 1 and len(tags) == 1:
             return f'it tags every word "{next(iter(tags))}"'
-        found = self._compared(examples, predictions, scores)
-        if len(gold) == 1 or found is None or found.beaten or (learnt and len(examples) < ENOUGH):
+        found = self._compared(examples, predictions, scores) if len(gold) > 1 else None
+        if found is None or found.beaten or (learnt and len(examples) < ENOUGH):
             return None
         if tag_baseline.marks_spans(examples, scores):
             beside = found.constant and f", where one tag for all words has {found.constant:.1f}"
@@ -240,7 +240,7 @@ class Tagging(HuggingFaceKind):
         predictions: Predictions,
         scores: Mapping[str, float],
     ) -> Comparison | None:
-        if not examples:
+        if not any(map(self.labels_of, examples)):
             return None
         if tag_baseline.marks_spans(examples, scores):
             return tag_baseline.compare_spans(examples, predictions)
