@@ -285,7 +285,7 @@ def tune(folder: Path, task: str, rows: list[dict[str, Any]], name: str) -> None
             "train.steps": 1, "train.restarts": 0, "train.tensorboard": False,
         }  # fmt: skip
         config = electra_jax.get_config(f"finetune:{task}", settings)
-        electra_jax.finetune(config, workdir=str(folder / f"{name}.run"))
+        electra_jax.finetune(config, workdir=str(folder / f"{name}.run"), quiet=True)
     (folder / name).symlink_to(f"{name}.run/model")
 
 
