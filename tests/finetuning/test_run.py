@@ -596,7 +596,7 @@ def test_many_labels_are_shown_by_what_is_confused_most(tiny_model, tmp_path):
     data = FineTuning.build(config, tmp_path / "run", quiet=True).data
     said = [{"label": "l1"} if e.label == "l0" else {"label": e.label} for e in data.eval]
     result = Result(0, 1, "accuracy", 1.0, {}, {}, None, 0, 1, 1, 1, 1.0)
-    (block,) = report_blocks(data, said, result)
+    block, *_ = report_blocks(data, said, result)
     assert block["title"] == "What is confused most (2 of 60 are wrong)"
     assert block["table"]["rows"] == [["l0", "l1", 2]]
 

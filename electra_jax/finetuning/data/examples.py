@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from electra_jax.errors import UserError
+
 # One encoded sequence. "input_ids" and "token_type_ids" are int32 [n] (multiple choice: lists of
 # such arrays, one a choice); every other entry is what the kind of task adds, see its codec.
 Feature = dict[str, Any]
@@ -23,6 +25,13 @@ class Example:
 
     where: str
     id: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BadExample(Example):
+    """A line that could not be read, in its place among the examples (lenient reading)."""
+
+    error: UserError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ def read_examples(
     labelled: bool = True,
     labels: Collection[str] | None = None,
     usual: Mapping[str, str] | None = None,
+    lenient: bool = False,
 ) -> Iterator[Example]:
     """The examples of a file or a tfds data set, one after the other, in order.
 
@@ -44,13 +45,16 @@ def read_examples(
       labels: the known labels, for evaluation data; the table's where the task has them there.
       usual: the columns that a model was trained from, by role: taken where a file has them.
 
+      lenient: a line or row that is wrong becomes a `BadExample` in its place.
+
     Raises:
       UserError: whatever is wrong with the data; see the module.
     """
     chosen = {role: name for role, name in (columns or {}).items() if name is not None}
     labels = labels if labels is not None else task.labels
     kind = find_kind(task.kind)
-    return kind.read(task, os.fspath(path), chosen, labelled, labels, usual)
+    more = {"lenient": True} if lenient else {}
+    return kind.read(task, os.fspath(path), chosen, labelled, labels, usual, **more)
 
 
 def columns_read(task: Task, path: str, columns: Mapping[str, str | None]) -> dict[str, str]:

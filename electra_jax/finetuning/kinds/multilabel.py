@@ -15,14 +15,15 @@ import numpy.typing as npt
 from electra_jax.config.finetuning import LossSettings
 from electra_jax.errors import UserError
 from electra_jax.finetuning.chance import ENOUGH, LEAST_SURE, SURE, above_chance
-from electra_jax.finetuning.data.examples import Example, Feature, TextExample
+from electra_jax.finetuning.data.examples import Codec, Example, Feature, TextExample
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, label_name, texts_of
-from electra_jax.finetuning.kinds.base import Batch, Block, Outputs, Padding, Predictions
+from electra_jax.finetuning.kinds.base import Batch, Block, Mistake, Outputs, Padding, Predictions
 from electra_jax.finetuning.kinds.labels import labels_in, natural_order
-from electra_jax.finetuning.kinds.text import TextCodec, TextKind
+from electra_jax.finetuning.kinds.text import TextCodec, TextKind, shown_texts
 from electra_jax.finetuning.losses import binary_cross_entropy
 from electra_jax.finetuning.metrics import classification as metrics
+from electra_jax.finetuning.metrics.per_class import ClassScores, class_scores
 from electra_jax.finetuning.task import Task
 
 
@@ -145,6 +146,25 @@ class Multilabel(TextKind):
     ) -> list[Block]:
         """None: no label is taken for another."""
         return []
+
+    def class_scores(
+        self, codec: Codec, examples: Sequence[TextExample], predictions: Predictions
+    ) -> ClassScores:
+        """Of each label."""
+        gold = [{(name,) for name in self.labels_of(e)} for e in examples]
+        predicted = [{(name,) for name in p["labels"]} for p in predictions]
+        return class_scores(gold, predicted, codec.labels)
+
+    def mistake(self, example: TextExample, answer: Mapping[str, Any]) -> Mistake | None:
+        """The more labels are wrong, and the surer, the worse."""
+        right, found = set(self.labels_of(example)), set(answer["labels"])
+        wrong = right ^ found
+        if not wrong:
+            return None
+        named = answer["probabilities"]
+        weight = sum(named[n] if n in found else 1 - named.get(n, 0.0) for n in wrong)
+        sides = (", ".join(sorted(names)) or "none" for names in (right, found))
+        return Mistake(weight, shown_texts(example), *sides)
 
 
 def _sigmoid(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -32,6 +32,7 @@ from electra_jax.finetuning.kinds.base import (
     Block,
     FeatureOutputs,
     HuggingFaceKind,
+    Mistake,
     Outputs,
     Padding,
     Predictions,
@@ -39,6 +40,7 @@ from electra_jax.finetuning.kinds.base import (
 from electra_jax.finetuning.kinds.labels import labels_in, natural_order
 from electra_jax.finetuning.losses import categorical_divergence, cross_entropy
 from electra_jax.finetuning.metrics import classification as metrics
+from electra_jax.finetuning.metrics.per_class import ClassScores, tag_scores
 from electra_jax.finetuning.metrics.spans import OUTSIDE, find_spans, is_span_tag, write_tags
 from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.huggingface import TOKEN
@@ -65,12 +67,12 @@ class Tagging(HuggingFaceKind):
     answer = "tags"
 
     def records(
-        self, task: Task, path: str, columns: Mapping[str, str], labelled: bool
+        self, task: Task, path: str, columns: Mapping[str, str], labelled: bool, **more: bool
     ) -> tuple[Iterator[tuple[str, Record]], Mapping[str, str]]:
         """Of CoNLL files the sentences, whose columns are found by then."""
         if format_of(path) in CONLL_FORMATS:
             return read_conll(path, columns, labelled), {}
-        return super().records(task, path, columns, labelled)
+        return super().records(task, path, columns, labelled, **more)
 
     def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
         """Words and tags; of data to predict also running text, which is divided into words."""
@@ -218,6 +220,22 @@ class Tagging(HuggingFaceKind):
             if said is not None
         ]
         return confusions(pairs, labels)
+
+    def class_scores(
+        self, codec: Codec, examples: Sequence[TaggedExample], predictions: Predictions
+    ) -> ClassScores:
+        """Of each type of span, or of each tag."""
+        assert isinstance(codec, TagCodec)
+        gold, predicted = [e.tags or () for e in examples], [p["tags"] for p in predictions]
+        return tag_scores(gold, predicted, codec.spans)
+
+    def mistake(self, example: TaggedExample, answer: Mapping[str, Any]) -> Mistake | None:
+        """The more words are wrong, the worse; those are shown with their tags."""
+        pairs = zip(example.words, example.tags or (), answer["tags"])
+        wrong = [(w, t, a) for w, t, a in pairs if a is not None and a != t]
+        sides = (", ".join(f"{x[0]} {x[i]}" for x in wrong[:8]) for i in (1, 2))
+        words = example.text or join_words(example.words)
+        return Mistake(float(len(wrong)), words, *sides) if wrong else None
 
 
 def _strings(value: Any, role: str, where: str) -> tuple[str, ...]:
