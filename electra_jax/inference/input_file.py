@@ -11,6 +11,7 @@ from typing import Any
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.examples import BadExample, Example
+from electra_jax.finetuning.data.label_report import LabelReport
 from electra_jax.finetuning.data.readers import TFDS_PREFIX, read_examples
 from electra_jax.finetuning.export import TrainedTask
 
@@ -49,8 +50,9 @@ class InputFile:
         """True of a file or a data set, False of a pipe."""
         return self.path.startswith(TFDS_PREFIX) or os.path.isfile(self.path)
 
-    def examples(self) -> Iterator[Example]:
+    def examples(self, report: LabelReport | None = None) -> Iterator[Example]:
         """All examples, from the beginning (of a pipe: what is left), bad ones in their places.
+        `report` counts missing and unseen labels; None: they are logged.
 
         Raises `UserError` on a wrong line, or, where those are passed over, if no line is right.
         """
@@ -58,7 +60,7 @@ class InputFile:
         labels = (self._trained.codec.labels or None) if self._labelled else None
         for example in read_examples(
             self._trained.task, self.path, self._names, self._labelled, labels,
-            self._trained.training_columns, lenient=self._lenient,
+            self._trained.training_columns, report=report, lenient=self._lenient,
         ):  # fmt: skip
             if is_bad(example):
                 self._bad += 1
