@@ -193,7 +193,7 @@ def _gradient(objective: ElectraObjective, params: Any, ids: np.ndarray, precisi
     """Compiled: parameters → (loss, gradient as one vector), with replacements that are given, so
     that none can flip."""
     batch = {"input_ids": jnp.asarray(ids)}
-    slots = objective.masking.slots
+    slots = objective.masking.max_predictions
     rng = np.random.default_rng(0)
     batch["sampled_ids"] = jnp.asarray(rng.integers(1000, 2000, (len(ids), slots)), jnp.int32)
 

@@ -7,7 +7,7 @@ TASK is a row of `electra_jax/finetuning/task_table.py`: the GLUE tasks (cola ss
 mnli qnli rte wnli), squad1, squad2, cmrc2018, semeval2010_8, or a kind for data of your own:
 classification, pair, multilabel, regression, tagging, ner, pos, chunking, multiple_choice, ranking,
 relation, question_answering; or, as `--config.task=my_kind.py:MyKind`, a kind of task that you
-write yourself (`electra_jax/finetuning/kinds/base.py` says what it needs). `data.path` is a folder
+write yourself (its members: `electra_jax/finetuning/kinds/base.py`). `data.path` is a folder
 with train.* and dev.* files (.jsonl, .tsv, .csv, CoNLL columns, SQuAD .json, each also .gz), a
 training file, or tfds:NAME; without it the task's own data set is fetched through
 tensorflow-datasets.

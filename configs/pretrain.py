@@ -15,7 +15,7 @@
 
 The length is the rows' (`electra-jax prepare --seq_len`). Numbers are the paper's Table 6 and the
 reference's `configure_pretraining.py`. Every other field has the default that is declared in
-electra_jax/settings/; `electra-jax config configs/pretrain.py:small` lists all of them, and each
+electra_jax/config/; `electra-jax config configs/pretrain.py:small` lists all of them, and each
 can be overridden: `--config.optimizer.learning_rate=1e-4`.
 """
 
@@ -53,7 +53,8 @@ def get_config(size: str = "small") -> ConfigDict:
     c.model.sharing = pair.sharing
     c.model.generator.update({k: generator[k] for k in _GENERATOR})
     # The fields that the objective declares (electra_jax/objectives/). With another
-    # `objective.name` they are that objective's, and what is set here stays where it has it too.
+    # `objective.name` they are that objective's; values set here are kept where it has the same
+    # field.
     c.objective = objective_block("electra")
     c.objective.mask_prob = mask_prob
     c.optimizer.learning_rate = learning_rate

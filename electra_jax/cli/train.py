@@ -45,7 +45,7 @@ def pretrain(argv: Sequence[str]) -> int:
     _processes(parser)
     from electra_jax.config_file import load_config
 
-    config, rest = load_config(argv)
+    config, rest = load_config(argv, "pretrain")
     a = parser.parse_args(rest)
     if a.dry_run:
         from electra_jax.pretraining.dry_run import dry_run
@@ -86,7 +86,7 @@ def finetune(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--workdir", required=True, metavar="DIR")
     parser.add_argument("--quiet", action="store_true", help="no progress line")
-    config, rest = load_config(argv)
+    config, rest = load_config(argv, "finetune")
     a = parser.parse_args(rest)
     results = electra_jax.finetune(config, a.workdir, quiet=a.quiet)
     from electra_jax.finetuning.result import describe_result, describe_summary

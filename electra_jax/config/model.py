@@ -1,7 +1,7 @@
 """The shape of a network, of a generator-discriminator pair, the named sizes, and durations in any
 unit.
 
-Everything else takes these values whole. Field names are Hugging Face's; the numbers of the
+Field names are Hugging Face's; the numbers of the
 published sizes are the paper's Table 6 and the released checkpoints' (small_pp, base_pp,
 large_1_75m).
 """
@@ -64,10 +64,10 @@ class ElectraConfig:
         True, "The masked-LM head's output table is the word embeddings."
     )
     # How it is computed; none of these changes a parameter.
-    dtype: str = field("float32", "What is multiplied.", choices=DTYPES)
+    dtype: str = field("float32", "Type of the factors of matrix products.", choices=DTYPES)
     scan_layers: bool = field(True, "One compiled layer in a loop; False: unrolled.")
     remat: str = field(
-        "none", "What the backward pass computes again, to save memory.", choices=REMAT
+        "none", "Activations that the backward pass recomputes, to save memory.", choices=REMAT
     )
     attention: str = field(
         "xla", "Implementation of attention; cudnn: GPU, no dropout inside.", choices=ATTENTION
@@ -91,8 +91,7 @@ class ElectraConfig:
             if self.head_size % 2:
                 raise UserError(
                     f"model.num_attention_heads={self.num_attention_heads}: rotary positions need "
-                    "an "
-                    f"even head size, hidden_size / num_attention_heads is {self.head_size}"
+                    f"an even head size, hidden_size / num_attention_heads is {self.head_size}"
                 )
         if self.attention == "cudnn" and self.attention_probs_dropout_prob > 0:
             raise UserError(
@@ -114,8 +113,8 @@ class ElectraConfig:
 class PairConfig:
     """A discriminator with its generator.
 
-    `generator=None` is the uniform generator (corruptions drawn evenly from the vocabulary).
-    `sharing` says what the two networks have in common: "embeddings" (word, position and type
+    `generator=None` is the uniform generator (replacements sampled evenly from the vocabulary).
+    `sharing` names what the two networks share: "embeddings" (word, position and type
     tables and their LayerNorm; the reference's default), "none" (`untied_generator_embeddings`) or
     "all" (one transformer in both roles, the reference's `untied_generator=False`).
     """

@@ -1,4 +1,4 @@
-"""What a fine-tuning run's report shows beside its curves: scores, and what is got wrong."""
+"""Blocks of a fine-tuning run's report beside its curves: scores and the kind's errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ MOST_MISTAKES = 20
 def report_blocks(
     data: TaskData, predictions: Sequence[Mapping[str, Any]], result: Result
 ) -> list[dict[str, Any]]:
-    """The blocks of report.json (see `reporting.blocks`) for the evaluation examples' answers."""
+    """The blocks of report.json (see `reporting.blocks`), from predictions on the evaluation
+    examples."""
     blocks: list[dict[str, Any]] = []
     if result.failure:
         blocks.append(failure_block(result.failure))
@@ -55,5 +56,5 @@ def _short(text: str, most: int) -> str:
 
 
 def failure_block(why: str) -> dict[str, Any]:
-    """What the page of a run that did not learn begins with."""
+    """The first block of the report of a run that did not learn."""
     return {"title": "This run did not learn", "text": why}

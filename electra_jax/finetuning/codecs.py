@@ -1,4 +1,4 @@
-"""The codec of a task: its kind's, over a tokenizer and labels."""
+"""Building the codec of a task: its kind's, for a tokenizer and a set of labels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make_codec(
     Args:
       labels: names in the order of their ids (`collect_labels` of `task_table`);
         () where the kind has none.
-      head: "huggingface" or "reference": whose outputs answers to questions are decoded from.
+      head: "huggingface" or "reference": whose outputs the codec of questions decodes.
 
     Raises:
       UserError: a length that holds no text, or labels that the task cannot use.

@@ -1,16 +1,15 @@
-"""The table of tasks: what a task's data looks like, how it is scored, and its usual settings.
+"""The table of tasks: what a task's data looks like, how it is scored, and its default settings.
 
 A new task is a new row here. Nothing else in the package knows tasks by name.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, nearest
 from electra_jax.finetuning.data.examples import Example
 from electra_jax.finetuning.kinds.table import find_kind
 from electra_jax.finetuning.kinds.tagging import TAGS
@@ -152,7 +151,7 @@ def get_task(name: str) -> Task:
         return TASKS[name]
     if is_file_reference(name):
         return _own_task(name)
-    near = difflib.get_close_matches(name.lower(), TASKS, n=3, cutoff=0.5)
+    near = nearest(name, TASKS, 3)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise UserError(
         f'unknown task "{name}"; {hint}The tasks are: {", ".join(TASKS)}, and a kind of your own '

@@ -1,5 +1,5 @@
-"""What a fine-tuning run starts from: the model that it is given, and which of its weights go into
-the fresh trees. Apart from the run, because it alone knows what earlier heads are worth."""
+"""Initialising a fine-tuning run from a model: its encoder always, its head where task and labels
+match."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def load_start(init: str | None) -> LoadedModel:
 
 
 def adapter_base(init: str, start: LoadedModel) -> str:
-    """How an adapter names its base: a Hub id stays one, for other machines."""
+    """The base that an adapter records: a folder's path, or the Hub id as given."""
     return start.source if Path(init).expanduser().exists() else init
 
 
 def place(
     start: LoadedModel, data: TaskData, objective: FineTuneObjective, params: Any, frozen: Any
 ) -> tuple[Any, Any]:
-    """`params` and `frozen` with the encoder's weights in them; the head's too where the model has
-    this very head. Raises `UserError` where an encoder's weight is missing or of another shape."""
+    """`params` and `frozen` with the encoder's weights of `start`, and its head's where that is for
+    the same task. Raises `UserError` where an encoder's weight is missing or of another shape."""
     _, encoder = encoder_of(start)
     known = {f"electra/{n}": x for n, x in flatten(encoder).items()}
-    wanted = {n: x.shape for tree in (params, frozen) for n, x in flatten(tree).items()}
-    head = _kept_head(start, data, objective, wanted)
+    shapes = {n: x.shape for tree in (params, frozen) for n, x in flatten(tree).items()}
+    head = _kept_head(start, data, objective, shapes)
     if head is not None:
         known |= head
         log.warning("%s: its head has these labels, and is kept", start.source)
@@ -79,18 +79,18 @@ def _kept_head(
     start: LoadedModel,
     data: TaskData,
     objective: FineTuneObjective,
-    wanted: Mapping[str, tuple[int, ...]],
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> dict[str, Any] | None:
-    """The start's head, flat, where it answers this very task; None where it does not."""
+    """The head of `start`, flat, where it is for the same task; None where it is not."""
     network, labels = objective.network, tuple(data.codec.labels)
     head = {n: x for n, x in flatten(start.params).items() if is_head(n)}
-    if any(x.shape != wanted.get(n) for n, x in head.items()):
+    if any(x.shape != shapes.get(n) for n, x in head.items()):
         return None
     kind, stated = data.kind, start.settings.get(SETTINGS_KEY, {})
     codec = stated.get("codec", {})
     if start.kind != network.saved_as:
         return None
-    if start.kind == REFERENCE:  # of one task, which the folder's settings tell
+    if start.kind == REFERENCE:  # one task, named in the folder's settings
         same = stated.get("task") == data.task.name and tuple(stated.get("labels", ())) == labels
         return head if same and kind.same_scale(codec, data.settings) else None
     if start.kind == OWN_HEADS and stated.get("kind") != kind.name:

@@ -58,7 +58,7 @@ class InputFile:
         labels = (self._trained.codec.labels or None) if self._labelled else None
         for example in read_examples(
             self._trained.task, self.path, self._names, self._labelled, labels,
-            self._trained.usual, self._lenient,
+            self._trained.training_columns, lenient=self._lenient,
         ):  # fmt: skip
             if is_bad(example):
                 self._bad += 1

@@ -107,7 +107,7 @@ class Predictor:
         given = value
         if isinstance(value, Mapping):
             given = {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
-        columns, usual = self.trained.columns, self.trained.usual
+        columns, usual = self.trained.columns, self.trained.training_columns
         try:
             return kind.input(self.trained.task, given, where, number, columns, usual)
         except (KeyError, TypeError, AttributeError) as error:

@@ -63,7 +63,7 @@ class ElectraObjective(PairObjective):
         }
 
     def alarm(self, watch: Mapping[str, Any]) -> Alarm | None:
-        """A discriminator that is still at chance."""
+        """Warns of a discriminator that is still at chance."""
         return Alarm(
             "discriminator_auc",
             watch["minimum_auc"],
@@ -73,7 +73,7 @@ class ElectraObjective(PairObjective):
         )
 
     def weights(self, batch: Batch, step: jax.Array | None = None) -> dict[str, jax.Array]:
-        """Selected slots and valid tokens of a batch."""
+        """Numbers of selected positions and of valid tokens."""
         valid = self.masking.structure(batch).valid
         return {
             "generator_loss": self.masking.selections(batch, step),
@@ -85,8 +85,8 @@ class ElectraObjective(PairObjective):
     ) -> tuple[Sums, Sums]:
         """Terms `generator_loss`, `discriminator_loss` and the metrics of both networks.
 
-        A batch may bring its own `sampled_ids` int32 [B, N] in place of draws (to compare runs
-        given the same samples).
+        A batch may hold `sampled_ids` int32 [B, N], which are then used as the replacements (to
+        compare implementations on the same samples).
         """
         rows = self.masking.mask(batch, draws, train)
         return self.loss_of(params, rows, draws, train, batch.get("sampled_ids"))
@@ -100,15 +100,15 @@ class ElectraObjective(PairObjective):
         sampled: jax.Array | None = None,
     ) -> tuple[Sums, Sums]:
         """`loss` of rows that are masked already; samples replacements unless given."""
-        generator_noise, discriminator_noise = self.dropout(draws, train)
-        logits = self.generator_logits(params, rows, generator_noise)
+        generator_rng, discriminator_rng = self.dropout(draws, train)
+        logits = self.generator_logits(params, rows, generator_rng)
         generator_term, metrics = masked_lm_sums(logits, rows)
         if sampled is None:
             sampled = self.replacements(params, logits, rows, draws, train)
         hits = jnp.sum((sampled == rows.targets) * rows.selection.weights)
         metrics["sampled_accuracy"] = (hits, generator_term[1])
         inputs, labels = self.corrupt(rows, sampled)
-        logits = self.discriminator_logits(params, inputs, discriminator_noise)
+        logits = self.discriminator_logits(params, inputs, discriminator_rng)
         discriminator_term, more = discriminator_sums(logits, labels, rows.structure.valid)
         more |= self.masking.rate_metric(draws, train)
         terms = {"generator_loss": generator_term, "discriminator_loss": discriminator_term}

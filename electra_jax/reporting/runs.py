@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.files import read_json
 from electra_jax.objectives.base import Metric
 from electra_jax.reporting.markup import value_text
 from electra_jax.training.metrics_log import EVAL, FILE, columns, read_metrics, read_rows
@@ -135,7 +135,7 @@ def _read_json(path: Path, kind: type) -> Any:
     if not path.exists():
         return kind()
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}; mend or remove it") from error
     if not isinstance(value, kind):

@@ -1,5 +1,5 @@
-"""Several processes, one run: how they find each other, what one of them does for all, how they
-stop together.
+"""Several processes, one run: how they find each other, work that one does for all, and stopping
+together.
 
 A process is one of `jax.distributed`: usually one a host (TPU) or one a GPU (Slurm). The first of
 them writes whatever is not a checkpoint.
@@ -29,16 +29,17 @@ Tree = Any
 def joined(
     coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
 ) -> Iterator[None]:
-    """Inside, this process is one of the run's; alone where nothing says otherwise.
+    """Inside, this process has joined the others of the run; it is alone where neither arguments
+    nor the environment name others.
 
     coordinator: HOST:PORT of the first process, where the three are given by hand (Kubernetes, a
         cluster without a scheduler). Under Slurm's srun and on Cloud TPU they are found.
     num_processes: of the run; 1 keeps a process alone wherever it runs.
     process_id: this one's number, from 0.
 
-    An error ends this process at once, told on standard error: the others, which wait for it, then
-    end too. Call it before anything asks JAX for its devices. Raises UserError where the others
-    cannot be found.
+    An error is printed to standard error and ends this process at once: the others, which wait for
+    it, then end too. Enter it before the first use of JAX's devices. Raises UserError where the
+    others cannot be found.
     """
     _join(coordinator, num_processes, process_id)
     if not jax.distributed.is_initialized() or jax.process_count() == 1:
@@ -49,7 +50,7 @@ def joined(
     except SystemExit:
         raise
     except BaseException as error:
-        code = _tell(error)
+        code = _report(error)
         sys.stdout.flush()
         sys.stderr.flush()
         # The interpreter's own way out would wait for the others, who wait for us.
@@ -87,8 +88,8 @@ def _initialize(**arguments: Any) -> None:
 
 
 def _on_cloud_tpu() -> bool:
-    """Is this a Cloud TPU host that may have others beside it? The environment says so, or the
-    chips' device files are here and JAX has to ask the machine's metadata."""
+    """Whether this is a Cloud TPU host that may be one of several: by the environment, or because
+    the chips' device files exist (JAX then reads the machine's metadata)."""
     if os.environ.get("JAX_PLATFORMS", "tpu").split(",")[0] != "tpu":
         return False
     hosts = os.environ.get("TPU_PROCESS_ADDRESSES") or os.environ.get("TPU_WORKER_HOSTNAMES")
@@ -98,8 +99,8 @@ def _on_cloud_tpu() -> bool:
     return chips and not os.path.exists("/dev/nvidiactl")
 
 
-def _tell(error: BaseException) -> int:
-    """Prints why this process ends; returns its exit code."""
+def _report(error: BaseException) -> int:
+    """Prints the error that ends this process; returns the exit code."""
     who = f"electra-jax (process {jax.process_index()} of {jax.process_count()})"
     if isinstance(error, UserError):
         print(f"{who}: {error}", file=sys.stderr)
@@ -118,13 +119,13 @@ def _tell(error: BaseException) -> int:
 
 
 def is_first() -> bool:
-    """Is this the process that writes logs, reports and models?"""
+    """Whether this is the process that writes logs, reports and models."""
     return jax.process_index() == 0
 
 
 def on_first(work: Callable[[], T]) -> T:
-    """What `work` returns, a JSON value, or the UserError that it raises, in every process; the
-    first alone calls it. All of them have to call this."""
+    """Calls `work` in the first process alone and returns its result, a JSON value, in every
+    process, or raises its UserError there. Collective: call it in every process."""
     if jax.process_count() == 1:
         return work()
     answer: dict[str, Any] = {}
@@ -145,15 +146,15 @@ def on_first(work: Callable[[], T]) -> T:
 
 
 def all_agree(value: bool) -> bool:
-    """Is `value` true in every process? All of them have to call this."""
+    """Whether `value` is true in every process. Collective: call it in every process."""
     if jax.process_count() == 1:
         return value
     return bool(np.all(multihost_utils.process_allgather(np.bool_(value))))
 
 
 def on_host(tree: Tree) -> Tree:
-    """Every leaf as a whole NumPy array, also where other processes hold parts of it. All of them
-    have to call this."""
+    """Every leaf as a whole NumPy array, also where other processes hold parts of it. Collective:
+    call it in every process."""
 
     def fetch(leaf: Any) -> np.ndarray:
         whole = not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
@@ -163,11 +164,10 @@ def on_host(tree: Tree) -> Tree:
 
 
 class Preemption:
-    """Has SIGTERM come, here or to any process of the run? Use it as a context manager.
+    """Notices SIGTERM to any process of the run. Use it as a context manager.
 
-    `asked(step)` answers alike in every process at the same step, if all of them ask at every
-    step. Alone, the handler that was there before is put back at the end; among several, JAX's
-    own handler and its agreement on a step are used.
+    A single process installs a handler, and restores the previous one at the end; several use
+    JAX's own handler and its agreement on a step.
     """
 
     def __init__(self) -> None:
@@ -187,8 +187,9 @@ class Preemption:
     def _come(self, *_: object) -> None:
         self._came = True
 
-    def asked(self, step: int) -> bool:
-        """Is it time to save step `step` and to stop?"""
+    def requested(self, step: int) -> bool:
+        """Whether to save step `step` and stop. Collective: call it in every process at every step;
+        it returns the same value everywhere."""
         if jax.process_count() > 1:
             self._came = self._came or multihost_utils.reached_preemption_sync_point(step)
         return self._came

@@ -11,9 +11,9 @@ import ctypes
 import functools
 import sys
 
-# Free space that small blocks are taken from, so that none comes to lie in the place of a step's
-# scratch memory: steps of several shapes would need a new place each time. It is address space, no
-# memory, until used.
+# Free space for small blocks, so that none of them lands inside the range of a step's scratch
+# memory: steps of several shapes would need a new range each time. It is address space, not memory,
+# until used.
 _SMALL_BLOCKS = 1 << 30
 
 # Numbers of malloc.h.
@@ -22,7 +22,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Asks glibc not to return freed memory to the system; True where it could be asked.
+    """Makes glibc keep freed memory instead of returning it to the system; True where that worked.
 
     Call it before the first computation. Costs nothing but the peak staying allocated, which
     training reuses anyway.

@@ -1,4 +1,5 @@
-"""THE loop. It knows no objective: pretraining and fine-tuning differ in what they hand to `fit`.
+"""The training loop, for any objective: pretraining and fine-tuning call `fit` with different
+`Run`s.
 
 Order: evaluate → save → next batch → step. Metrics are fetched after the next step is dispatched,
 so the device never waits for the host.
@@ -36,8 +37,8 @@ from electra_jax.training.step import (
     Packing,
     TrainState,
     init_state,
-    key_words,
     make_eval_step,
+    run_key_data,
 )
 from electra_jax.training.windows import Clock, Window
 
@@ -59,7 +60,7 @@ class LoopSettings:
     keep_every: int | None = None
 
     def check(self, mesh: AnyMesh) -> None:
-        """Raises where the batch cannot be split as asked."""
+        """Raises `UserError` where the batch does not divide by the microbatches and devices."""
         parts = self.accumulate * data_parallelism(mesh)
         if self.batch_size % parts:
             raise UserError(
@@ -81,7 +82,7 @@ class Evaluation:
 
 @dataclasses.dataclass
 class Run:
-    """What `fit` trains and where. `batches(first_example)` yields this process's share of every
+    """The arguments of `fit`. `batches(first_example)` yields this process's share of every
     batch from there on.
 
     `initial(params, frozen)` replaces fresh parameters (a model to start from), and
@@ -116,9 +117,10 @@ class Run:
 def fit(run: Run) -> TrainState:
     """Trains until `settings.steps` and returns the final state.
 
-    The same call on the same folder resumes bit for bit: batch k and every draw are functions of
-    the step, and the metric window is in the checkpoint. Raises `UserError` on a non-finite loss
-    and where a device's memory does not suffice; SystemExit(143) after a SIGTERM, saved.
+    The same call on the same folder resumes bit for bit: batch k and every random number are
+    functions of the step, and the metric window is in the checkpoint. Raises `UserError` on a
+    non-finite loss and where a device's memory does not suffice; SystemExit(143) after a SIGTERM,
+    saved.
     """
     s = run.settings
     s.check(run.mesh)
@@ -133,7 +135,7 @@ def fit(run: Run) -> TrainState:
 
 
 class _Fit:
-    """One call of `fit`: what is compiled, restored and counted."""
+    """One call of `fit`: compiled steps, shardings, checkpoints."""
 
     def __init__(self, run: Run) -> None:
         self.run, s = run, run.settings
@@ -144,19 +146,19 @@ class _Fit:
         self.shardings = state_shardings(run.mesh, self.abstract)
         self.batch_sharding = batch_sharding(run.mesh)
         whole = replicated(run.mesh)
-        self.words = key_words(s.seed, "train")
+        self.key_data = run_key_data(s.seed, "train")
         self.step = PackedStep(objective, self.optimizer, s.seed, s.accumulate)
         self.train_step = jax.jit(
             self.step, donate_argnums=(0,), out_shardings=(self.shardings, whole)
         )
         self.eval_step = jax.jit(make_eval_step(objective, s.seed), out_shardings=whole)
         self._compiled: dict[Any, Any] = {}  # by the batch's shapes
-        self._told = 0  # bytes that a step was said to need
+        self._logged_bytes = 0  # the largest estimate that was logged
         self.checkpoints = Checkpoints(
             run.checkpoints or run.workdir / "checkpoints", keep=s.keep, keep_every=s.keep_every
         )
 
-    def place(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    def to_devices(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         """This process's share of a batch as global arrays."""
         return {
             name: jax.make_array_from_process_local_data(self.batch_sharding, value)
@@ -184,9 +186,9 @@ class _Fit:
             return found[0], found[1], {**found[2], "window": None}
         # 3. a model to start from; 4. scratch
         state = jax.jit(
-            lambda words: init_state(run.objective, self.optimizer, s.seed, words),
+            lambda key_data: init_state(run.objective, self.optimizer, s.seed, key_data),
             out_shardings=self.shardings,
-        )(key_words(s.seed, "init"))
+        )(run_key_data(s.seed, "init"))
         if run.initial is not None:
             params, frozen = run.initial(state.params, state.frozen)
             params = jax.device_put(params, self.shardings.params)
@@ -201,18 +203,18 @@ class _Fit:
     def compiled(
         self, state: TrainState, batch: Mapping[str, jax.Array], progress: Progress, clock: Clock
     ) -> Any:
-        """The step for batches of these shapes. Of a new one, the time to compile does not count,
-        and the memory that it needs is told, if that is more than was said."""
+        """The step for batches of these shapes. A new shape is compiled (excluded from throughput),
+        and its estimated memory is logged if it exceeds the last logged value."""
         shape = tuple((name, value.shape) for name, value in sorted(batch.items()))
         if shape in self._compiled:
             return self._compiled[shape]
         with clock.pause():
-            traced = self.train_step.trace(state, batch, self.words)
+            traced = self.train_step.trace(state, batch, self.key_data)
             rows = self.run.settings.batch_size // self.run.settings.accumulate
             need = memory.estimated(traced, self.abstract, self.shardings, self.run.mesh, rows=rows)
-            if need.total > self._told:
-                progress.note(f"{need}{', with larger batches' if self._told else ''}")
-                self._told = need.total
+            if need.total > self._logged_bytes:
+                progress.note(f"{need}{', with larger batches' if self._logged_bytes else ''}")
+                self._logged_bytes = need.total
             self._compiled[shape] = traced.lower().compile()
         return self._compiled[shape]
 
@@ -226,7 +228,7 @@ class _Fit:
             for step in range(start, s.steps + 1):
                 # evaluate → save → next batch → step: nothing reads data before the save.
                 last = step == s.steps
-                stopping = stop.asked(step)
+                stopping = stop.requested(step)
                 evaluates = bool(run.evaluations or run.measure)
                 evaluate_now = evaluates and (last or _due(step, s.eval_every))
                 save_now = last or stopping or _due(step, s.checkpoint_every)
@@ -241,12 +243,12 @@ class _Fit:
                             last = save_now = True
                     if save_now and step > 0:
                         with book.clock.pause():
-                            kept = book.kept(step)
+                            metadata = book.metadata(step)
                             if run.before_save is not None and is_first():
                                 run.before_save()
-                            self.checkpoints.save(step, state, kept)
+                            self.checkpoints.save(step, state, metadata)
                 if step == start > 0 and run.finished is not None:
-                    # stopped early, and then ended before what follows was done
+                    # It had stopped early, and ended before its results were written.
                     last = last or run.finished({"step": step})
                 if stopping:
                     self.checkpoints.wait()
@@ -256,11 +258,11 @@ class _Fit:
                     raise SystemExit(TERMINATED)
                 if last:
                     break
-                batch = self.place(next(batches))
+                batch = self.to_devices(next(batches))
                 compiled_step = self.compiled(state, batch, book.progress, book.clock)
                 if book.window is None:
                     book.open_window(Packing(self.step.sums))
-                state, vector = compiled_step(state, batch, self.words)
+                state, vector = compiled_step(state, batch, self.key_data)
                 book.add(step + 1, vector)
             self.checkpoints.wait()
             return state
@@ -278,7 +280,7 @@ class _Fit:
             first_row = 0
             for batch in evaluation.batches():
                 sums = self.eval_step(
-                    state.params, state.frozen, self.place(batch), np.int32(first_row)
+                    state.params, state.frozen, self.to_devices(batch), np.int32(first_row)
                 )
                 first_row += evaluation.batch_size
                 host = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
@@ -292,8 +294,8 @@ class _Fit:
 
 
 class _Logbook:
-    """What one call of `fit` writes down: rows of metrics, progress, and what a checkpoint keeps
-    beside the state. `meta`: what the checkpoint of step `start` kept."""
+    """The records of one call of `fit`: rows of metrics, the progress line, and the metadata of
+    checkpoints. `meta`: the metadata of the checkpoint of step `start`."""
 
     def __init__(self, run: Run, start: int, meta: Mapping[str, Any]) -> None:
         self.run = run
@@ -316,14 +318,14 @@ class _Logbook:
         self._to_log: int | None = None  # the step whose row is still to be written
 
     def open_window(self, packing: Packing) -> None:
-        """The first window, once a traced step has told what is summed."""
+        """The first window, once the traced step has the names of its sums."""
         self.window = Window(packing, self.run.objective.coefficients)
         if self._restored:
             self.window.steps, self.window.total = self._restored[0], np.array(self._restored[1])
 
     def add(self, step: int, vector: jax.Array) -> None:
-        """Keeps the sums of the step that made the run `step` steps long. A row that is due is
-        written later, when the next step has been dispatched."""
+        """Keeps the sums of update number `step`, counted from 1. A row that is due is written
+        later, when the next step has been dispatched."""
         s = self.run.settings
         assert self.window is not None
         self.window.add(step, vector)
@@ -334,11 +336,11 @@ class _Logbook:
             self._to_log = step
 
     def row_before(self, step: int) -> bool:
-        """Is the row of an earlier step than this still to be written?"""
+        """Whether the row of an earlier step has not been written yet."""
         return self._to_log is not None and step > self._to_log
 
     def write_row(self) -> None:
-        """Writes the row of training that is due, if one is."""
+        """Writes the row of training metrics that is due, if any."""
         step, self._to_log = self._to_log, None
         if step is None:
             return
@@ -359,12 +361,12 @@ class _Logbook:
             self.progress.note(warning)
 
     def show(self, step: int, row: Mapping[str, float]) -> None:
-        """A row of metrics, for the file and the terminal."""
+        """Writes a row of metrics to the file and the terminal."""
         self.log.write(row)
         self.progress.update(step, row)
 
-    def kept(self, step: int) -> dict[str, Any]:
-        """What the checkpoint of this step keeps, all sums up to it fetched."""
+    def metadata(self, step: int) -> dict[str, Any]:
+        """The metadata of the checkpoint of this step, with all sums up to it fetched."""
         if self.window is not None:
             self.window.settle(step)
         self.clock.lap()

@@ -1,4 +1,4 @@
-"""What a run needs of every device: exactly, by XLA's account, or by an estimate that says so.
+"""The memory of a run on each device: exact, by XLA's account, or estimated (and labelled so).
 
 Parameters and optimizer state follow from shapes and shardings. What a step needs besides
 (gradients, activations kept for the backward pass, logits) XLA knows once it has compiled the
@@ -30,8 +30,8 @@ _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr", "body_jaxpr", "cond_jaxpr")
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Bytes on one device. `step` is what a training step takes beside the state, `source` who
-    says so."""
+    """Bytes on one device. `step` is what a training step takes beside the state, `source` where
+    the figure is from."""
 
     parameters: int
     optimizer: int
@@ -101,13 +101,13 @@ def compiled(
 
 
 def out_of_memory(error: BaseException) -> str:
-    """What to tell somebody whose devices have too little memory, and what to do."""
+    """The message for an out-of-memory error, with the remedies."""
     first = str(error).strip().splitlines()[0]
     return (
         f"a device has too little memory ({first[:200]}): double train.accumulate (the same "
         "numbers, half the activations), recompute with model.remat=dots or full, halve them with "
         "train.dtype=bfloat16, or split parameters and optimizer with mesh.fsdp=-1 mesh.data=1 "
-        "(`--dry_run` tells what each brings)"
+        "(`--dry_run` shows the effect of each)"
     )
 
 
@@ -122,7 +122,7 @@ class _Walk:
         if shape is None or not hasattr(var.aval.dtype, "itemsize"):
             return 0
         size = math.prod(shape) * var.aval.dtype.itemsize
-        # The noise of dropout has the batch's rows too, and does not depend on what is in them.
+        # Dropout masks have the batch's rows too, and do not depend on its values.
         from_batch = from_batch or shape[:1] == (self._rows,)
         return size // self._divided.get(shape, self._parts if from_batch else 1)
 
@@ -140,17 +140,17 @@ class _Walk:
         for number, eqn in enumerate(jaxpr.eqns):
             given = [not isinstance(v, Literal) and batch.get(v, False) for v in eqn.invars]
             made = any(given)
-            inner, told = 0, None
+            inner, inner_batch = 0, None
             for name in _CALLS:
                 called = eqn.params.get(name)
                 if isinstance(called, ClosedJaxpr):
                     called = called.jaxpr
                 if isinstance(called, Jaxpr) and len(called.invars) == len(eqn.invars):
-                    inner, told = self.peak(called, given)
+                    inner, inner_batch = self.peak(called, given)
             loops = eqn.primitive.name in ("scan", "while")
             fresh = 0
-            for place, var in enumerate(eqn.outvars):
-                batch[var] = told[place] if told and not loops else made
+            for index, var in enumerate(eqn.outvars):
+                batch[var] = inner_batch[index] if inner_batch and not loops else made
                 kept = eqn.primitive.name not in _NEVER_STORED
                 if updated_in_place and var in outputs:
                     kept = False

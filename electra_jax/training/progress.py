@@ -1,12 +1,13 @@
-"""One line that says how a run is doing: rewritten in place on a terminal, repeated in a file."""
+"""The progress line of a run: a tqdm bar on a terminal, a plain line now and then in a file."""
 
 import math
-import shutil
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
+
+from tqdm import tqdm
 
 from electra_jax.objectives.base import Metric
 
@@ -14,7 +15,7 @@ _SPEED = ("tokens_per_second", "tokens/s")
 # Figures shown where a row has them, with their names on the line.
 FIGURES = (("loss", "loss"), _SPEED)
 
-_TERMINAL_SECONDS = 0.2  # between two rewritings
+_TERMINAL_SECONDS = 0.2  # between two redraws
 _WINDOW = 50  # updates over which the speed is measured
 
 
@@ -25,7 +26,10 @@ def figures_of(metrics: Sequence[Metric]) -> tuple[tuple[str, str], ...]:
 
 
 class Progress:
-    """The progress line of a run of `total` steps.
+    """The progress of a run of `total` steps.
+
+    The time left is computed here, over the last updates: tqdm's own would count the steps before a
+    resume and the time to compile.
 
     start: the step that this process begins at.
     quiet: print nothing at all.
@@ -49,14 +53,14 @@ class Progress:
         self._figures = figures
         self._stream = sys.stderr if stream is None else stream
         self._terminal = self._stream.isatty()
-        self._pause = _TERMINAL_SECONDS if self._terminal else seconds_between_lines
+        self._interval = _TERMINAL_SECONDS if self._terminal else seconds_between_lines
         self._clock = clock
         self._row: dict[str, Any] = {}
         self._quiet = quiet
         self._times: deque[tuple[float, int]] = deque([(clock(), start)], maxlen=_WINDOW)
         self._shown_at = -math.inf
         self._shown_step = start
-        self._line_open = False
+        self._bar: tqdm[Any] | None = None  # from the first line on, on a terminal
 
     def update(self, step: int, row: Mapping[str, Any] | None = None) -> None:
         """Steps done so far, and newer figures if there are any; prints when it is time."""
@@ -64,36 +68,42 @@ class Progress:
         self._times.append((now, step))
         if row is not None:
             self._row.update(row)
-        if now - self._shown_at >= self._pause:
+        if now - self._shown_at >= self._interval:
             self._show(now, step)
 
     def note(self, text: str) -> None:
-        """Print a line of its own, above the progress line."""
-        if self._quiet:
-            return
-        self._end_line()
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+        """Prints a line of its own, above the bar."""
+        if not self._quiet:
+            tqdm.write(text, file=self._stream)
+            self._stream.flush()
 
     def close(self) -> None:
-        """Print the last state, if it is not yet there, and end the line."""
+        """Prints the last state, if it has not been, and ends the bar."""
         now, step = self._times[-1]
         if step != self._shown_step:
             self._show(now, step)
-        self._end_line()
+        if self._bar is not None:
+            self._bar.close()
 
     def _show(self, now: float, step: int) -> None:
         if self._quiet:
             return
-        line = self._line(step)
         if self._terminal:
-            width = shutil.get_terminal_size().columns
-            # Erases what a longer line before left; a full line would make some terminals wrap.
-            self._stream.write(f"\r{line[: width - 1]}\x1b[K")
-            self._line_open = True
+            if self._bar is None:
+                self._bar = tqdm(
+                    total=self._total,
+                    initial=step,
+                    file=self._stream,
+                    dynamic_ncols=True,
+                    bar_format="{desc} {bar}",  # the bar fills what is left of the line
+                    desc=self._line(step),
+                )
+            else:
+                self._bar.n = step
+                self._bar.set_description_str(self._line(step))  # draws
         else:
-            self._stream.write(f"{line}\n")
-        self._stream.flush()
+            self._stream.write(f"{self._line(step)}\n")
+            self._stream.flush()
         self._shown_at, self._shown_step = now, step
 
     def _line(self, step: int) -> str:
@@ -108,12 +118,6 @@ class Progress:
         if last <= first or now <= began or step >= self._total:
             return []
         return [f"ETA {human_duration((self._total - step) * (now - began) / (last - first))}"]
-
-    def _end_line(self) -> None:
-        if self._line_open:
-            self._stream.write("\n")
-            self._stream.flush()
-            self._line_open = False
 
 
 def summary(

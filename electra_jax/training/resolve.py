@@ -1,5 +1,5 @@
-"""What durations, intervals and the learning rate of a configuration come to, once the data are
-known: for pretraining and fine-tuning alike."""
+"""Durations, intervals and the learning rate of a configuration in steps, once the data are known:
+for pretraining and fine-tuning alike."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run_length(
     if steps is None:
         units = [f"train.{u}" for u in ("steps", "epochs", "tokens") if hasattr(train, u)]
         names = f"{', '.join(units[:-1])} or {units[-1]}"
-        raise UserError(f"{names} must say how long to train")
+        raise UserError(f"{names} must be set: how long to train")
     if whole_batches and train.epochs is not None and examples is not None:
         steps = math.ceil(train.epochs * steps_per_epoch(train, examples))
         steps = max(steps, getattr(train, "min_steps", 0))

@@ -1,4 +1,4 @@
-"""What is summed between two rows of metrics, and the seconds of training."""
+"""Sums between two rows of metrics, and the seconds of training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Window:
         self.steps = 0
 
     def add(self, step: int, vector: jax.Array) -> None:
-        """Keeps the vector of the step that made the run `step` steps long."""
+        """Keeps the vector of update number `step`, counted from 1."""
         self._pending.append((step, vector))
 
     def settle(self, until: int) -> None:
@@ -69,7 +69,7 @@ class Clock:
     _logged: float = 0.0
 
     def lap(self) -> float:
-        """Adds what has passed; seconds since the last logged row."""
+        """Adds the time since the last call; returns the seconds since the last logged row."""
         now = time.perf_counter()
         self.seconds += now - self._since
         self._since = now
@@ -77,11 +77,11 @@ class Clock:
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
-        """What happens inside does not count."""
+        """Time spent inside is not counted."""
         self.lap()
         yield
         self._since = time.perf_counter()
 
     def logged(self) -> None:
-        """The next lap is counted from here."""
+        """Starts the count of `lap` again, at a logged row."""
         self._logged = self.seconds

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 _TIMES = ("seconds", "tokens_per_second")
-_PAGES = r"report\.(html|json)|metric_titles\.json|commands\.jsonl"
+_PAGES = r"report\.(html|json)|metric_titles\.json|commands\.jsonl|README\.md"
 _SKIPPED = re.compile(rf"(.*/)?(\.lock|{_PAGES})|(programs|stopped)/.*|log\.txt")
 _ARRAYS = "_CHECKPOINT_METADATA"  # of a checkpoint's files, the one that holds all digests
 _NAME = re.compile(r"%[\w.\-]+")

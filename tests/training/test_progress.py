@@ -1,7 +1,12 @@
-"""The progress line: rewritten on a terminal, now and then in a file, with numbers for people."""
+"""The progress line: redrawn on a terminal, now and then in a file, with readable numbers."""
 
+import contextlib
+import fcntl
 import io
 import os
+import pty
+import struct
+import termios
 
 import pytest
 
@@ -16,9 +21,23 @@ from electra_jax.training.progress import (
 )
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+@pytest.fixture
+def terminal():
+    """(a stream that is a terminal of 60 columns, a function that returns what it shows)."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    os.set_blocking(master, False)
+    with open(slave, "w", encoding="utf-8") as stream:
+        yield stream, lambda: _read(master)
+    os.close(master)
+
+
+def _read(terminal: int) -> str:
+    parts = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            parts.append(os.read(terminal, 2**16))
+    return b"".join(parts).decode().replace("\r\n", "\n")
 
 
 class Clock:
@@ -89,22 +108,22 @@ def test_time_left_counts_the_steps_of_this_process_and_recent_ones(clock):
     assert stream.getvalue().splitlines()[-1].endswith("ETA 1m 40s")
 
 
-def test_a_terminal_gets_one_line_rewritten_in_place(clock, monkeypatch):
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((30, 24)))
-    stream = Terminal()
+def test_a_terminal_gets_one_line_rewritten_in_place(clock, terminal):
+    stream, shown = terminal
     progress = Progress(100, stream=stream, clock=clock)
-    for step in range(1, 101):
-        progress.update(step, {"loss": 1.0, "rtd_skill": 0.5})
+    for step in range(1, 31):
+        progress.update(step, {"loss": 1.0, "rtd_skill": 0.5, "tokens_per_second": 123_456_789})
         clock.now += 0.125
-    progress.note("saved checkpoint 100")
+    text = shown()
+    drawn = [part for part in text.split("\r") if part.strip()]
+    assert len(drawn) == 15  # every 0.25 s, as 0.2 have passed then
+    assert all(len(line) < 60 for line in drawn) and "step 29/100 (29%)  loss 1.0" in drawn[-1]
+    assert "\n" not in text
+    progress.note("saved checkpoint 30")
     progress.close()
-    text = stream.getvalue()
-    assert text.count("\n") == 3  # the line, the note, the last state
-    lines = [part for part in text.split("\n")[0].split("\r") if part]
-    assert len(lines) == 50  # every 0.25 s, as 0.2 have passed then
-    assert all(len(line.removesuffix("\x1b[K")) <= 29 for line in lines)
-    assert text.split("\n")[1] == "saved checkpoint 100"
-    assert text.endswith("\n")
+    note, last, after = shown().split("\n")
+    assert note.split("\r")[-1] == "saved checkpoint 30"
+    assert "step 30/100 (30%)" in last.split("\r")[-1] and after == ""
 
 
 def test_nothing_is_printed_for_a_run_without_steps():

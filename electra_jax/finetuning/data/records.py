@@ -1,6 +1,6 @@
-"""Records of task data: dicts with the place they came from, from files and tfds data sets.
+"""Records of task data (dicts, each with its file and line) from files and tfds data sets.
 
-Read one after the other, in constant memory. What is wrong with a file's form is found here.
+They are streamed in constant memory. Errors of a file's format are raised here.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ class BadRecord(Record):
         self.error = error
 
 
-TABLE_FORMATS = ("jsonl", "tsv", "csv")
+TABLES = ("tsv", "csv")
+TABLE_FORMATS = ("jsonl", *TABLES)
 CONLL_FORMATS = ("conll", "conllu", "bio", "iob", "txt")
 LINE_LIMIT = 64 * 2**20
 """Longest line that is read, in bytes; SQuAD-type files hold a whole article in one."""
 
 
 def format_of(path: str) -> str:
-    """The ending that names a file's format, without ".gz"."""
+    """The file name's ending in lower case, without ".gz"; that of a stream is jsonl."""
     if is_stream(path):
         return "jsonl"
     return path.removesuffix(".gz").rpartition(".")[2].lower()
@@ -144,13 +145,13 @@ def _read_table(
     path: str, kind: str, headerless: Sequence[str], lenient: bool
 ) -> Iterator[tuple[str, Record]]:
     header: list[str] | None = None
-    blank: list[int] = []  # rows without text since the last one with any
+    blank: list[int] = []  # blank rows since the last row with text
     for number, fields in _rows(path, kind):
         if not any(field.strip() for field in fields):
             if header is not None and (fields or len(header) == 1):
                 blank.append(number)
             continue
-        for earlier in blank:  # not the end of the file: answers are to stay in line with it
+        for earlier in blank:  # not the end of the file: answers must stay aligned with its lines
             yield f"{path}:{earlier}", dict.fromkeys(header or (), "")
         blank.clear()
         if header is None:
@@ -173,7 +174,7 @@ def _read_table(
 
 
 def _rows(path: str, kind: str) -> Iterator[tuple[int, list[str]]]:
-    """(number of the row's first line, fields) of every row; a blank line has none."""
+    """(number of the row's first line, fields) of every row; a blank line has no fields."""
     if kind == "tsv":
         for number, line in read_lines(path):
             yield number, line.split("\t") if line else []

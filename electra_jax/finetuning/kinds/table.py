@@ -1,4 +1,4 @@
-"""The kinds by name, and those of users' own files."""
+"""The table of kinds, and kinds in users' own files."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _own: dict[type[Kind], Kind] = {}
 
 
 def find_kind(name: str) -> Kind:
-    """The kind of a name of the table, or of FILE.py:CLASS.
+    """The kind named in the table, or by FILE.py:CLASS.
 
-    Raises `UserError` where there is none, and for a class of a user's own that cannot be one.
+    Raises `UserError` for an unknown name, and for a user's class that is not a complete kind.
     """
     if name in KINDS:
         return KINDS[name]
@@ -46,7 +46,7 @@ def find_kind(name: str) -> Kind:
 
 
 def as_kind(kind: str | Kind) -> Kind:
-    """A kind, or that of a name."""
+    """A kind itself, or the one with that name."""
     return find_kind(kind) if isinstance(kind, str) else kind
 
 
@@ -56,5 +56,5 @@ def with_reference_head() -> tuple[str, ...]:
 
 
 def padding_of_all() -> dict[str, Padding]:
-    """The fields of all kinds of the table."""
+    """The padded fields of all kinds in the table."""
     return {name: padding for kind in _KINDS for name, padding in kind.fields.items()}

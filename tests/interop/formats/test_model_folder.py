@@ -1,4 +1,4 @@
-"""The tokenizer that travels with a model: `transformers` gives the ids that were trained on."""
+"""Model folders: whole or not at all, and their tokenizer, whose ids in `transformers` are ours."""
 
 import gzip
 import itertools
@@ -8,6 +8,15 @@ import pytest
 from interop import networks
 
 from electra_jax.config.model import ElectraConfig
+from electra_jax.errors import UserError
+from electra_jax.interop.formats.model_folder import (
+    copy_tokenizer,
+    new_folder,
+    read_json,
+    special_ids,
+    tokenizer_in,
+    tokenizer_size,
+)
 from electra_jax.interop.load import load_model_folder
 from electra_jax.interop.save import save_model_folder
 from electra_jax.text.tokenizers.tokenizer import load_tokenizer
@@ -85,3 +94,49 @@ def test_a_bare_vocabulary_gets_the_files_that_transformers_reads(tmp_path):
         assert load_model_folder(tmp_path / name).tokenizer.encode("the Cats") == expected
         stated = json.loads((tmp_path / name / "tokenizer_config.json").read_text())
         assert stated["do_lower_case"] == lower
+
+
+def test_a_folder_appears_when_its_block_ends_and_not_where_it_fails(tmp_path):
+    target = tmp_path / "new/model"
+    with new_folder(target) as scratch:
+        (scratch / "config.json").write_text("{}")
+        assert not target.exists()
+    assert [f.name for f in target.iterdir()] == ["config.json"]
+    assert target.stat().st_mode & 0o777 == tmp_path.joinpath("new").stat().st_mode & 0o777
+    with pytest.raises(RuntimeError), new_folder(target, overwrite=True):
+        raise RuntimeError
+    assert [f.name for f in target.iterdir()] == ["config.json"]
+    assert [f.name for f in target.parent.iterdir()] == ["model"]
+
+
+def test_only_a_model_s_files_are_replaced_and_only_on_request(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text("old")
+    with pytest.raises(UserError, match="not empty"), new_folder(tmp_path / "model"):
+        pass
+    (tmp_path / "model/notes.txt").write_text("the user's")
+    with pytest.raises(UserError, match="not empty"), new_folder(tmp_path / "model", True):
+        pass
+    (tmp_path / "model/notes.txt").unlink()
+    with new_folder(tmp_path / "model", True) as scratch:
+        (scratch / "vocab.txt").write_text("new")
+    assert [f.name for f in (tmp_path / "model").iterdir()] == ["vocab.txt"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="not empty"), new_folder(tmp_path / "file", True):
+        pass
+
+
+def test_what_stands_beside_a_model(tmp_path):
+    assert tokenizer_in(tmp_path) is None and tokenizer_size(tmp_path) is None
+    assert special_ids(tmp_path) == special_ids(None) == {}
+    with pytest.raises(UserError, match="no tokenizer files"):
+        copy_tokenizer(tmp_path, tmp_path / "copy")
+    words = ["[MASK]", "[UNK]", "[CLS]", "[SEP]", "[PAD]", "a"]
+    folder = networks.tokenizer_folder(tmp_path / "words", words)
+    assert tokenizer_in(folder) == folder and tokenizer_size(folder) == 6
+    assert special_ids(folder) == {"pad": 4, "unk": 1, "cls": 2, "sep": 3, "mask": 0}
+    for name, content in (("list.json", "[1]"), ("torn.json", "{"), ("absent.json", None)):
+        if content is not None:
+            (tmp_path / name).write_text(content)
+        with pytest.raises(UserError, match=name):
+            read_json(tmp_path / name)
