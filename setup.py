@@ -22,9 +22,13 @@ def version() -> str:
 
 
 def long_description() -> str:
-    """The README, where there is one beside this file."""
+    """The README, where there is one beside this file, with its links as addresses: a package index
+    has no other files."""
     readme = HERE / "README.md"
-    return readme.read_text(encoding="utf-8") if readme.exists() else ""
+    if not readme.exists():
+        return ""
+    text = re.sub(r'src="(?!https?:)', f'src="{REPOSITORY}/raw/main/', readme.read_text("utf-8"))
+    return re.sub(r"\]\((?!https?:|#)", f"]({REPOSITORY}/blob/main/", text)
 
 
 # The CPU build of TensorFlow is enough (it only feeds data) and never competes with JAX for a GPU;

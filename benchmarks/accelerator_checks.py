@@ -36,8 +36,9 @@ from electra_jax.objectives.corruption import Masking
 from electra_jax.objectives.electra import ElectraObjective, ElectraSettings
 from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.row_structure import SpecialIds
-from electra_jax.training.loop import LoopSettings, Run, fit
+from electra_jax.training.loop import fit
 from electra_jax.training.optimizer import build_optimizer
+from electra_jax.training.run import LoopSettings, Run
 from electra_jax.training.schedules import learning_rate_schedule
 from electra_jax.training.sharding import make_mesh
 from electra_jax.training.step import Packing, init_state, make_train_step, pack, run_key

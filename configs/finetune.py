@@ -25,6 +25,7 @@ from ml_collections import config_dict as ml_config_dict
 
 from electra_jax.config.finetuning import FinetuneSettings
 from electra_jax.config_file import config_dict
+from electra_jax.finetuning.kinds.table import kind_of
 from electra_jax.finetuning.task_table import get_task
 
 
@@ -33,6 +34,11 @@ def get_config(task: str = "classification") -> ConfigDict:
     row = get_task(task)
     c = config_dict(FinetuneSettings)
     c.task = task
+    own = config_dict(kind_of(row).Settings)
+    if own:
+        c.kind = own
+    else:
+        del c.kind
     c.data.columns = ConfigDict(
         {role: ml_config_dict.placeholder(str) for role in row.column_roles}
     )

@@ -1,23 +1,28 @@
 """The README's pictures, drawn from a real run: `python docs/pictures.py demo/run`.
 
-The folder is a pretraining run whose report.json has a block of tokens, as `make demo` writes it.
-Writes docs/pictures/tokens.png (that block) and docs/pictures/report.png (the top of its report).
-Needs Chromium on PATH, and Pillow. Both pictures have a light ground of their own, so that they are
-readable on dark pages too.
+tokens.png: a sentence that the run's generator corrupted, with the discriminator's probabilities.
+report.png: the top of the run's report. Both go to docs/pictures/ and have a light ground of their
+own, so that they are readable on dark pages too. Needs Chromium on PATH, and Pillow.
 """
 
 from __future__ import annotations
 
 import argparse
 import html
-import json
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 PICTURES = Path(__file__).parent / "pictures"
+TEXT = (
+    "The default value is used when no other value is given. If the key is not found in the list, "
+    "the function returns an empty string and the state of the object is not changed."
+)
+MASKED = 0.15
 LIMIT = 150_000  # bytes a picture
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _LEFT_OUT = ("[CLS]", "[SEP]", "[PAD]")
@@ -30,7 +35,8 @@ p { font-size: 14px; line-height: 1.5; margin: 16px 0 0; color: #44515f; }
 .words { display: flex; flex-wrap: wrap; gap: 12px 7px; align-items: flex-end; }
 .word { display: inline-flex; align-items: flex-end; }
 .piece { display: inline-flex; flex-direction: column; align-items: center; }
-.piece b { font-weight: 400; padding: 5px 1px; background: rgba(226, 88, 34, var(--p)); }
+.piece b { font-weight: 400; align-self: stretch; text-align: center; padding: 5px 1px;
+  background: rgba(226, 88, 34, var(--p)); }
 .word .piece:first-child b { border-radius: 5px 0 0 5px; padding-left: 5px; }
 .word .piece:last-child b { border-radius: 0 5px 5px 0; padding-right: 5px; }
 .word .piece:only-child b { border-radius: 5px; }
@@ -38,7 +44,7 @@ p { font-size: 14px; line-height: 1.5; margin: 16px 0 0; color: #44515f; }
 .replaced b { font-weight: 700; box-shadow: inset 0 -3px #16202c; }
 i { display: inline-block; width: 74px; height: 11px; vertical-align: -1px; margin: 0 5px;
   background: linear-gradient(90deg, rgba(226, 88, 34, 0), rgba(226, 88, 34, .9)); }
-</style><main><h1>A held-out text after the generator</h1><div class="words">WORDS</div>
+</style><main><h1>A sentence after the generator</h1><div class="words">WORDS</div>
 <p>Underlined: replaced by the generator; above it, what stood there. Shade: the discriminator’s
 probability that the token was replaced, 0<i></i>1. NOTE</p></main>"""
 
@@ -78,10 +84,30 @@ def _plain(piece: str) -> str:
     return html.escape(piece.removeprefix("##"))
 
 
-def sentence(workdir: Path) -> list[dict[str, Any]]:
-    """The tokens that the run's report shows."""
-    blocks = json.loads((workdir / "report.json").read_text(encoding="utf-8"))
-    return next(block["tokens"][0] for block in blocks if "tokens" in block)
+def corrupted(model: Any, text: str, seed: int) -> list[dict[str, Any]]:
+    """The tokens of a text after a pair's generator: 15 % of them are masked and sampled anew at
+    temperature 1; a token that is sampled as it was is no replacement.
+
+    Returns {"text", "probability"} for each, of a replaced one "replaced" and "original" too.
+    """
+    draw, tokenizer = np.random.default_rng(seed), model.tokenizer
+    ids = tokenizer([text])["input_ids"]
+    length = ids.shape[1]
+    inside = np.arange(1, length - 1)  # not [CLS] and [SEP]
+    chosen = np.sort(draw.choice(inside, round(MASKED * len(inside)), replace=False))
+    masked, after = ids.copy(), ids.copy()
+    masked[0, chosen] = tokenizer.special_ids.mask
+    logits = np.asarray(model.generator({"input_ids": masked}).logits, np.float64)[0, chosen]
+    shares = np.exp(logits - logits.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
+    after[0, chosen] = [draw.choice(len(share), p=share) for share in shares]
+    found = np.asarray(model.discriminator({"input_ids": after}).logits)[0]
+    before, now = (tokenizer.ids_to_tokens(row[0].tolist()) for row in (ids, after))
+    return [
+        {"text": token, "probability": 1 / (1 + np.exp(-logit))}
+        | ({"replaced": True, "original": old} if token != old else {})
+        for old, token, logit in zip(before, now, found, strict=True)
+    ]
 
 
 def screenshot(page: Path, target: Path, width: int, height: int, scale: float) -> None:
@@ -118,14 +144,18 @@ def _is_plain(picture: Any, y: int, ground: tuple[int, ...]) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workdir", type=Path, help="of a run, such as demo/run")
+    parser.add_argument("--text", default=TEXT, help="what is corrupted")
+    parser.add_argument("--seed", type=int, default=0, help="of the masked positions and samples")
     parser.add_argument("--note", default="", help="one more sentence under the tokens")
     arguments = parser.parse_args()
+    import electra_jax
+
+    model = electra_jax.load(arguments.workdir)
+    tokens = corrupted(model, arguments.text, arguments.seed)
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         scratch, page = Path(folder) / "picture.png", Path(folder) / "tokens.html"
-        page.write_text(
-            tokens_page(sentence(arguments.workdir), 640, arguments.note), encoding="utf-8"
-        )
+        page.write_text(tokens_page(tokens, 640, arguments.note), encoding="utf-8")
         screenshot(page, scratch, 640, 1200, 2)
         save_small(scratch, PICTURES / "tokens.png", cut=True)
         screenshot(arguments.workdir / "report.html", scratch, 1180, 1260, 1.2)

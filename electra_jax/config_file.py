@@ -15,7 +15,6 @@ from typing import Any
 
 from electra_jax.config import fields
 from electra_jax.config.describe import Described, describe
-from electra_jax.config.finetuning import FinetuneSettings
 from electra_jax.config.resolved import Config, flatten_config
 from electra_jax.config.schedule import Schedule
 from electra_jax.config.training import DURATIONS
@@ -51,7 +50,9 @@ def config_dict(settings: type) -> Any:
 def settings_of(config: Mapping[str, Any]) -> type:
     """The declared fields of a resolved configuration: pretraining's or fine-tuning's."""
     if "task" in config:
-        return FinetuneSettings
+        from electra_jax.finetuning.task_table import fields_of as finetune_fields
+
+        return finetune_fields(config)
     if "objective" in config:
         from electra_jax.objectives.table import fields_of
 
@@ -59,6 +60,13 @@ def settings_of(config: Mapping[str, Any]) -> type:
     raise UserError(
         "this configuration has neither `objective`, as pretraining's, nor `task`, as fine-tuning's"
     )
+
+
+def verb_of(config: Mapping[str, Any]) -> str:
+    """The verb that a resolved configuration is for: "finetune" or "pretrain". Raises `UserError`
+    for one of neither."""
+    settings_of(config)
+    return "finetune" if "task" in config else "pretrain"
 
 
 def describe_config(
@@ -175,7 +183,7 @@ def get_config(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
 
 def _check_verb(config: Config, verb: str, flag: str) -> None:
     """Raises `UserError` where the configuration is another verb's."""
-    right = "finetune" if settings_of(config) is FinetuneSettings else "pretrain"
+    right = verb_of(config)
     if right != verb:
         raise UserError(
             f"{flag} is a configuration of {right}: run electra-jax {right}, or give {verb} one of "

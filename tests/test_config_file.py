@@ -61,7 +61,7 @@ def test_a_file_of_one_s_own(tmp_path):
         ("pretrain:huge", None, "choose one of tiny, small"),
         ("nowhere:small", None, "ships finetune.py, pretrain.py"),
         ("finetune:sst3", None, "did you mean sst2"),
-        ("finetune:bogus", None, r'unknown task "bogus"; The tasks are'),
+        ("finetune:bogus", None, r'unknown task "bogus"; the tasks are'),
         ("pretrain:small", {"learning_rate": 3}, r"did you mean optimizer\.learning_rate\?"),
         ("pretrain:small", {"data.seed": 3}, r"data\.seed: .*did you mean train\.seed\?"),
         (

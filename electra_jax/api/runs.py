@@ -143,6 +143,7 @@ def pretrain(
 
     Raises:
       UserError: a wrong configuration, damaged rows, a loss that is not finite, too little memory.
+      KeyboardInterrupt: after Ctrl-C, when the state is saved; a second one leaves at once.
       SystemExit: code 143 after a SIGTERM, when the state is saved.
     """
     prepare_host()
@@ -180,6 +181,7 @@ def finetune(
 
     Raises:
       UserError: a wrong configuration or data; of one seed, a loss that is not finite.
+      KeyboardInterrupt: after Ctrl-C, when the state is saved; a second one leaves at once.
       SystemExit: code 143 after a SIGTERM, when the state is saved.
     """
     prepare_host()
@@ -227,8 +229,8 @@ def sweep(
       UserError: nothing varies, a combination is no valid configuration, or the configuration is
         not one of `verb`; before the first runs.
     """
-    from electra_jax.api.sweep import combinations, run_all, verb_of
-    from electra_jax.config_file import load_config
+    from electra_jax.api.sweep import combinations, run_all
+    from electra_jax.config_file import load_config, verb_of
 
     if verb not in (None, "pretrain", "finetune"):
         raise UserError(f"verb={verb!r}: choose one of pretrain, finetune")

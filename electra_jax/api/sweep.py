@@ -12,14 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from electra_jax.config.finetuning import FinetuneSettings
-from electra_jax.config_file import settings_of
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import Metric
 from electra_jax.reporting.page import write_report
-from electra_jax.training.loop import TERMINATED
 from electra_jax.training.metrics_log import EVAL, read_metrics, read_rows
 from electra_jax.training.progress import human_figure
+from electra_jax.training.stopping import TERMINATED
 
 
 def combinations(varied: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -41,12 +39,6 @@ def combinations(varied: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
             raise UserError(f"--vary: {name} is given twice")
         found[name] = overrides
     return found
-
-
-def verb_of(config: Mapping[str, Any]) -> str:
-    """The verb that a resolved configuration is for: `finetune` where it has a task, else
-    `pretrain`."""
-    return "finetune" if settings_of(config) is FinetuneSettings else "pretrain"
 
 
 def run_all(
@@ -107,6 +99,9 @@ def _run(command: list[str]) -> int:
     previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         return process.wait()
+    except KeyboardInterrupt:  # the run has it too, and saves first
+        process.wait()
+        raise
     finally:
         signal.signal(signal.SIGTERM, previous)
 

@@ -36,7 +36,8 @@ def _inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--field",
         metavar="NAME",
-        help="the field, column or feature with the text (default: text, or the only one)",
+        help="the field, column or feature with the text (default: text; of a table or data set "
+        "also its only one of texts)",
     )
 
 

@@ -1,7 +1,7 @@
 """The table of verbs, and `main`, which runs one and turns errors into exit codes.
 
 Exit codes: 0 done; 2 the input or the configuration is wrong (one message, no traceback); 1
-anything else; 143 stopped by SIGTERM after saving.
+anything else; 130 stopped by Ctrl-C and 143 by SIGTERM (training saves first).
 """
 
 from __future__ import annotations
@@ -79,6 +79,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output (`| head`) has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
-        print("electra-jax: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"electra-jax: {str(error) or 'interrupted'}", file=sys.stderr)
         return 130

@@ -86,6 +86,12 @@ def finetune(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--workdir", required=True, metavar="DIR")
     parser.add_argument("--quiet", action="store_true", help="no progress line")
+    parser.add_argument(
+        "--cased",
+        action="store_true",
+        help="keep case with a model whose vocabulary has no settings (config.init_cased)",
+    )
+    argv = ["--config.init_cased=True" if word == "--cased" else word for word in argv]
     config, rest = load_config(argv, "finetune")
     a = parser.parse_args(rest)
     results = electra_jax.finetune(config, a.workdir, quiet=a.quiet)

@@ -10,6 +10,7 @@ from electra_jax.config.fields import field, field_like, read
 from electra_jax.config.model import ATTENTION, REMAT
 from electra_jax.config.schedule import Scheduled
 from electra_jax.config.training import BACKENDS, MeshSettings, OptimizerSettings, TrainSettings
+from electra_jax.errors import UserError
 
 HEADS = ("huggingface", "reference")
 METHODS = ("full", "bitfit", "lora")
@@ -32,6 +33,13 @@ class TaskDataSettings:
         "Reader of the batches: tf.data (auto: where TensorFlow is installed) or a NumPy thread.",
         choices=BACKENDS,
         when_absent="numpy",
+    )
+    header: str = field(
+        "yes",
+        "Whether the first line of a .tsv or .csv names its columns; no: data.columns.* are "
+        "numbers, from 0.",
+        choices=("yes", "no"),
+        when_absent="yes",
     )
     missing_labels: str = field(
         "skip",
@@ -241,6 +249,11 @@ class FinetuneSettings:
     init: str | None = field(
         None, "Model to start from: model folder, run, TF1 checkpoint or Hub id."
     )
+    init_cased: bool | None = field(
+        None,
+        "Whether case is kept where init's vocabulary has no settings; None: as its tokens show.",
+        when_absent=False,
+    )
     seeds: int = field(1, "Runs, of train.seed and the seeds after it.", minimum=1)
     data: TaskDataSettings = field(TaskDataSettings, "The files.")
     model: TunedModelSettings = field(TunedModelSettings, "The network.")
@@ -248,10 +261,18 @@ class FinetuneSettings:
     tune: TuneSettings = field(TuneSettings, "The trained parameters.")
     optimizer: FinetuneOptimizer = field(FinetuneOptimizer, "The optimizer.")
     train: FinetuneTrain = field(FinetuneTrain, "The run.")
+    kind: Mapping[str, Any] = field(
+        dict, "Fields of the task's kind, where it has some (its `Settings`).", when_absent={}
+    )
     mesh: MeshSettings = field(MeshSettings, "The devices.")
 
 
 def read_finetune(config: Mapping[str, Any]) -> FinetuneSettings:
     """A resolved fine-tuning configuration as typed settings. Raises `UserError` on a field that
     is missing, unknown or wrong."""
+    if "objective" in config:
+        raise UserError(
+            "this configuration is one of pretrain (it has an objective): give finetune one of its "
+            "own, such as finetune:sst2"
+        )
     return read(FinetuneSettings, config, "", complete=True)

@@ -100,6 +100,11 @@ class WatchSettings:
 
     after_tokens: float = field(2e8, "Tokens of training before the warning.", unit="tokens")
     minimum_auc: float = field(0.6, "AUC of the discriminator below which the run warns.")
+    minimum_skill: float = field(
+        0.02,
+        "Held-out skill below which the run warns at its half; 0: never.",
+        when_absent=0.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +154,11 @@ def read_pretrain(config: Mapping[str, Any]) -> PretrainSettings:
 
     Raises `UserError` on a field that is missing, unknown or wrong.
     """
+    if "task" in config:
+        raise UserError(
+            "this configuration is one of finetune (it has a task): give pretrain one of its own, "
+            "such as pretrain:small"
+        )
     given = read(PretrainSettings, config, "", complete=True)
     if "name" not in given.objective:
         raise UserError("objective.name is missing: it decides which fields `objective` has")

@@ -92,6 +92,13 @@ class TrainSettings:
     keep_every: int | None = field(
         None, "Checkpoints at multiples of it are never deleted.", unit="steps"
     )
+    checkpoint_minutes: float = field(
+        15.0,
+        "A checkpoint is also saved so long after the last one; 0: by steps alone.",
+        unit="minutes",
+        minimum=0,
+        when_absent=0.0,
+    )
     tensorboard: bool = field(True, "Write TensorBoard events too.")
     wandb: Any = field(None, "Arguments of wandb.init; None: not logged there.")
 

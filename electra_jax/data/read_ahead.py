@@ -49,6 +49,11 @@ class Batches(Iterator[Batch]):
         # Also runs at the exit of the interpreter, before TensorFlow's threads could outlive it.
         self._finalizer = weakref.finalize(self, stop)
 
+    @property
+    def imports_later(self) -> bool:
+        """Whether TensorFlow may be imported while this iterator is read."""
+        return isinstance(getattr(self._source, "__self__", None), _HandOver)
+
     def __next__(self) -> Batch:
         if not self._finalizer.alive:
             raise StopIteration

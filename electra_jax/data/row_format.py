@@ -1,4 +1,4 @@
-"""The format of a rows folder, described in ARCHITECTURE.md: names, types and the fields of
+"""The format of a rows folder, described in docs/formats.md: names, types and the fields of
 rows.json, for its writers (preparation/) and its reader (rows.py).
 """
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.examples import Codec, CodecSettings
-from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.kinds.table import kind_of
 from electra_jax.finetuning.task import Task
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
@@ -35,4 +35,4 @@ def make_codec(
         raise UserError(
             f"data.max_length={settings.max_length} holds no text; give at least {MIN_LENGTH}"
         )
-    return find_kind(task.kind).codec(task, tokenizer, settings, tuple(labels), head)
+    return kind_of(task).codec(task, tokenizer, settings, tuple(labels), head)

@@ -18,8 +18,10 @@ from electra_jax.config.finetuning import QuestionSettings
 from electra_jax.errors import UserError
 from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.data.examples import Codec, CodecSettings
+from electra_jax.finetuning.data.readers import has_header, without_header
+from electra_jax.finetuning.derived_task import derived_settings
 from electra_jax.finetuning.kinds.origin import origin, recorded_task
-from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.kinds.table import kind_of
 from electra_jax.finetuning.network import Network
 from electra_jax.finetuning.task import SETTINGS_KEY, Task
 from electra_jax.finetuning.task_table import get_task
@@ -55,10 +57,13 @@ def task_settings(
             "question": dataclasses.asdict(network.question),
             "columns": {role: name for role, name in columns.items() if name is not None},
             "columns_read": dict(training_columns),
+            **({} if has_header(task) else {"header": "no"}),
             **origin(task.kind),
         },
         "classifier_dropout": network.dropout_rate,
     }
+    if own := dataclasses.asdict(kind.settings):
+        extra[SETTINGS_KEY]["kind_settings"] = own
     if codec.labels:
         extra |= label_settings(codec.labels)
     if kind.problem_type:
@@ -130,7 +135,8 @@ class TrainedTask:
 def trained_task(
     loaded: LoadedModel, task_name: str | None = None, null_threshold: float | None = None
 ) -> TrainedTask:
-    """The task, codec and network of a model folder that `finetune` wrote.
+    """The task, codec and network of a model folder: one that `finetune` wrote, or a fine-tuned
+    model made elsewhere (`derived_task`).
 
     `task_name` must be the model's task, or one of its kind and labels; `null_threshold` replaces
     the model's. Raises `UserError` where the folder has no fine-tuned head, or that of another
@@ -138,19 +144,18 @@ def trained_task(
     """
     stated = loaded.settings.get(SETTINGS_KEY)
     if stated is None:
-        raise UserError(
-            f"{loaded.source}: not fine-tuned by `electra-jax finetune` (its config.json has no "
-            f"{SETTINGS_KEY}); fine-tune it first"
-        )
+        stated = derived_settings(loaded, task_name)
     task = get_task(task_name or recorded_task(stated, loaded.source))
-    kind = find_kind(task.kind)
+    kind = kind_of(task)
     if kind.name != stated["kind"]:
         raise UserError(
             f"{loaded.source} was trained for {stated['task']} ({stated['kind']}), and "
             f"{task.name} is {kind.name}: use a model of that task"
         )
+    task = dataclasses.replace(task, kind_settings=stated.get("kind_settings", {}))
+    kind = kind_of(task)
     labels = tuple(stated["labels"])
-    if task.labels is not None and labels != task.labels:
+    if task.labels is not None and sorted(labels) != sorted(task.labels):
         raise UserError(
             f"{loaded.source} has the labels {', '.join(labels)}, and {task.name} has "
             f"{', '.join(task.labels)}: use a model of that task"
@@ -183,4 +188,7 @@ def trained_task(
         {r: n for r, n in stated.get(key, {}).items() if r in task.column_roles}
         for key in ("columns", "columns_read")
     )
+    if stated.get("header") == "no":
+        task = without_header(task)
+    task = dataclasses.replace(task, labels=labels or task.labels)  # by which text is told
     return TrainedTask(task, codec, network, loaded.params, settings, columns, training_columns)

@@ -29,7 +29,6 @@ from electra_jax.finetuning.recipe import (
     freeze_lowest,
     layerwise_multipliers,
 )
-from electra_jax.training.loop import LoopSettings
 from electra_jax.training.resolve import (
     RunLength,
     learning_rate,
@@ -37,6 +36,7 @@ from electra_jax.training.resolve import (
     run_length,
     steps_per_epoch,
 )
+from electra_jax.training.run import LoopSettings
 from electra_jax.training.sharding import data_parallelism
 
 _EVALUATIONS = 10  # at most, where evaluations follow epochs

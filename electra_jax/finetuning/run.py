@@ -46,9 +46,10 @@ from electra_jax.modeling.peft.base import Full, count, is_head
 from electra_jax.modeling.peft.table import make_adaptation
 from electra_jax.reporting.commands import record_start
 from electra_jax.reporting.page import write_report
-from electra_jax.training.loop import Run, fit
+from electra_jax.training.loop import fit
 from electra_jax.training.metrics_log import read_rows, write_metrics
 from electra_jax.training.optimizer import build_optimizer
+from electra_jax.training.run import Run
 from electra_jax.training.sharding import make_mesh
 from electra_jax.training.step import TrainState
 from electra_jax.training.versions import versions
@@ -64,7 +65,7 @@ log = logging.getLogger(__name__)
 # What may differ between a run and its resumption: nothing here changes a parameter.
 MAY_CHANGE = (
     r"(model|network)\.(scan_layers|remat|attention)",
-    r"train\.(log_every|checkpoint_every|keep|keep_every|eval_batch_size)",
+    r"train\.(log_every|checkpoint_(every|minutes)|keep|keep_every|eval_batch_size)",
     r"train\.(tensorboard|wandb).*",
     r"train\.(accumulate|restarts)",
     r"mesh\..*",
@@ -115,7 +116,7 @@ class FineTuning:
         seed = train.seed if seed is None else seed
         if jax.process_count() > 1:
             raise UserError("finetune runs on one host: start one process (all of its devices)")
-        start = start or load_start(given.init)
+        start = start or load_start(given.init, given.init_cased)
         shape, _ = encoder_of(start)
         encoder_config = resolve.encoder_config(given, shape)
         first = data is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 SETTINGS_KEY = "task_settings"
 """The key in config.json of a fine-tuned model under which its task is recorded."""
@@ -31,6 +32,7 @@ class Task:
       tfds: data set; `splits`: its splits for "train", "eval" and "test" (MNLI: also the
         mismatched ones).
       trained_by: the task whose models this one evaluates, where it has no training data.
+      kind_settings: values of the kind's own fields (`Kind.Settings`).
     """
 
     name: str
@@ -53,6 +55,7 @@ class Task:
     tfds: str | None = None
     splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
     trained_by: str | None = None
+    kind_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def metric(self) -> str:

@@ -3,6 +3,7 @@ match."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +21,14 @@ from electra_jax.interop.mapping.names import OWN_HEADS, REFERENCE
 from electra_jax.modeling.heads.huggingface import HEADS
 from electra_jax.modeling.peft.base import Full, is_head
 from electra_jax.modeling.trees import flatten, unflatten
+from electra_jax.text.tokenizers.settled import with_case
 
 log = logging.getLogger(__name__)
 
 
-def load_start(init: str | None) -> LoadedModel:
-    """The model that `init` names. Raises `UserError` where it is not set or no model."""
+def load_start(init: str | None, cased: bool | None = None) -> LoadedModel:
+    """The model that `init` names; `cased` is for a vocabulary without settings (None: guessed).
+    Raises `UserError` where it is not set or no model."""
     if not init:
         raise UserError(
             "init is not set: --config.init=MODEL, a model folder, a pretraining run, a TF1 "
@@ -34,6 +37,9 @@ def load_start(init: str | None) -> LoadedModel:
     start = load_model_folder(init)
     if start.kind == "generator":
         log.warning("%s is a generator; ELECTRA is fine-tuned from the discriminator", init)
+    if cased is not None and start.tokenizer_folder is not None:
+        folder = with_case(start.tokenizer_folder, cased)
+        start = dataclasses.replace(start, tokenizer_folder=folder)
     return start
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.examples import BadExample, Example
+from electra_jax.finetuning.data.label_report import LabelReport
 from electra_jax.finetuning.data.readers import TFDS_PREFIX, read_examples
 from electra_jax.finetuning.export import TrainedTask
 
@@ -41,7 +42,7 @@ class InputFile:
         self._trained, self._labelled = trained, labelled
         self._names = {**trained.columns, **(columns or {})}
         self._lenient = on_error == "skip"
-        self._bad, self._first = 0, ""
+        self._bad, self._first, self._passes = 0, "", 0
         _refuse_pattern(self.path)
 
     @property
@@ -55,10 +56,13 @@ class InputFile:
         Raises `UserError` on a wrong line, or, where those are passed over, if no line is right.
         """
         self._bad, self._first, count = 0, "", 0
+        # A second pass does not warn of labels again.
+        report = LabelReport(self.path) if self._passes else None
+        self._passes += 1
         labels = (self._trained.codec.labels or None) if self._labelled else None
         for example in read_examples(
             self._trained.task, self.path, self._names, self._labelled, labels,
-            self._trained.training_columns, lenient=self._lenient,
+            self._trained.training_columns, report=report, lenient=self._lenient,
         ):  # fmt: skip
             if is_bad(example):
                 self._bad += 1

@@ -16,8 +16,9 @@ discriminator, and give:
     flops_per_token   for --dry_run and the model FLOPs utilisation
 
 All of these are required (a class that lacks one is refused by name); `parameter_groups`,
-`warm_start`, `alarm` and `report_blocks` have defaults. Random numbers come from `Draws` alone,
-and losses are sums over tokens or rows: then accumulation, meshes and resuming need nothing more.
+`explain`, `warm_start`, `alarm` and `report_blocks` have defaults. Random numbers come from `Draws`
+alone, and losses are sums over tokens or rows: then accumulation, meshes and resuming need nothing
+more.
 """
 
 from __future__ import annotations
@@ -71,14 +72,17 @@ class NetworkOf(NamedTuple):
 
 
 class Alarm(NamedTuple):
-    """A metric that must have reached `at_least` once the warm-up is well over.
+    """A metric that must have reached `at_least` once the warm-up is well over, or from the share
+    `after_share` of the run on.
 
-    `message` is formatted with `value` (the metric) and `tokens` (seen so far).
+    `key` is a key of a row: held-out metrics begin with `eval_`. `message` is formatted with
+    `value` (the metric) and `tokens` (seen so far).
     """
 
     key: str
     at_least: float
     message: str
+    after_share: float | None = None
 
 
 class Objective(abc.ABC):
@@ -116,6 +120,17 @@ class Objective(abc.ABC):
     @abc.abstractmethod
     def summarize(self, sums: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
         """Named numbers from summed terms and metrics (on the host); `loss` is among them."""
+
+    def explain(self) -> Sequence[str]:
+        """Lines that are printed once when a run begins: of what `loss` is the sum."""
+        titles = {metric.key: metric.title for metric in self.metrics}
+        terms = [
+            titles.get(name, name)
+            if value == 1
+            else f"{Schedule.parse(value)} × {titles.get(name, name)}"
+            for name, value in self.coefficients.items()
+        ]
+        return [f"loss = {' + '.join(terms)}"] if len(terms) > 1 else []
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """Parameters that learn differently; none: all learn alike."""
@@ -219,9 +234,9 @@ class PretrainingObjective(Objective):
             "init_generator unset"
         )
 
-    def alarm(self, watch: Mapping[str, Any]) -> Alarm | None:
-        """The metric by which the watch-dog judges whether the run learns; `watch` is the group of
-        the configuration."""
+    def alarm(self, watch: Mapping[str, Any]) -> Alarm | Sequence[Alarm] | None:
+        """The metric or metrics by which the watch-dog judges whether the run learns; `watch` is
+        the group of the configuration."""
         return None
 
     def report_blocks(self, held_out: Any) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ token ids alone."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -62,14 +62,51 @@ class ElectraObjective(PairObjective):
             "discriminator_loss": self.settings.discriminator_weight,
         }
 
-    def alarm(self, watch: Mapping[str, Any]) -> Alarm | None:
-        """Warns of a discriminator that is still at chance."""
-        return Alarm(
-            "discriminator_auc",
-            watch["minimum_auc"],
-            "the discriminator is at AUC {value:.2f} after {tokens:.3g} tokens, near chance; "
-            "the usual causes are a learning rate too high for the size, a generator too strong "
-            "or a batch too small",
+    def explain(self) -> Sequence[str]:
+        """The total loss, and why skill in training falls while the temperature does."""
+        lines = super().explain()
+        temperature = Schedule.parse(self.settings.temperature)
+        if temperature.is_constant:
+            return lines
+        return [
+            *lines,
+            f"skill in training is at the sampling temperature, which goes from "
+            f"{temperature.initial:g} to {temperature.final:g} and makes replacements harder to "
+            f"detect as it falls; held-out skill is at {temperature.final:g} throughout",
+        ]
+
+    def alarm(self, watch: Mapping[str, Any]) -> Sequence[Alarm]:
+        """Warns of a discriminator that is still at chance, and of one that has learnt next to
+        nothing by half of the run."""
+        alarms = [
+            Alarm(
+                "discriminator_auc",
+                watch["minimum_auc"],
+                "the discriminator is at AUC {value:.2f} after {tokens:.3g} tokens, near chance; "
+                "the usual causes are a learning rate too high for the size, a generator too "
+                "strong or a batch too small",
+            )
+        ]
+        if watch["minimum_skill"] > 0:
+            alarms.append(
+                Alarm(
+                    "eval_rtd_skill",
+                    watch["minimum_skill"],
+                    "half of the run is over and the held-out skill is {value:.3f}: the "
+                    f"discriminator knows little beyond the replaced rate. {self.remedy()}",
+                    after_share=0.5,
+                )
+            )
+        return alarms
+
+    def remedy(self) -> str:
+        """What most often helps a discriminator that does not learn."""
+        rate = "Begin again with a lower optimizer.learning_rate (half)"
+        if self.config.discriminator.block == "modern":
+            return rate
+        return (
+            f"{rate}, or with pre-norm blocks (model.block=modern, with model.embedding_size equal "
+            "to model.hidden_size), which leave this plateau"
         )
 
     def weights(self, batch: Batch, step: jax.Array | None = None) -> dict[str, jax.Array]:

@@ -1,6 +1,6 @@
 """Text → a rows folder (`electra-jax prepare`): the one entry, whatever the rows are made from.
 
-The format is described in ARCHITECTURE.md and kept in data/row_format.py.
+The format is described in docs/formats.md and kept in data/row_format.py.
 """
 
 from __future__ import annotations

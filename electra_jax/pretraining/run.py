@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,11 @@ from electra_jax.pretraining.card import model_facts
 from electra_jax.reporting.commands import record_start
 from electra_jax.training.checkpoint.bucket import CHECKPOINTS, Bucket, folder_of, is_bucket
 from electra_jax.training.distributed import on_first, on_host
-from electra_jax.training.loop import Evaluation, LoopSettings, Run, fit
+from electra_jax.training.loop import fit
 from electra_jax.training.metrics_log import write_metrics
 from electra_jax.training.optimizer import build_optimizer, with_adam_moments
 from electra_jax.training.resolve import learning_rate, loop_settings, run_length
+from electra_jax.training.run import Evaluation, LoopSettings, Run
 from electra_jax.training.schedules import RateSchedule
 from electra_jax.training.sharding import local_batch_indices, make_mesh
 from electra_jax.training.step import TrainState
@@ -47,7 +48,7 @@ log = logging.getLogger(__name__)
 
 # What may differ between a run and its resumption: nothing here changes a parameter.
 MAY_CHANGE = (
-    r"train\.(log_every|eval_every|eval_rows|checkpoint_every|keep|keep_every)",
+    r"train\.(log_every|eval_every|eval_rows|checkpoint_(every|minutes)|keep|keep_every)",
     r"train\.(tensorboard|wandb).*",
     r"train\.accumulate",
     r"mesh\..*",
@@ -126,21 +127,30 @@ def starting_moments(config: Mapping[str, Any]) -> Any:
     return lambda opt_state: with_adam_moments(opt_state, moments["adam_m"], moments["adam_v"])
 
 
-def watch_dog(alarm: Alarm | None, warmup_steps: int, minimum_tokens: float) -> Any:
-    """A function that warns once when the alarm's metric is too low after both 2 × warm-up and
-    `minimum_tokens`; None without an alarm."""
-    if alarm is None:
+def watch_dog(
+    alarm: Alarm | Sequence[Alarm] | None, warmup_steps: int, minimum_tokens: float, steps: int
+) -> Callable[[Mapping[str, float], float], str | None] | None:
+    """A function of (row of metrics, tokens so far) that warns once of each alarm whose metric is
+    too low: after both 2 × warm-up and `minimum_tokens`, or after the alarm's own share of the
+    run's `steps`. None without an alarm."""
+    waiting = [alarm] if isinstance(alarm, Alarm) else list(alarm or ())
+    if not waiting:
         return None
-    warned = False
+
+    def late(alarm: Alarm, step: float, tokens: float) -> bool:
+        if alarm.after_share is not None:
+            return step >= alarm.after_share * steps
+        return step >= 2 * warmup_steps and tokens >= minimum_tokens
 
     def watch(row: Mapping[str, float], tokens: float) -> str | None:
-        nonlocal warned
-        value = row.get(alarm.key)
-        late = row["step"] >= 2 * warmup_steps and tokens >= minimum_tokens
-        if warned or not late or value is None or value >= alarm.at_least:
-            return None
-        warned = True
-        return f"step {int(row['step'])}: {alarm.message.format(value=value, tokens=tokens)}"
+        step, lines = row["step"], []
+        for alarm in list(waiting):
+            value = row.get(alarm.key)
+            if value is not None and value < alarm.at_least and late(alarm, step, tokens):
+                waiting.remove(alarm)
+                message = alarm.message.format(value=value, tokens=tokens)
+                lines.append(f"step {int(step):,}: {message}")
+        return "\n".join(lines) or None
 
     return watch
 
@@ -265,7 +275,10 @@ class Pretraining:
             checkpoints=bucket.url / CHECKPOINTS if bucket else None,
             before_save=bucket.store if bucket else None,
             watch=watch_dog(
-                plan.objective.alarm(config["watch"]), plan.warmup, given.watch.after_tokens
+                plan.objective.alarm(config["watch"]),
+                plan.warmup,
+                given.watch.after_tokens,
+                settings.steps,
             ),
             tensorboard=given.train.tensorboard,
             wandb=given.train.wandb,

@@ -1,5 +1,4 @@
-"""Several processes, one run: how they find each other, work that one does for all, and stopping
-together.
+"""Several processes, one run: how they find each other, and work that one does for all.
 
 A process is one of `jax.distributed`: usually one a host (TPU) or one a GPU (Slurm). The first of
 them writes whatever is not a checkpoint.
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -20,6 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from electra_jax.errors import UserError
+from electra_jax.training.stopping import INTERRUPTED
 
 T = TypeVar("T")
 Tree = Any
@@ -106,8 +105,8 @@ def _report(error: BaseException) -> int:
         print(f"{who}: {error}", file=sys.stderr)
         return 2
     if isinstance(error, KeyboardInterrupt):
-        print(f"{who}: interrupted", file=sys.stderr)
-        return 130
+        print(f"{who}: {error or 'interrupted'}", file=sys.stderr)
+        return INTERRUPTED
     sys.excepthook(type(error), error, error.__traceback__)
     print(
         f"{who}: ended by the error above. Where it speaks of a connection or a collective, "
@@ -161,35 +160,3 @@ def on_host(tree: Tree) -> Tree:
         return np.asarray(leaf if whole else multihost_utils.process_allgather(leaf, tiled=True))
 
     return jax.tree.map(fetch, tree)
-
-
-class Preemption:
-    """Notices SIGTERM to any process of the run. Use it as a context manager.
-
-    A single process installs a handler, and restores the previous one at the end; several use
-    JAX's own handler and its agreement on a step.
-    """
-
-    def __init__(self) -> None:
-        self._came = False
-        self._previous: Any = None
-
-    def __enter__(self) -> Preemption:
-        if jax.process_count() == 1:
-            with contextlib.suppress(ValueError):  # not in the main thread
-                self._previous = signal.signal(signal.SIGTERM, self._come)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
-
-    def _come(self, *_: object) -> None:
-        self._came = True
-
-    def requested(self, step: int) -> bool:
-        """Whether to save step `step` and stop. Collective: call it in every process at every step;
-        it returns the same value everywhere."""
-        if jax.process_count() > 1:
-            self._came = self._came or multihost_utils.reached_preemption_sync_point(step)
-        return self._came

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from electra_jax.errors import UserError
+from electra_jax.training.host_memory import free_memory, process_memory
 from electra_jax.training.sharding import AnyMesh, data_parallelism
 from electra_jax.training.step import TrainState
 
@@ -98,6 +100,67 @@ def compiled(
     extra = account.output_size_in_bytes - account.alias_size_in_bytes
     step = account.temp_size_in_bytes + max(extra, 0)
     return Memory(*state_bytes(state, shardings), step, "XLA's account of the compiled step")
+
+
+# What a process comes to hold after its first step, measured (benchmarks/LOG.md).
+_CHECKPOINTS = 100 << 20
+_TENSORFLOW = 550 << 20
+_FRAGMENTS = 256 << 20  # scratch of at most so many bytes may lie in the heap twice
+
+
+def outlook(
+    need: Memory, batch: int, accumulate: int, mesh: AnyMesh, imports_later: bool = False
+) -> list[str]:
+    """What a compiled step will take of the memory that there is, as lines to print before the
+    first step; the second is a warning, where it does not fit.
+
+    On a CPU the whole process is counted: beside what it has already, with parameters and optimizer
+    in it, `need.step`, what malloc cannot reuse, what writing checkpoints takes, and TensorFlow
+    where it `imports_later`. On an accelerator, `need` beside the device's own limit.
+    """
+    device = jax.local_devices()[0]
+    if device.platform == "cpu":
+        here, free = process_memory(), free_memory()
+        if here is None or free is None:
+            return [str(need)]
+        step = need.step * len(jax.local_devices())
+        peak = here + step + min(step, _FRAGMENTS) + _CHECKPOINTS
+        if imports_later and "tensorflow" not in sys.modules:
+            peak += _TENSORFLOW
+        lines = [
+            f"{need}; this process: {human_bytes(here)} now, about {human_bytes(peak)} at its "
+            f"peak; the host has {human_bytes(free)} free"
+        ]
+        lacking, fixed = peak - here > free, need.parameters
+        room = free // len(jax.local_devices())
+    else:
+        limit = (device.memory_stats() or {}).get("bytes_limit")
+        if limit is None:
+            return [str(need)]
+        lines = [f"{need}; the device has {human_bytes(limit)}"]
+        lacking, fixed = need.total > limit, need.parameters
+        room = limit - need.parameters - need.optimizer
+    if lacking:
+        parts = fitting_parts(need.step, fixed, room, batch // data_parallelism(mesh), accumulate)
+        remedy = (
+            f"train.accumulate={parts} should fit (the same numbers)"
+            if parts
+            else "no train.accumulate makes it fit: try model.remat=full, a smaller batch or model"
+        )
+        lines.append(f"warning: a step needs {human_bytes(need.step)} and there is less: {remedy}")
+    return lines
+
+
+def fitting_parts(step: int, gradients: int, room: int, rows: int, accumulate: int) -> int | None:
+    """The smallest `train.accumulate` above `accumulate` that divides the `rows` of a device and
+    leaves a step, of which all but `gradients` shrinks with it, within `room` bytes; None where
+    there is none."""
+    activations = max(step - gradients, 0) * accumulate
+    for parts in range(accumulate + 1, rows + 1):
+        # Accumulated gradients lie beside those of the part.
+        if rows % parts == 0 and 2 * gradients + activations // parts <= room:
+            return parts
+    return None
 
 
 def out_of_memory(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from electra_jax.config.model import duration
 from electra_jax.config.schedule import Scheduled
 from electra_jax.config.training import OptimizerSettings, TrainSettings
 from electra_jax.errors import UserError
-from electra_jax.training.loop import LoopSettings
+from electra_jax.training.run import LoopSettings
 from electra_jax.training.schedules import RateSchedule, learning_rate_schedule
 
 

@@ -36,22 +36,27 @@ class Window:
         the run."""
         pending = [entry for entry in self._pending if entry[0] <= until]
         self._pending = self._pending[len(pending) :]
-        good = pending[0][0] - 1 if pending else 0
         for step, vector in pending:
             value = np.asarray(vector, np.float64)
             sums = self._packing.unpack(value)
             finite = np.isfinite(total_loss(self._coefficients, sums))
             if not finite or not np.isfinite(sums["gradient_norm"][0]):
                 raise DivergedError(
-                    f"the {'gradient' if finite else 'loss'} is not finite at step {step} (steps "
-                    f"{good + 1}–{step} are lost): lower optimizer.learning_rate, lengthen the "
-                    "warm-up, or use train.dtype=float32. What was saved before stays; a run with "
-                    "other values needs another --workdir (pretraining: --config.resume=THIS ONE "
-                    "goes on from its last checkpoint)"
+                    f"the {'gradient' if finite else 'loss'} is not finite at step {step}: lower "
+                    "optimizer.learning_rate, lengthen the warm-up, or use train.dtype=float32. "
+                    "What was saved before stays; a run with other values needs another --workdir "
+                    "(pretraining: --config.resume=THIS ONE goes on from its last checkpoint)"
                 )
-            good = step
             self.total = self.total + value
             self.steps += 1
+
+    def peek(self, until: int) -> dict[str, tuple[Any, Any]] | None:
+        """The window's sums up to step `until`, which stay in it; None where there are none."""
+        pending = [vector for step, vector in self._pending if step <= until]
+        if not pending and not self.steps:
+            return None
+        total = sum((np.asarray(vector, np.float64) for vector in pending), self.total)
+        return self._packing.unpack(total)
 
     def take(self) -> dict[str, tuple[Any, Any]]:
         """The window's sums, and a new window."""

@@ -110,7 +110,7 @@ def test_a_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(capsys, rows
     )  # fmt: skip
     assert "not finite at step" in errors and "optimizer.learning_rate" in errors
     kept = sorted(int(p.name) for p in (tmp_path / "w" / "checkpoints").iterdir())
-    named = int(errors.split("not finite at step ")[1].split()[0])
+    named = int(errors.split("not finite at step ")[1].split(":")[0])
     assert kept and max(kept) < named
 
 

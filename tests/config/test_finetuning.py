@@ -5,7 +5,7 @@ from config.changed import changed
 
 from electra_jax.config.fields import rows
 from electra_jax.config.finetuning import FinetuneSettings, LossSettings, read_finetune
-from electra_jax.config_file import load_config
+from electra_jax.config_file import get_config, load_config
 from electra_jax.errors import UserError
 
 CONFIG, _ = load_config(["--config=configs/finetune.py:sst2"])
@@ -51,3 +51,8 @@ def test_what_is_missing_unknown_or_wrong_is_one_error(key, value, message):
 )
 def test_a_loss_is_plain_where_a_constant_answer_s_loss_compares_with_it(settings, plain):
     assert LossSettings(**settings).plain is plain
+
+
+def test_a_configuration_of_the_other_verb_is_recognised():
+    with pytest.raises(UserError, match=r"one of pretrain .*such as finetune:"):
+        read_finetune(get_config("pretrain:tiny"))

@@ -8,7 +8,7 @@ from config.changed import changed
 
 from electra_jax.config.fields import absent_values, field, rows
 from electra_jax.config.pretraining import PretrainSettings, pretrain_settings, read_pretrain
-from electra_jax.config_file import load_config
+from electra_jax.config_file import get_config, load_config
 from electra_jax.errors import UserError
 from electra_jax.objectives.table import OBJECTIVES, fields_of
 
@@ -54,6 +54,11 @@ def test_an_objective_has_fields_of_its_own():
     assert whole is pretrain_settings(Own)
     keys = {row.key for row in rows(whole) if row.key.startswith("objective.")}
     assert keys == {"objective.name", "objective.window"}
-    assert absent_values(whole) == {"objective.window": 0}
+    assert absent_values(whole) == {**absent_values(PretrainSettings), "objective.window": 0}
     names = {row.key for row in rows(fields_of(CONFIG))}
     assert "objective.mask_prob" in names and "objective.window" not in names
+
+
+def test_a_configuration_of_the_other_verb_is_recognised():
+    with pytest.raises(UserError, match=r"one of finetune .*such as pretrain:"):
+        read_pretrain(get_config("finetune:sst2"))

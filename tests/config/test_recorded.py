@@ -13,7 +13,16 @@ from electra_jax.finetuning.task_table import TASKS
 
 RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text(encoding="utf-8"))
 # Fields that were added since, by file; each declares what its absence means.
-ADDED = {"finetune": {"data.backend", "data.missing_labels"}}
+ADDED = {
+    "finetune": {
+        "data.backend",
+        "data.header",
+        "data.missing_labels",
+        "init_cased",
+        "train.checkpoint_minutes",
+    },
+    "pretrain": {"train.checkpoint_minutes", "watch.minimum_skill"},
+}
 
 
 def expected(file, argument):

@@ -43,7 +43,7 @@ def test_settings_come_back_as_they_were_exported(tiny_model):
     assert loaded.settings["id2label"] == {"0": "x", "1": "y", "2": "z"}
     assert loaded.settings["problem_type"] == "multi_label_classification"
     trained = trained_task(loaded)
-    assert trained.task is TASKS["multilabel"] and trained.codec.labels == ("x", "y", "z")
+    assert trained.task == TASKS["multilabel"] and trained.codec.labels == ("x", "y", "z")
     assert trained.settings == CodecSettings(max_length=48, threshold=0.3)
     assert trained.network.outputs == 3 and trained.network.question == QuestionSettings()
     assert trained.columns == {"text": "body"}

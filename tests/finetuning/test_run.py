@@ -3,7 +3,9 @@
 import json
 import logging
 import math
+import os
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -122,6 +124,19 @@ def test_a_stopped_run_goes_on_to_the_same_end(tiny_model, tiny_data, tmp_path):
             raise Killed
         return measure(state, step)
 
+    def interrupted(state, step):
+        os.kill(os.getpid(), signal.SIGINT)
+        return measure(state, step)
+
+    stopped.run.measure = interrupted
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt, match="Ctrl-C: saved step 1 and stopped"):
+            stopped.train()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    stopped = FineTuning.build(config, tmp_path / "stopped", quiet=True)
+    measure = stopped.run.measure
     stopped.run.measure = killed_at_the_end
     with pytest.raises(Killed):
         stopped.train()

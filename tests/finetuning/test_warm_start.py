@@ -1,12 +1,14 @@
 """What of the model that a run starts from is kept."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from finetuning import tiny_task
 from finetuning.tiny_task import configuration, write_jsonl, write_task
 
+from electra_jax.cli import main
 from electra_jax.errors import UserError
 from electra_jax.finetuning.restarts import finetune
 from electra_jax.finetuning.run import FineTuning
@@ -26,6 +28,25 @@ def same(a, b):
 def test_a_start_must_be_named():
     with pytest.raises(UserError, match=r"init is not set: --config\.init=MODEL"):
         load_start(None)
+
+
+def test_case_can_be_stated_for_a_vocabulary_without_settings(tiny_model, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(tiny_model, bare)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (bare / name).unlink()
+    for cased in (True, False, None):
+        assert load_start(str(bare), cased).tokenizer.do_lower_case == (not cased)
+    assert load_start(str(tiny_model), False).tokenizer_folder == tiny_model
+    with pytest.raises(UserError, match="ignores case by its own settings"):
+        load_start(str(tiny_model), True)
+
+
+def test_cased_on_the_command_line_reaches_the_start(tiny_model, tiny_data, tmp_path, capsys):
+    arguments = ["finetune", "--cased", "--config=configs/finetune.py:classification"]
+    paths = [f"--config.init={tiny_model}", f"--config.data.path={tiny_data}"]
+    assert main([*arguments, *paths, f"--workdir={tmp_path / 'w'}"]) == 2
+    assert "ignores case by its own settings, against --cased" in capsys.readouterr().err
 
 
 def test_a_head_of_the_same_labels_is_kept_and_another_is_not(

@@ -153,10 +153,10 @@ def test_evaluation_holds_no_texts_and_says_what_is_wrong_before_it_answers(
     )
     predictor.evaluate(str(tiny[1] / "dev.jsonl"))
     assert len(kept) == 48 and all(e.texts == () and e.label for e in kept)
-    rows = [{"text": "a film", "label": "good"}, {"text": "a film", "label": "odd"}]
+    rows = [{"text": "a film", "label": "good"}, {"text": "a film", "label": ["odd"]}]
     wrong = write_jsonl(tmp_path / "dev.jsonl", rows)
     monkeypatch.setattr(predictor, "_forward", None)
-    with pytest.raises(UserError, match=r'dev\.jsonl:2: unknown label "odd"'):
+    with pytest.raises(UserError, match=r"dev\.jsonl:2: the label is \[.odd.\]"):
         predictor.evaluate(str(wrong))
     wrong.write_text("")
     with pytest.raises(UserError, match="no examples"):

@@ -354,6 +354,28 @@ MUTANTS = (
         "batch.token_type_ids[number, start : len(row)] = 0",
         ("text/tokenizers/test_batch_encoding.py",),
     ),
+    # Task data
+    Mutant(
+        "words without a token are in a tagger's loss",
+        "finetuning/kinds/tag_codec.py",
+        "np.where(starts == NO_PIECE, IGNORED_TAG, tags)",
+        "np.where(starts == NO_PIECE, tags, tags)",
+        ("finetuning/kinds/test_tag_codec.py",),
+    ),
+    Mutant(
+        "vectors of 0 and 1 are read as names",
+        "finetuning/data/label_lists.py",
+        "if len(label.vector) > len(label):",
+        "if len(label.vector) < len(label):",
+        ("finetuning/data/test_label_lists.py",),
+    ),
+    Mutant(
+        "an example whose label says that there is none is trained on",
+        "finetuning/data/label_report.py",
+        "if found and example.is_whole:",
+        "if found and not example.is_whole:",
+        ("finetuning/data/test_label_report.py",),
+    ),
     # Kinds of tasks
     Mutant(
         "words that pad a sentence count in the loss",

@@ -10,6 +10,7 @@ from electra_jax.config.schedule import Schedule
 from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import COEFFICIENT, PretrainingObjective, RunShape, total_loss
+from electra_jax.objectives.table import build_objective
 
 
 def test_total_is_the_weighted_sum_of_means():
@@ -41,6 +42,19 @@ def test_a_scheduled_coefficient_counts_as_its_mean_and_in_evaluation_as_its_fin
     sums = {"a": (6.0, 3.0), COEFFICIENT + "a": (5.0, 2.0)}  # two steps, 2.5 on average
     assert total_loss({"a": schedule}, sums) == pytest.approx(2.5 * 2)
     assert total_loss({"a": schedule}, {"a": (6.0, 3.0)}) == pytest.approx(4 * 2)
+
+
+def test_the_loss_of_several_terms_is_explained_once():
+    def lines(*overrides):
+        return build_objective(run_shape(*overrides)).explain()
+
+    loss, skill = lines()  # tiny: temperature 2 → 1
+    assert loss == "loss = Generator loss + 50 × Discriminator loss"
+    assert "from 2 to 1" in skill and "held-out skill is at 1" in skill
+    assert lines("temperature_fraction=0") == [loss]
+    (falling,) = lines("temperature_fraction=0", "discriminator_weight=linear(50, 25)")
+    assert falling == "loss = Generator loss + linear(50, 25) × Discriminator loss"
+    assert lines("name=masked_lm") == []
 
 
 def test_rows_longer_than_the_positions_are_refused():

@@ -7,6 +7,7 @@ import textwrap
 import pytest
 
 from electra_jax.errors import UserError
+from electra_jax.text import separation
 from electra_jax.text.corpus import open_corpus
 from electra_jax.text.separation import find_separation
 
@@ -23,6 +24,7 @@ DOCUMENTS = [words(_draw.randint(20, 300)) for _ in range(120)]
 SENTENCES = [words(_draw.randint(4, 25)) for _ in range(400)]
 TWEETS = [words(_draw.randint(2, 20), end="") for _ in range(400)]
 CHINESE = ["汉顺帝建康元年八月初六。" * _draw.randint(1, 30) for _ in range(100)]
+NOVELS = [line for i, line in enumerate(SENTENCES) for line in ["", line][i % 150 > 0 :]]
 BOOK = textwrap.wrap(" ".join(SENTENCES), 70)
 CHAPTERS = [
     line for i, line in enumerate(BOOK) for line in ([line, ""] if i % 150 == 9 else [line])
@@ -40,6 +42,7 @@ CHAPTERS = [
         (SENTENCES, "lines", "400 lines of"),
         (TWEETS, "lines", "each line"),
         (CHINESE, "lines", "each line"),
+        (NOVELS, "blank_lines", ""),  # one blank line in 150 paragraphs
         (BOOK, "files", "each .txt file is one document: a wrapped text"),
         (CHAPTERS, "blank_lines", ""),  # rare blank lines, but the lines are not documents
         (DOCUMENTS[:1], "blank_lines", ""),
@@ -98,3 +101,22 @@ def test_only_txt_files_are_looked_at(tmp_path, caplog):
 def test_an_unknown_value_is_refused(tmp_path):
     with pytest.raises(UserError, match="documents is 'paragraphs'; choose one of auto, blank_lin"):
         open_corpus([str(tmp_path)], documents="paragraphs")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+def test_blank_lines_are_found_far_into_a_file(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(separation, "_PART_BYTES", 20_000)
+    novel = "\n".join(SENTENCES)  # longer than a part
+    data = "\n\n".join([novel] * 40).encode()
+    assert len(data) > 40 * 20_000
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    assert find_separation([str(tmp_path / name)]) == "blank_lines"
+
+
+def test_lines_that_are_cut_by_a_part_do_not_count(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(separation, "_PART_BYTES", 1000)
+    (tmp_path / "a.txt").write_text(("x" * 299 + "\n") * 100)
+    find_separation([str(tmp_path / "a.txt")])
+    assert " lines of 299 bytes (median), no blank lines" in caplog.text
+    look = separation._look([str(tmp_path / "a.txt")])
+    assert set(look.lengths) == {299} and 16 <= len(look.lengths) <= 24

@@ -17,7 +17,7 @@ from electra_jax.pretraining.run import Plan
 from electra_jax.training import memory
 from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.schedules import learning_rate_schedule
-from electra_jax.training.sharding import abstract_mesh, state_shardings
+from electra_jax.training.sharding import abstract_mesh, make_mesh, state_shardings
 from electra_jax.training.step import PackedStep, init_state
 
 LARGE = ["--config=configs/pretrain.py:large"]
@@ -107,3 +107,30 @@ def test_bytes_are_written_with_three_digits():
     assert [memory.human_bytes(n) for n in numbers] == [
         "0 B", "999 B", "0.977 KiB", "1.5 KiB", "339 MiB", "11.5 GiB", "5120 GiB"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("step", "gradients", "room", "rows", "accumulate", "parts"),
+    [
+        (100, 10, 60, 8, 1, 4),  # 2 × 10 + 90 / 2 = 65 is more than there is, 20 + 22 is not
+        (100, 10, 200, 8, 1, 2),
+        (55, 10, 60, 8, 2, 4),  # of a step that is already in two parts
+        (100, 10, 35, 8, 1, 8),
+        (100, 10, 30, 8, 1, None),  # not even one row at a time
+        (100, 10, 60, 6, 1, 3),  # parts are whole
+    ],
+)
+def test_the_accumulation_that_fits(step, gradients, room, rows, accumulate, parts):
+    assert memory.fitting_parts(step, gradients, room, rows, accumulate) == parts
+
+
+def test_a_step_that_does_not_fit_is_warned_of_with_the_remedy(monkeypatch):
+    mesh = make_mesh({"data": 1, "fsdp": 1, "tensor": 1})
+    monkeypatch.setattr(memory, "process_memory", lambda: 500 << 20)
+    monkeypatch.setattr(memory, "free_memory", lambda: 4 << 30)
+    need = memory.Memory(100 << 20, 200 << 20, 6 << 30, "XLA's account of the compiled step")
+    lines = memory.outlook(need, 64, 1, mesh)
+    assert "this process: 500 MiB now" in lines[0] and "4 GiB free" in lines[0]
+    assert "train.accumulate=2 should fit" in lines[1] and len(lines) == 2
+    small = memory.Memory(100 << 20, 200 << 20, 3 << 30, "XLA's account of the compiled step")
+    assert len(memory.outlook(small, 64, 1, mesh)) == 1

@@ -82,23 +82,57 @@ def test_the_line_has_the_figures_and_the_time_left(clock):
         clock=clock,
         figures=figures_of([Metric("rtd_skill", "Skill", brief="skill"), Metric("auc", "AUC")]),
     )
+    progress.update(2000)
     clock.now = 10.0
     row = {
         "step": 2100,
         "auc": 0.5,
         "loss": 9.3079,
         "rtd_skill": 0.1234,
+        "eval_rtd_skill": 0.2,
         "tokens_per_second": 8412.3,
     }
     progress.update(2100, row)
     # 9,900 steps at 10 a second
     assert stream.getvalue().splitlines()[-1] == (
-        "step 2,100/12,000 (17%)  loss 9.308  skill 0.123  8.41k tokens/s  ETA 16m 30s"
+        "step 2,100/12,000 (17%)  loss 9.308  skill 0.123  held-out skill 0.200  8.41k tokens/s  "
+        "ETA 16m 30s"
     )
 
 
+def test_time_left_leaves_out_the_start_and_what_is_paused(clock):
+    """An hour of compiling before the first step, and another of a new shape between steps."""
+    stream = io.StringIO()
+    progress = Progress(1000, stream=stream, seconds_between_lines=0, clock=clock)
+    clock.now = 3600.0
+    for step in range(1, 11):
+        progress.update(step)
+        clock.now += 1.0
+    with progress.pause():
+        clock.now += 3600.0
+    progress.update(11)
+    assert stream.getvalue().splitlines()[-1].endswith("ETA 16m 29s")
+    with progress.pause(False):  # an evaluation that compiles nothing belongs to the run
+        clock.now += 10.0
+    progress.update(12)
+    assert stream.getvalue().splitlines()[-1].endswith("ETA 29m 56s")
+
+
+def test_figures_are_wanted_by_time_and_not_by_steps(clock):
+    progress = Progress(10, stream=io.StringIO(), seconds_between_lines=20, clock=clock)
+    assert progress.wants_figures()  # the first loss, as soon as there is one
+    progress.update(1, {})
+    assert progress.wants_figures()
+    progress.update(2, {"loss": 1.0})
+    clock.now += 19
+    assert not progress.wants_figures()
+    clock.now += 1
+    assert progress.wants_figures()
+    assert not Progress(10, quiet=True, stream=io.StringIO(), clock=clock).wants_figures()
+
+
 def test_time_left_counts_the_steps_of_this_process_and_recent_ones(clock):
-    """Slow first steps (compilation) and a resumed run's earlier ones are not in the speed."""
+    """A resumed run's earlier steps are not in the speed, nor what is long ago."""
     stream = io.StringIO()
     progress = Progress(1100, start=900, stream=stream, seconds_between_lines=0, clock=clock)
     clock.now = 500.0

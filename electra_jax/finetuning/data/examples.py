@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from electra_jax.errors import UserError
+from electra_jax.finetuning.data.values import Missing
 
 # One encoded sequence. "input_ids" and "token_type_ids" are int32 [n] (multiple choice: lists of
 # such arrays, one a choice); the codec of the kind documents its other entries.
@@ -22,6 +23,23 @@ class Example:
 
     where: str
     id: str
+
+    def missing_labels(self) -> tuple[str, ...]:
+        """The labels that say that there is none, as the data writes them."""
+        return ()
+
+    def as_classes(self, values: Collection[str]) -> Example:
+        """The same with those of its missing labels as names like any other."""
+        return self
+
+    def renamed(self, names: Mapping[str, str]) -> Example:
+        """The same with other names for its labels, as far as `names` has them."""
+        return self
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is left out as a whole where a label is missing."""
+        return True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,6 +57,19 @@ class TextExample(Example):
     texts: tuple[str, ...]
     label: str | tuple[str, ...] | float | None = None
 
+    def missing_labels(self) -> tuple[str, ...]:
+        return (str(self.label),) if isinstance(self.label, Missing) else ()
+
+    def as_classes(self, values: Collection[str]) -> TextExample:
+        return dataclasses.replace(self, label=str(self.label)) if values else self
+
+    def renamed(self, names: Mapping[str, str]) -> TextExample:
+        if isinstance(self.label, tuple):
+            return dataclasses.replace(self, label=tuple(names.get(n, n) for n in self.label))
+        if isinstance(self.label, str):
+            return dataclasses.replace(self, label=names.get(self.label, self.label))
+        return self
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TaggedExample(Example):
@@ -50,6 +81,18 @@ class TaggedExample(Example):
     text: str | None = None
     offsets: tuple[tuple[int, int], ...] = ()
 
+    def missing_labels(self) -> tuple[str, ...]:
+        return tuple(str(tag) for tag in self.tags or () if isinstance(tag, Missing))
+
+    def as_classes(self, values: Collection[str]) -> TaggedExample:
+        tags = tuple(str(tag) if tag in values else tag for tag in self.tags or ())
+        return dataclasses.replace(self, tags=tags)
+
+    @property
+    def is_whole(self) -> bool:
+        """False: the words that have a tag are left."""
+        return False
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ChoiceExample(Example):
@@ -60,6 +103,9 @@ class ChoiceExample(Example):
     choices: tuple[str, ...]
     label: int | None = None
     question: str = ""
+
+    def missing_labels(self) -> tuple[str, ...]:
+        return ("none",) if self.label is None else ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,27 +5,21 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.data.examples import (
-    BadExample,
-    ChoiceExample,
-    Example,
-    TaggedExample,
-    TextExample,
-)
+from electra_jax.finetuning.data.examples import BadExample, Example
 from electra_jax.finetuning.data.notes import note
 from electra_jax.finetuning.data.sources import unknown_label
 from electra_jax.finetuning.data.values import Missing, plain_name
 
 log = logging.getLogger(__name__)
 
-MODES = ("skip", "fail", "keep")
 _SHOWN = 5  # values in a message
-_NOT_NAMED = Missing("none")  # of a choice, whose label is an index
+_NO_NAMES = ("", "null", "none")  # missing labels that cannot be a class
 
 
 @dataclasses.dataclass
@@ -102,26 +96,26 @@ def checked(
         if isinstance(example, BadExample):
             yield example
             continue
-        found = _missing_values(example)
+        found = Counter(example.missing_labels())
         if found:
             known_class = {value for value in found if known is not None and value in known}
             if missing == "keep" or known_class:
                 classes = known_class if missing != "keep" else set(found)
-                example = as_classes(example, classes)
+                example = _as_classes(example, classes)
                 found = Counter({v: n for v, n in found.items() if v not in classes})
                 if not found and not labels_of(example):  # of a kind whose labels are no names
                     raise _no_label(example.where, next(iter(classes)))
-        report.labels += len(found)
+        report.labels += found.total()
         if found and missing == "fail":
             raise _no_label(example.where, next(iter(found)))
         report.count(found.elements(), report.missing, example.where)
-        if found and not isinstance(example, TaggedExample):
+        if found and example.is_whole:
             continue
         names = labels_of(example)
-        if written and isinstance(example, TextExample) and not {*names} <= (known or names):
-            renamed = [n if n in (known or ()) else written.get(n, n) for n in names]
-            label = tuple(renamed) if isinstance(example.label, tuple) else renamed[0]
-            example, names = dataclasses.replace(example, label=label), renamed
+        if any(name in written for name in names):
+            new = {n: written[n] for n in names if n in written and n not in (known or ())}
+            example = example.renamed(new)
+            names = labels_of(example)
         report.labels += len(names)
         if known is not None:
             unseen = [name for name in names if name not in known]
@@ -142,28 +136,11 @@ def checked(
         raise unknown_label(report.first[value], value, known or ())
 
 
-def _missing_values(example: Any) -> Counter[str]:
-    if isinstance(example, TextExample):
-        values = [example.label] if isinstance(example.label, Missing) else []
-    elif isinstance(example, TaggedExample):
-        values = [tag for tag in example.tags or () if isinstance(tag, Missing)]
-    elif isinstance(example, ChoiceExample) and example.label is None:
-        values = [_NOT_NAMED]
-    else:
-        values = []
-    return Counter(map(str, values))
-
-
-def as_classes(example: Any, values: Collection[str]) -> Any:
-    """The example with those missing labels as names like any other. Raises `UserError` where a
-    value is no name (null, nothing)."""
+def _as_classes(example: Example, values: Collection[str]) -> Example:
     for value in values:
-        if value in ("", "null", _NOT_NAMED):
+        if value in _NO_NAMES:
             raise _no_label(example.where, value)
-    if isinstance(example, TaggedExample):
-        tags = tuple(str(t) if t in values else t for t in example.tags or ())
-        return dataclasses.replace(example, tags=tags)
-    return dataclasses.replace(example, label=str(example.label)) if values else example
+    return example.as_classes(values)
 
 
 def _no_label(where: str, value: str) -> UserError:
@@ -174,16 +151,12 @@ def _no_label(where: str, value: str) -> UserError:
 
 
 def minus_one_is_a_class(names: Collection[str], path: str) -> bool:
-    """Whether -1 is one of the labels: where the others are integers and not 0, 1, …, as in -1
-    and 1."""
-    try:
-        numbers = sorted(map(int, names))
-    except ValueError:
-        return False
-    if not numbers or numbers == list(range(len(numbers))):
-        return False
-    note(f"{path}: the label -1 is read as a class, beside {', '.join(map(str, numbers[:10]))}")
-    return True
+    """Whether -1 is one of the labels: where another is a negative integer too, or 1 is the only
+    other one."""
+    is_class = names == {"1"} or any(re.fullmatch(r"-\d+", name) for name in names)
+    if is_class:
+        note(f"{path}: the label -1 is read as a class, beside {', '.join(sorted(names)[:10])}")
+    return is_class
 
 
 def resolve_missing(
@@ -193,13 +166,14 @@ def resolve_missing(
     out. What is left out is logged. Raises `UserError` as `checked` does."""
     values: Counter[str] = Counter()
     for example in examples:
-        values.update(_missing_values(example))
+        values.update(example.missing_labels())
     classes: set[str] = set()
     if missing != "keep" and "-1" in values:
         names = {name for e in examples for name in labels_of(e) if not isinstance(name, Missing)}
         classes = {"-1"} if minus_one_is_a_class(names, path) else set()
     report = LabelReport(path)
-    kept = [as_classes(e, classes & _missing_values(e).keys()) if classes else e for e in examples]
-    found = list(checked(kept, labels_of, report, None, False, missing))
+    if classes:
+        examples = [e.as_classes(classes.intersection(e.missing_labels())) for e in examples]
+    found = list(checked(examples, labels_of, report, None, False, missing))
     report.warn()
     return found

@@ -6,6 +6,7 @@ and name file and line.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Collection, Iterator, Mapping
 
@@ -13,6 +14,7 @@ from electra_jax.finetuning.data.examples import Example
 from electra_jax.finetuning.data.label_report import LabelReport, checked
 from electra_jax.finetuning.data.records import (
     CONLL_FORMATS,
+    NUMBERED,
     TFDS_PREFIX,
     format_of,
     read_records,
@@ -20,16 +22,18 @@ from electra_jax.finetuning.data.records import (
 )
 from electra_jax.finetuning.data.sources import IDS, Source
 from electra_jax.finetuning.kinds.base import Kind
-from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.kinds.table import kind_of
 from electra_jax.finetuning.task import Task
 
 __all__ = [
     "TFDS_PREFIX",
     "columns_of",
     "columns_read",
+    "has_header",
     "read_examples",
     "read_records",
     "same_content",
+    "without_header",
 ]
 
 
@@ -66,7 +70,7 @@ def read_examples(
       UserError: an error in the data.
     """
     chosen = {role: name for role, name in (columns or {}).items() if name is not None}
-    kind, file = find_kind(task.kind), os.fspath(path)
+    kind, file = kind_of(task), os.fspath(path)
     more = {"lenient": True} if lenient else {}
     examples = kind.read(task, file, chosen, labelled, None, usual, **more)
     if not labelled or missing == "mark":
@@ -90,6 +94,16 @@ def _reported(
     report.warn()
 
 
+def without_header(task: Task) -> Task:
+    """The task where tables have no line that names columns (`data.header=no`)."""
+    return dataclasses.replace(task, headerless=NUMBERED)
+
+
+def has_header(task: Task) -> bool:
+    """False of a task `without_header`."""
+    return task.headerless != NUMBERED
+
+
 def columns_read(task: Task, path: str, columns: Mapping[str, str | None]) -> dict[str, str]:
     """The column of each role, as `read_examples` finds them; {} where files have no columns."""
     return columns_of(task, path, columns)[0]
@@ -100,7 +114,7 @@ def columns_of(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """`columns_read`, and the columns of the first record that nothing is read from."""
     path = os.fspath(path)
-    if not find_kind(task.kind).has_columns or format_of(path) in CONLL_FORMATS:
+    if not kind_of(task).has_columns or format_of(path) in CONLL_FORMATS:
         return {}, ()
     chosen = {role: name for role, name in columns.items() if name is not None}
     where, record = next(iter(read_records(path, task.headerless)))

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.finetuning.data.notes import note
 from electra_jax.finetuning.data.records import TABLES, Record, format_of
 from electra_jax.finetuning.data.values import (
     list_of,
@@ -42,6 +43,9 @@ class Source:
         usual = usual or {}
         self.task = task
         self.labelled = labelled
+        self._chosen = frozenset(chosen)
+        self._names = set(record)
+        self.pairs_are_some = False  # of a file whose first line has one text
         self.separator: tuple[str, str] | None = None  # of labels, and where it was met first
         self.padded = False  # whether a list of labels had missing ones
         self.table = format_of(where.rpartition(":")[0]) in TABLES
@@ -72,11 +76,38 @@ class Source:
                 )
             self.texts = found_texts
 
+    def see(self, record: Record, where: str) -> None:
+        """Looks for columns that records before this one did not have: a second text, where the
+        task has texts and pairs, and roles that not every record plays."""
+        if record.keys() <= self._names:
+            return
+        self._names |= record.keys()
+        for role, names in self.task.roles.items():
+            if role not in self.columns:
+                found = next((name for name in names if name in record), None)
+                if found is not None:
+                    self.columns[role] = found
+        if len(self.texts) == 1 and "text" not in self._chosen:
+            pairs = [t for t in self.task.texts if len(t) == 2 and all(c in record for c in t)]
+            pair = next((t for t in pairs if t[0] == self.texts[0]), None)
+            if pair is None and pairs:
+                raise UserError(
+                    f"{where} has {' and '.join(pairs[0])}, where {self.texts[0]} alone is read "
+                    "before it; name the texts with data.columns.text and data.columns.text_pair"
+                )
+            if pair is not None:
+                note(f"{where} has a second text, {pair[1]}, which lines before it lack")
+                self.texts, self.pairs_are_some = pair, True
+
     def identity(self, record: Record, number: int) -> str:
         """The prediction's id: the record's own, or its number."""
         names = [self.columns["id"]] if "id" in self.columns else IDS
         own = next((record[n] for n in names if isinstance(record.get(n), str | int)), number)
         return str(own)
+
+    def plays(self, role: str, record: Record) -> bool:
+        """Whether the record has a column for a role that not every record plays."""
+        return role in self.columns and (role in self._chosen or self.columns[role] in record)
 
     def value(self, role: str, where: str, record: Record) -> Any:
         """The record's value for a required role."""
@@ -103,16 +134,26 @@ def check_roles(task: Task, chosen: Mapping[str, str]) -> None:
 def no_column(where: str, record: Record, role: str, names: str) -> UserError:
     """The error of a record without a column for a role, which was looked for under `names`."""
     file = where.rpartition(":")[0]
-    header = " (the first line names them)" if format_of(file) in TABLES else ""
+    table = format_of(file) in TABLES
+    header = " (the first line names them)" if table else ""
     remedy = (
         f"name the right one, in training with --config.data.columns.{role}=NAME, else with "
         f"--columns {role}=NAME"
     )
+    if table:
+        remedy += (
+            ", or, if the first line is data, add a header line or give --config.data.header=no "
+            f"and columns by number ({role}=0)"
+        )
     return UserError(
         f"{where} has no column for the {role.replace('_', ' ')} (looked for {names}); it has "
-        f"{', '.join(map(str, record)) or 'none'}{header}: "
+        f"{', '.join(_short(str(name)) for name in record) or 'none'}{header}: "
         + (remedy if file else "give it by that name")
     )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 40 else f"{name[:40]}…"
 
 
 def value_of(record: Record, column: str, role: str, where: str) -> Any:
@@ -139,8 +180,11 @@ def text_of(value: Any, column: str, where: str) -> str:
 
 
 def texts_of(source: Source, where: str, record: Record) -> tuple[str, ...]:
-    """The text or the two texts of a record."""
+    """The text or the two texts of a record; in a file of texts and pairs, the second may be empty
+    or not there."""
     columns = source.texts
+    if source.pairs_are_some and record.get(columns[1]) in (None, ""):
+        columns = columns[:1]
     return tuple(text_of(value_of(record, c, "text", where), c, where) for c in columns)
 
 

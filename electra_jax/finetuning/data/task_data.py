@@ -19,11 +19,12 @@ from electra_jax.finetuning.data.readers import (
     columns_of,
     read_examples,
     same_content,
+    without_header,
 )
 from electra_jax.finetuning.kinds.base import Kind
-from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.kinds.table import kind_of
 from electra_jax.finetuning.task import Task
-from electra_jax.finetuning.task_table import collect_labels, get_task
+from electra_jax.finetuning.task_table import collect_labels, configured_task
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ def load_examples(
     report: LabelReport | None = None,
 ) -> list[Example]:
     """All examples of a file; see `read_examples`. Raises `UserError` where there are none."""
-    kind = find_kind(task.kind)
+    kind = kind_of(task)
     # Whether -1 is a class, all labels of a training file tell.
     undecided = labelled and labels is None and task.labels is None
     examples = list(
@@ -165,7 +166,7 @@ class TaskData:
     @property
     def kind(self) -> Kind:
         """The task's kind."""
-        return find_kind(self.task.kind)
+        return kind_of(self.task)
 
     @property
     def metric(self) -> str:
@@ -181,12 +182,14 @@ class TaskData:
         cls, config: Mapping[str, Any], tokenizer: Tokenizer, positions: int, head: str
     ) -> TaskData:
         """Reads the training and evaluation examples of a configuration."""
-        task, data = get_task(config["task"]), config["data"]
+        task, data = configured_task(config), config["data"]
         if task.trained_by:
             raise UserError(
                 f"task={task.name} has no training data: train {task.trained_by}, then "
                 f"`electra-jax evaluate --task={task.name}` with that model"
             )
+        if data.get("header", "yes") == "no":
+            task = without_header(task)
         files = find_files(task, data)
         missing = data.get("missing_labels", "skip")
         train: list[Any] = load_examples(task, files.train, data["columns"], missing=missing)
@@ -194,7 +197,7 @@ class TaskData:
         if data["train_examples"] is not None:
             train = train[: data["train_examples"]]
         settings = codec_settings(task, data, positions)
-        train, settings = find_kind(task.kind).prepare(task, files.train, train, settings)
+        train, settings = kind_of(task).prepare(task, files.train, train, settings)
         codec = make_codec(task, tokenizer, settings, labels, head)
         known = labels or None
         reports = [LabelReport(str(file)) for file in (files.eval, data["test_path"])]
@@ -229,8 +232,10 @@ class TaskData:
         lines = []
         if self.columns:
             read = ", ".join(f"{role} from {name}" for role, name in self.columns.items())
-            rest = f"; not read: {', '.join(self.unread)}" if self.unread else ""
-            lines.append(f"columns: {read}{rest}")
+            lines.append(f"columns: {read}")
+            if self.unread:
+                more = " (data.columns.* names others)" if self.task.texts else ""
+                lines.append(f"columns that are not read: {', '.join(self.unread)}{more}")
         if counts := Counter(name for e in self.train for name in self.kind.labels_of(e)):
             shown = [f"{name} {counts[name]:,}" for name in self.codec.labels if counts[name]]
             if len(shown) > _SHOWN_LABELS:
@@ -238,7 +243,7 @@ class TaskData:
                 shown.append(f"and {len(counts) - len(shown)} more")
             lines.append(f"labels ({len(counts)}) in training: {', '.join(shown)}")
         if self.truncated:
-            words = f" ({self.missed_words:,} words of them, which count as missed)"
+            words = f" ({self.missed_words:,} words of them are left out)"
             lines.append(
                 f"{self.truncated:,} texts are longer than data.max_length: cut"
                 + words * bool(self.missed_words)

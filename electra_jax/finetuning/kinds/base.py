@@ -9,14 +9,16 @@ Letters: B rows, L length, W words, C labels or choices, E embedding width, H hi
 from __future__ import annotations
 
 import abc
+import copy
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import flax.linen as nn
 import jax
 import numpy as np
 
+from electra_jax.config.fields import absent_values, read
 from electra_jax.config.finetuning import LossSettings
 from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
@@ -27,6 +29,7 @@ from electra_jax.finetuning.data.examples import (
     Example,
     Feature,
 )
+from electra_jax.finetuning.data.published import plain_record
 from electra_jax.finetuning.data.records import BadRecord, Record, read_records
 from electra_jax.finetuning.data.sources import Source, check_roles, unknown_label
 from electra_jax.finetuning.metrics.per_class import ClassScores
@@ -66,8 +69,13 @@ class Mistake(NamedTuple):
     answer: str
 
 
+@dataclasses.dataclass(frozen=True)
+class NoSettings:
+    """Of a kind without fields of its own."""
+
+
 class Kind(abc.ABC):
-    """One kind of task. It has no state: one object serves all tasks of the kind.
+    """One kind of task. It has no state but its settings: one object serves all tasks of the kind.
 
     Attributes:
       name: its name in the table of tasks and in model folders (by default the class's).
@@ -83,6 +91,8 @@ class Kind(abc.ABC):
         that a batch cannot be split by accumulation.
       has_columns: whether files of the kind have one column for each role.
       answer: the key of a prediction that holds the answer.
+      Settings: the kind's own fields, a frozen dataclass of `fields.field`s with the keys of
+        `--config.kind.*`; `self.settings` holds their values, which model folders keep.
     """
 
     name: ClassVar[str]
@@ -98,11 +108,24 @@ class Kind(abc.ABC):
     whole_batch: ClassVar[bool] = False
     has_columns: ClassVar[bool] = True
     answer: ClassVar[str] = "answer"
+    Settings: ClassVar[type[Any]] = NoSettings
+    settings: Any = NoSettings()
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         if "name" not in cls.__dict__:
             cls.name = cls.__name__
+        if "Settings" in cls.__dict__:
+            cls.settings = cls.Settings()
+
+    def with_settings(self, values: Mapping[str, Any]) -> Self:
+        """The kind with values of its own fields; a field that is absent has its default, or what
+        its absence means. Raises `UserError` on an unknown field or a wrong value."""
+        if not values:
+            return self
+        found = copy.copy(self)
+        found.settings = read(self.Settings, {**absent_values(self.Settings), **values}, "kind")
+        return found
 
     # Data: records → examples → features.
 
@@ -155,11 +178,13 @@ class Kind(abc.ABC):
         more = {"lenient": True} if lenient else {}
         records, columns = self.records(task, path, columns, labelled, **more)
         source: Source | None = None
-        for number, (where, record) in enumerate(records):
+        for number, (where, found) in enumerate(records):
             try:
-                if isinstance(record, BadRecord):
-                    raise record.error
+                if isinstance(found, BadRecord):
+                    raise found.error
+                record = plain_record(found)
                 source = source or Source(task, columns, record, where, labelled, usual)
+                source.see(record, where)
                 example = self.example(source, where, source.identity(record, number), record)
                 if known is not None:
                     for label in self.labels_of(example):
@@ -186,7 +211,7 @@ class Kind(abc.ABC):
         `TypeError` where it is no input at all."""
         if not isinstance(value, Mapping):
             raise TypeError("a mapping is needed")
-        record = dict(value)
+        record = plain_record(dict(value))
         source = Source(task, columns, record, where, False, usual)
         return self.example(source, where, source.identity(record, number), record)
 

@@ -8,7 +8,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from electra_jax.finetuning.chance import SURE, above_chance, entropy_of
+from electra_jax.finetuning.chance import (
+    ENOUGH,
+    LEAST_SURE,
+    SURE,
+    above_chance,
+    association,
+    compare_means,
+    entropy_of,
+    no_better_than_chance,
+)
 from electra_jax.finetuning.confusions import confusions
 from electra_jax.finetuning.data.encoding import softmax
 from electra_jax.finetuning.data.examples import Codec, Example, Feature, TextExample
@@ -23,6 +32,7 @@ from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.reference import CLASSIFICATION
 
 _LEAST_RECALL = 0.05  # above chance, mean over labels
+_STRAY = 4  # fewer answers beside the commonest are none: all right, their z-score is below 2
 _COMMON = 0.8  # share of the commonest label above which the loss hardly shows the others
 
 
@@ -93,7 +103,7 @@ class Classification(OneRight, TextKind):
         step that is only just above chance."""
         gold = [[e.label] for e in examples]
         predicted = [[p["label"]] for p in predictions]
-        if above_chance(gold, predicted) < SURE:
+        if above_chance(gold, predicted) < SURE or association(gold, predicted) < LEAST_SURE:
             return False
         share = Counter(e.label for e in examples).most_common(1)[0][1] / len(examples)
         right = float(np.mean([a == b for a, b in zip(gold, predicted, strict=True)]))
@@ -106,8 +116,9 @@ class Classification(OneRight, TextKind):
         scores: Mapping[str, float],
         learnt: bool | None,
     ) -> str | None:
-        """One answer to all, or fewer right than always the commonest label, and labels recalled
-        no more often than by chance."""
+        """One answer to all, or no more right than always the commonest label: fewer, with labels
+        recalled no more often than by chance, or as many within the sampling error, with answers
+        that are not associated with the labels."""
         gold = [e.label for e in examples]
         predicted = [p["label"] for p in predictions]
         if len(set(predicted)) == 1 and len(set(gold)) > 1:
@@ -121,6 +132,18 @@ class Classification(OneRight, TextKind):
             return (
                 f"{hits.total()} of {len(gold)} evaluation examples are right, where always "
                 f'"{label}" has {most}, and a label is found as often as by chance ({recall:.0%})'
+            )
+        compared = compare_means(
+            [a == b for a, b in zip(gold, predicted, strict=True)], [a == label for a in gold]
+        )
+        z = association([[x] for x in gold], [[x] for x in predicted])
+        others = len(predicted) - Counter(predicted).most_common(1)[0][1]
+        stray = others < _STRAY and len(gold) >= ENOUGH and z < LEAST_SURE
+        chance = stray or no_better_than_chance(z, len(gold))
+        if len(counts) > 1 and not compared.beaten and chance:
+            return (
+                f"{hits.total()} of {len(gold)} evaluation examples are right, where always "
+                f'"{label}" has {most}: no more than by chance'
             )
         return None
 

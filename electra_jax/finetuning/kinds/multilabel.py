@@ -13,7 +13,15 @@ import numpy.typing as npt
 
 from electra_jax.config.finetuning import LossSettings
 from electra_jax.errors import UserError
-from electra_jax.finetuning.chance import ENOUGH, LEAST_SURE, SURE, above_chance
+from electra_jax.finetuning.chance import (
+    ENOUGH,
+    LEAST_SURE,
+    SURE,
+    Comparison,
+    above_chance,
+    association,
+    compare_f1,
+)
 from electra_jax.finetuning.data.examples import Codec, Example, Feature, TextExample
 from electra_jax.finetuning.data.label_lists import (
     columns_of_bits,
@@ -30,6 +38,9 @@ from electra_jax.finetuning.losses import binary_cross_entropy
 from electra_jax.finetuning.metrics import classification as metrics
 from electra_jax.finetuning.metrics.per_class import ClassScores, class_scores
 from electra_jax.finetuning.task import Task
+
+_PART = 0.5  # of a constant answer's F1, below which a run is no better whatever it found
+_MOST = 10  # labels of a constant answer
 
 
 class MultilabelCodec(TextCodec):
@@ -142,9 +153,9 @@ class Multilabel(TextKind):
     def better_than_chance(
         self, examples: Sequence[TextExample], predictions: Predictions, scores: Mapping[str, float]
     ) -> bool:
-        """Labels that are right far more often than by chance."""
+        """Far above chance."""
         gold, found = [self.labels_of(e) for e in examples], [p["labels"] for p in predictions]
-        return above_chance(gold, found) >= SURE
+        return above_chance(gold, found) >= SURE and association(gold, found) >= LEAST_SURE
 
     def not_learned(
         self,
@@ -153,13 +164,25 @@ class Multilabel(TextKind):
         scores: Mapping[str, float],
         learnt: bool | None,
     ) -> str | None:
-        """The same labels for all, or no more right than by chance."""
+        """No labels, the same labels for all, or no more right than by chance or than a part of
+        what the same labels for all have."""
         gold, found = [self.labels_of(e) for e in examples], [p["labels"] for p in predictions]
-        differ = len({tuple(sorted(labels)) for labels in gold}) > 1
-        if differ and len({tuple(labels) for labels in found}) == 1:
+        if any(gold) and not any(found):
+            return "it predicts no label for any evaluation example"
+        if len({tuple(sorted(labels)) for labels in gold}) < 2:
+            return None
+        if len({tuple(labels) for labels in found}) == 1:
             return "it gives every evaluation example the same labels"
-        if differ and len(examples) >= ENOUGH and above_chance(gold, found) < LEAST_SURE:
+        if len(examples) < ENOUGH:
+            return None
+        if association(gold, found) < LEAST_SURE:
             return "its labels are right no more often than by chance"
+        compared = _compared(gold, found)
+        if not compared.beaten and compared.score < _PART * compared.constant:
+            return (
+                f"its micro-F1 is {compared.score:.1f}, where the same labels for all have "
+                f"{compared.constant:.1f}"
+            )
         return None
 
     def errors(
@@ -186,6 +209,20 @@ class Multilabel(TextKind):
         weight = sum(named[n] if n in found else 1 - named.get(n, 0.0) for n in wrong)
         sides = (", ".join(sorted(names)) or "none" for names in (right, found))
         return Mistake(weight, shown_texts(example), *sides)
+
+
+def _compared(gold: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> Comparison:
+    """Micro-F1, against the same labels for all: the commonest, as many as are best."""
+
+    def counts(answers: Sequence[Sequence[str]]) -> npt.NDArray[np.int64]:
+        return np.array(
+            [(len(set(a) & set(b)), len(b), len(a)) for a, b in zip(gold, answers, strict=True)]
+        )
+
+    common = [name for name, _ in Counter(name for names in gold for name in names).most_common()]
+    constants = [counts([common[:size]] * len(gold)) for size in range(1, len(common[:_MOST]) + 1)]
+    best = max(constants, key=lambda c: 2 * c[:, 0].sum() / c[:, 1:].sum())
+    return compare_f1(counts(found), best)
 
 
 def _sigmoid(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:

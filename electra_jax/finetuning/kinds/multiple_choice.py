@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.chance import ENOUGH, SURE
+from electra_jax.finetuning.chance import ENOUGH, SURE, no_better_than_chance
 from electra_jax.finetuning.data.encoding import NOTHING, Ids, PairEncoder, softmax
 from electra_jax.finetuning.data.examples import (
     ChoiceExample,
@@ -60,7 +60,7 @@ class MultipleChoice(OneRight):
         contexts = [
             _turns(value_of(record, source.columns[r], r, where), source.columns[r], where)
             for r in ("context", "question")
-            if r in source.columns
+            if source.plays(r, record)
         ]
         if not contexts:
             raise no_column(where, record, "context", "context or question")
@@ -120,10 +120,13 @@ class MultipleChoice(OneRight):
         scores: Mapping[str, float],
         learnt: bool | None,
     ) -> str | None:
-        """No more right than by chance."""
-        count, right, chance, _ = _right_choices(examples, predictions)
-        if count and right <= chance and not (learnt and count < ENOUGH):
-            return f"{right} of {count} choices are right, no more than by chance"
+        """No more right than by chance, within the sampling error."""
+        count, right, chance, spread = _right_choices(examples, predictions)
+        if not count or (learnt and count < ENOUGH):
+            return None
+        z = (right - chance) / spread
+        if right <= chance or no_better_than_chance(z, count):
+            return f"{right} of {count} choices are right, no more than by chance ({chance:.0f})"
         return None
 
     def errors(

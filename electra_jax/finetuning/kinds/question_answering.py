@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.config.finetuning import LossSettings
+from electra_jax.finetuning.chance import Comparison
 from electra_jax.finetuning.data.examples import (
     Codec,
     CodecSettings,
@@ -30,6 +31,7 @@ from electra_jax.finetuning.kinds.base import (
     Outputs,
     Predictions,
 )
+from electra_jax.finetuning.kinds.questions.baseline import compare_answers
 from electra_jax.finetuning.kinds.questions.codec import QuestionCodec, check_answers
 from electra_jax.finetuning.kinds.questions.files import question_of, read_questions
 from electra_jax.finetuning.losses import (
@@ -47,7 +49,6 @@ log = logging.getLogger(__name__)
 
 FAR = -1e9  # the logit of a position where an answer can neither begin nor end
 _ENDS = ("start_logits", "end_logits")
-_LEAST_SCORE = 2.0  # percent of F1
 
 
 class QuestionAnswering(HuggingFaceKind):
@@ -190,17 +191,27 @@ class QuestionAnswering(HuggingFaceKind):
         scores: Mapping[str, float],
         learnt: bool | None,
     ) -> str | None:
-        """No answer at all, or an F1 that is no better than without answers."""
+        """No answer at all, or an F1 that is no better than without answers (SQuAD 2.0) or than
+        that of as long spans elsewhere in the contexts."""
         unanswerable = sum(e.is_impossible for e in examples)
-        score, unanswered = scores.get("f1", 100.0), 0.0  # F1 of the run, and without any answer
-        if "best_f1" in scores:  # SQuAD 2.0: no answer can be right
-            score, unanswered = scores["best_f1"], 100.0 * unanswerable / len(examples)
-        if unanswerable < len(examples) and not any(p["prediction_text"] for p in predictions):
+        if unanswerable == len(examples):
+            return None
+        if not any(p["prediction_text"] for p in predictions):
             return "it answers no question"
-        least = min(_LEAST_SCORE, 0.1 * (100.0 - unanswered))
-        if unanswerable < len(examples) and score < unanswered + least:
-            beside = f", where answering no question has {unanswered:.1f}" if unanswered else ""
-            return f"its F1 is {score:.1f}{beside}"
+        if "best_f1" in scores:  # no answer can be right
+            unanswered = 100.0 * unanswerable / len(examples)
+            gain = scores["best_f1"] - unanswered
+            # Of so many more that are right than without answers, the number is a Poisson's.
+            error = (max(gain, 0.0) * 100.0 / len(examples)) ** 0.5
+            if not Comparison(scores["best_f1"], unanswered, error, len(examples)).beaten:
+                beside = f", where answering no question has {unanswered:.1f}"
+                return f"its F1 is {scores['best_f1']:.1f}{beside if unanswered else ''}"
+        found = compare_answers(examples, predictions)
+        if found is None or "f1" not in scores or "best_f1" in scores:
+            return None
+        if not found._replace(score=scores["f1"]).beaten:
+            beside = f"as long spans elsewhere in the texts have {found.constant:.1f}"
+            return f"its F1 is {scores['f1']:.1f}, where {beside}"
         return None
 
     def errors(

@@ -114,7 +114,7 @@ class Regression(TextKind):
         """A correlation far above 0."""
         if not examples:
             return False
-        return scores.get("pearson", 0.0) / 100 >= SURE / len(examples) ** 0.5
+        return _correlation(scores) >= SURE / len(examples) ** 0.5
 
     def not_learned(
         self,
@@ -128,7 +128,7 @@ class Regression(TextKind):
         targets = [e.label for e in examples]
         if len(predictions) > 1 and spread < 0.02 * float(np.std(targets)):  # type: ignore[arg-type]
             return f"its answers hardly vary (standard deviation {spread:.2g})"
-        correlation = scores.get("pearson", math.nan) / 100
+        correlation = _correlation(scores)
         if len(examples) >= ENOUGH and correlation < LEAST_SURE / len(examples) ** 0.5:
             return f"its answers do not rise with the targets (correlation {correlation:.2f})"
         return None
@@ -187,6 +187,12 @@ class Regression(TextKind):
         return {**head, **scaled}
 
 
+def _correlation(scores: Mapping[str, float]) -> float:
+    """The first of the task's correlations, −1 … 1; NaN without one."""
+    return next((scores[name] / 100 for name in scores if name in _CORRELATIONS), math.nan)
+
+
+_CORRELATIONS = ("pearson", "spearman")
 _METRICS: dict[str, Callable[[list[float], list[float]], float]] = {
     "pearson": metrics.pearson_correlation,
     "spearman": metrics.spearman_correlation,

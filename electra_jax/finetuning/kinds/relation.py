@@ -61,7 +61,7 @@ class Relation(Classification):
     def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
         """The text with its marks, and the label's name."""
         (text,) = texts_of(source, where, record)[:1]
-        if "head" in source.columns or "tail" in source.columns:
+        if source.plays("head", record) or source.plays("tail", record):
             column = source.texts[0]
             given = value_of(record, column, "text", where)
             if column in ("tokens", "words"):

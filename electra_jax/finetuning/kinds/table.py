@@ -14,6 +14,7 @@ from electra_jax.finetuning.kinds.question_answering import QuestionAnswering
 from electra_jax.finetuning.kinds.regression import Regression
 from electra_jax.finetuning.kinds.relation import Relation
 from electra_jax.finetuning.kinds.tagging import Tagging
+from electra_jax.finetuning.task import Task
 from electra_jax.plugins import class_from_file, is_file_reference
 
 _KINDS: tuple[Kind, ...] = (
@@ -43,6 +44,11 @@ def find_kind(name: str) -> Kind:
     if found.name in KINDS:
         raise UserError(f"{name}: its name, {found.name!r}, is one of the package's: set another")
     return _own.setdefault(found, found())
+
+
+def kind_of(task: Task) -> Kind:
+    """The kind of a task, with the task's settings for it."""
+    return find_kind(task.kind).with_settings(task.kind_settings)
 
 
 def as_kind(kind: str | Kind) -> Kind:

@@ -13,6 +13,7 @@ from electra_jax.finetuning.data.examples import Codec, CodecSettings, Feature, 
 from electra_jax.finetuning.data.sources import unknown_label
 from electra_jax.finetuning.data.values import Missing
 from electra_jax.finetuning.data.words import is_blank, is_wide, join_words, with_spaces
+from electra_jax.finetuning.kinds import tag_windows
 from electra_jax.finetuning.metrics import classification as metrics
 from electra_jax.finetuning.metrics.per_class import ClassScores, class_scores, tag_scores
 from electra_jax.finetuning.metrics.spans import OUTSIDE, Span, find_spans, is_span_tag
@@ -35,9 +36,10 @@ class TagCodec(Codec):
     and such a tag: None), and an entity neither begins nor ends at it nor is divided by it. It
     stays among the gold tags. The reference tags it by the next word's pieces.
 
-    A sentence is one feature: words that do not fit `max_length` are not predicted, count as
-    missed, and are counted; the reference drops them from the gold tags too, and begins to cut
-    earlier.
+    A sentence is one feature in training, where words that do not fit `max_length` are left out and
+    counted; the reference begins to cut earlier. To be answered, a longer sentence becomes
+    overlapping windows (`tag_windows`); the reference drops the words that do not fit from the gold
+    tags too.
 
     A Chinese or Japanese character that SentencePiece encodes as a space mark and itself goes in
     without the mark: in running text, as in pretraining, there is no space before it.
@@ -77,31 +79,42 @@ class TagCodec(Codec):
         self._with_spaces = self._space is None and spaced != bare
 
     def encode(self, example: TaggedExample, train: bool) -> list[Feature]:
-        """One feature: "input_ids", "token_type_ids" int32 [n]; "word_positions" int32 [words that
-        fit]: where each word's first piece is, NO_PIECE for a word without; with `train`, "tags"
-        int32 [words that fit], IGNORED_TAG for a word without."""
-        special = self._tokenizer.special_ids
+        """One feature, or one a window: "input_ids", "token_type_ids" int32 [n]; "word_positions"
+        int32 [words that fit]: where each word's first piece is, NO_PIECE for a word without; with
+        `train`, "tags" int32 [words that fit], IGNORED_TAG for a word without."""
         pieces, counts = self._pieces(example.words)
         room = self.settings.max_length - 2
-        starts = 1 + np.cumsum(counts) - counts
-        starts[counts == 0] = NO_PIECE
+        if not train and len(pieces) > room:
+            ends = np.cumsum(counts)
+            return [
+                tag_windows.mark(self._feature(pieces[a:b], counts[w.first : w.last], room), w)
+                for w in tag_windows.windows(counts, room)
+                for a, b in [(ends[w.first] - counts[w.first], ends[w.last - 1])]
+            ]
+        feature = self._feature(pieces, counts, room)
+        starts = feature["word_positions"]
         if len(pieces) > room:
             fits = 1 + int(np.flatnonzero((starts != NO_PIECE) & (starts <= room))[-1])
             self.truncated += 1
             self.missed_words += int(np.count_nonzero(starts[fits:]))
-            starts = starts[:fits]
-        input_ids = np.concatenate([[special.cls], pieces[:room], [special.sep]]).astype(np.int32)
-        feature: Feature = {
-            "input_ids": input_ids,
-            "token_type_ids": np.full_like(input_ids, self._token_type),
-            "word_positions": starts.astype(np.int32),
-        }
+            starts = feature["word_positions"] = starts[:fits]
         if train:
             tags = [self._id(example, tag) for tag in (example.tags or ())[: len(starts)]]
             feature["tags"] = np.where(starts == NO_PIECE, IGNORED_TAG, tags).astype(np.int32)
             if (feature["tags"] == IGNORED_TAG).all():
                 return []
         return [feature]
+
+    def _feature(self, pieces: np.ndarray, counts: np.ndarray, room: int) -> Feature:
+        """[CLS], as many word pieces as fit, [SEP]; the positions of all words."""
+        special = self._tokenizer.special_ids
+        input_ids = np.concatenate([[special.cls], pieces[:room], [special.sep]]).astype(np.int32)
+        starts = np.where(counts == 0, NO_PIECE, 1 + np.cumsum(counts) - counts)
+        return {
+            "input_ids": input_ids,
+            "token_type_ids": np.full_like(input_ids, self._token_type),
+            "word_positions": starts.astype(np.int32),
+        }
 
     def _pieces(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The ids of all words, concatenated, and how many each word has."""
@@ -135,12 +148,14 @@ class TagCodec(Codec):
         [{"type", "start", "end", "text"}], `start` and `end` (exclusive) counting words; of running
         text also "start_character" and "end_character", and "text" is the original's.
 
-        Tags and probabilities (of the tag) are None for words that did not fit; the probability
-        alone for words without word pieces. Outputs: "logits" [words that fit, labels].
+        Tags and probabilities (of the tag) are None for words that did not fit a training feature;
+        the probability alone for words without word pieces. Outputs: "logits" [words that fit,
+        labels].
         """
-        probabilities = softmax(outputs[0]["logits"])
+        logits, positions = tag_windows.join(features, outputs)
+        probabilities = softmax(logits)
         best = probabilities.argmax(-1)
-        read = [bool(position != NO_PIECE) for position in features[0]["word_positions"]]
+        read = [bool(position != NO_PIECE) for position in positions]
         tags = [self.labels[i] if r else self._no_tag for i, r in zip(best, read, strict=True)]
         each = probabilities[np.arange(len(best)), best].tolist()
         unseen = [None] * (len(example.words) - len(tags))

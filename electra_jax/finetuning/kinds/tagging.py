@@ -13,8 +13,9 @@ import jax.numpy as jnp
 
 from electra_jax.config.finetuning import LossSettings
 from electra_jax.errors import UserError
-from electra_jax.finetuning.chance import entropy_of
+from electra_jax.finetuning.chance import ENOUGH, LEAST_SURE, Comparison, entropy_of
 from electra_jax.finetuning.confusions import confusions
+from electra_jax.finetuning.data.conll import read_conll
 from electra_jax.finetuning.data.examples import (
     Codec,
     CodecSettings,
@@ -22,7 +23,8 @@ from electra_jax.finetuning.data.examples import (
     Feature,
     TaggedExample,
 )
-from electra_jax.finetuning.data.records import CONLL_FORMATS, Record, format_of, read_conll
+from electra_jax.finetuning.data.published import sentences_of_rows, tagged_spans
+from electra_jax.finetuning.data.records import CONLL_FORMATS, BadRecord, Record, format_of
 from electra_jax.finetuning.data.sources import Source, text_of
 from electra_jax.finetuning.data.values import (
     Missing,
@@ -36,6 +38,7 @@ from electra_jax.finetuning.data.words import (
     join_words,
     split_words,
 )
+from electra_jax.finetuning.kinds import tag_baseline
 from electra_jax.finetuning.kinds.base import (
     Batch,
     Block,
@@ -78,8 +81,10 @@ class Tagging(HuggingFaceKind):
     ) -> tuple[Iterator[tuple[str, Record]], Mapping[str, str]]:
         """The sentences of CoNLL files, with columns already resolved; else as other kinds."""
         if format_of(path) in CONLL_FORMATS:
-            return read_conll(path, columns, labelled), {}
-        return super().records(task, path, columns, labelled, **more)
+            return read_conll(path, columns, labelled, task.labels), {}
+        records, columns = super().records(task, path, columns, labelled, **more)
+        sentences = sentences_of_rows(records, labelled)
+        return _with_words(sentences, labelled, **more), columns
 
     def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
         """Words and tags; in data to predict also running text, which is split into words."""
@@ -200,8 +205,11 @@ class Tagging(HuggingFaceKind):
         predictions: Predictions,
         scores: Mapping[str, float],
     ) -> bool:
-        """Always False: neighbouring tags are not independent, so chance is hard to bound."""
-        return False
+        """The task's score is far above a constant answer's."""
+        if len(examples) < ENOUGH:
+            return False
+        found = self._compared(examples, predictions, scores)
+        return found is not None and found.surely_beaten
 
     def not_learned(
         self,
@@ -210,11 +218,36 @@ class Tagging(HuggingFaceKind):
         scores: Mapping[str, float],
         learnt: bool | None,
     ) -> str | None:
-        """A constant answer: one tag for all words."""
+        """One tag for all words, or a score that is no better than without entities or with one
+        tag for all words."""
+        gold = {t for e in examples for t in self.labels_of(e)}
         tags = {t for p in predictions for t in p["tags"] if t is not None}
-        if len(tags) == 1 and len({t for e in examples for t in self.labels_of(e)}) > 1:
+        if len(gold) > 1 and len(tags) == 1:
             return f'it tags every word "{next(iter(tags))}"'
-        return None
+        found = self._compared(examples, predictions, scores) if len(gold) > 1 else None
+        if found is None or found.beaten or (learnt and len(examples) < ENOUGH):
+            return None
+        if tag_baseline.marks_spans(examples, scores):
+            beside = found.constant and f", where one tag for all words has {found.constant:.1f}"
+            return f"the F1 of its entities is {found.score:.1f}{beside or ''}"
+        if tag_baseline.associated(examples, predictions) >= LEAST_SURE:
+            return None  # it knows rare tags, at the cost of the commonest
+        return (
+            f"{found.score:.1f} % of its tags are right, where one tag for all words has "
+            f"{found.constant:.1f} %"
+        )
+
+    def _compared(
+        self,
+        examples: Sequence[TaggedExample],
+        predictions: Predictions,
+        scores: Mapping[str, float],
+    ) -> Comparison | None:
+        if not any(map(self.labels_of, examples)):
+            return None
+        if tag_baseline.marks_spans(examples, scores):
+            return tag_baseline.compare_spans(examples, predictions)
+        return tag_baseline.compare_tags(examples, predictions)
 
     def errors(
         self, examples: Sequence[TaggedExample], predictions: Predictions, labels: Sequence[str]
@@ -275,3 +308,17 @@ def _listed(value: Any, role: str, where: str, types: tuple[type, ...]) -> Seque
             f"holds {json.dumps(value, ensure_ascii=False)[:60]}"
         )
     return value
+
+
+def _with_words(
+    records: Iterator[tuple[str, Record]], labelled: bool, lenient: bool = False
+) -> Iterator[tuple[str, Record]]:
+    """The records; those with spans of characters have words and tags in their place."""
+    for where, record in records:
+        try:
+            read = tagged_spans(record, where, labelled)
+        except UserError as error:
+            if not lenient:
+                raise
+            read = BadRecord(error)
+        yield where, read

@@ -40,7 +40,9 @@ def options_of(
       do_lower_case, strip_accents, tokenize_chinese_chars: of the caller; None: not known.
     """
     given = Options(True, strip_accents, tokenize_chinese_chars).overridden(config)
-    stated = config.get("do_lower_case", do_lower_case)
+    stated = config.get("do_lower_case")
+    if stated is None:
+        stated = do_lower_case
     capitals = _Tokens.of(vocab, _has_capitals, _has_case)
     keeps = f"{capitals} have capitals"
     if stated is None:
@@ -49,6 +51,7 @@ def options_of(
             f"{source} comes without settings: {keeps}, so "
             + ("text is lower-cased" if lower else "case is kept")
             + f"; {_otherwise('do_lower_case', not lower)}"
+            + " (or give --cased)" * lower
         )
     else:
         lower = bool(stated)

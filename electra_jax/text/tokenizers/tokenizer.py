@@ -18,7 +18,7 @@ import numpy as np
 import tokenizers
 
 from electra_jax.errors import UserError
-from electra_jax.text.tokenizers import casing, hub, sentencepiece_model, wordpiece
+from electra_jax.text.tokenizers import casing, hub, other_rules, sentencepiece_model, wordpiece
 from electra_jax.text.tokenizers.added_tokens import read_added_tokens
 from electra_jax.text.tokenizers.batch_encoding import BatchEncoding, encode_batch
 from electra_jax.text.tokenizers.special_ids import ROLES, SpecialIds
@@ -87,10 +87,12 @@ class Tokenizer:
     @property
     def do_lower_case(self) -> bool:
         """Whether ids ignore case."""
+        return self.normalize("ABC") == self.normalize("abc")
+
+    def normalize(self, text: str) -> str:
+        """The text as it is split into words and tokens: case, accents, spaces."""
         normalizer = self._full.normalizer
-        if normalizer is None:
-            return False
-        return normalizer.normalize_str("ABC") == normalizer.normalize_str("abc")
+        return text if normalizer is None else normalizer.normalize_str(text)
 
     def __call__(
         self,
@@ -270,16 +272,11 @@ def tokenizer_from_vocab(
 
 
 def _load_folder(folder: Path, given: dict[str, Any]) -> Tokenizer:
-    config, named = _settings_in(folder)
+    _, named = _settings_in(folder)
     if (folder / "tokenizer.json").exists():
         return _load_definition(folder / "tokenizer.json", named)
     models = sorted(folder.glob("*.model"))
     if len(models) == 1:
-        if "XLMRoberta" in str(config.get("tokenizer_class")):
-            raise UserError(
-                f"{models[0]} belongs to a tokenizer that renumbers its ids; save it with "
-                "transformers (AutoTokenizer … save_pretrained) so that tokenizer.json is there"
-            )
         return _load_spiece(models[0])
     if (folder / "vocab.txt").exists():
         return _load_vocab(folder / "vocab.txt", given)
@@ -315,6 +312,7 @@ def _load_vocab(file: Path, given: dict[str, Any]) -> Tokenizer:
     whole = file.parent / "tokenizer.json"
     if whole.exists() and _vocabulary_of(read_json(whole)) == vocab:
         return _load_definition(whole, named)
+    other_rules.refuse_words_of_others(config, str(file))
     options = casing.options_of(vocab, str(file), config, **given)
     definition = wordpiece.tokenizer_definition(vocab, options, str(file))
     definition["added_tokens"] = read_added_tokens(file.parent, named, definition["model"]["vocab"])
@@ -330,8 +328,11 @@ def _vocabulary_of(definition: dict[str, Any]) -> list[str] | None:
 
 
 def _load_spiece(file: Path) -> Tokenizer:
-    _, named = _settings_in(file.parent)
-    return _from_spiece(file.read_bytes(), str(file), named, file.parent)
+    config, named = _settings_in(file.parent)
+    other_rules.refuse_renumbered(config, str(file))
+    tokenizer = _from_spiece(file.read_bytes(), str(file), named, file.parent)
+    other_rules.refuse_changed_text(config, tokenizer.normalize, str(file))
+    return tokenizer
 
 
 def _from_spiece(

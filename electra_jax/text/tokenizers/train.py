@@ -17,6 +17,7 @@ import tokenizers
 
 from electra_jax.errors import UserError
 from electra_jax.text.corpus import Corpus, open_corpus
+from electra_jax.text.documents import BLANK_LINES
 from electra_jax.text.keyed_random import uniform
 from electra_jax.text.progress import advance, corpus_bar
 from electra_jax.text.separation import AUTO
@@ -87,12 +88,15 @@ def train_vocabulary(
       UserError: bad input text, an unknown kind, or a size that the text does not support.
     """
     _check(kind, size, character_coverage, byte_fallback, limit_bytes)
+    if documents == AUTO and limit_bytes is None:
+        documents = BLANK_LINES  # every line is read; which document it is of makes no difference
     corpus = open_corpus(inputs, documents=documents, field=field)
     sample = LineSample()
 
     def read(last: bool) -> Iterator[str]:
-        lines = _sampled_lines(corpus, limit_bytes, seed, progress and last)
-        return sample.watch(lines) if last else lines
+        what = "reading" if last else "looking for letters"
+        lines = _sampled_lines(corpus, limit_bytes, seed, progress, what)
+        return sample.watch(_announced(lines, progress)) if last else lines
 
     with _output_folder(output) as folder:
         if kind == "wordpiece":
@@ -161,21 +165,21 @@ def _output_folder(output: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _sampled_lines(
-    corpus: Corpus, limit_bytes: int | None, seed: int, progress: bool
+    corpus: Corpus, limit_bytes: int | None, seed: int, progress: bool, what: str = "reading"
 ) -> Iterator[str]:
-    """Lines of every document, or of documents sampled so that about `limit_bytes` remain."""
+    """Lines of every document, or of documents sampled so that about `limit_bytes` remain; `what`
+    names the pass on the progress bar."""
     share = 1.0
     if limit_bytes is not None:
-        total = sum(len(d.data) for block in corpus.blocks() for d in block.documents)
-        share = min(1.0, limit_bytes / max(total, 1))
-    found = 0
-    with corpus_bar("reading", corpus, progress) as bar:
+        share = min(1.0, limit_bytes / max(_total_bytes(corpus, progress), 1))
+    found = False
+    with corpus_bar(what, corpus, progress) as bar:
         for block in corpus.blocks():
             keep = uniform(seed, _SAMPLING_STREAM, block.first_document, len(block.documents))
             for document, number in zip(block.documents, keep, strict=True):
                 if number < share:
                     for line in document.lines():
-                        found += 1
+                        found = True
                         yield line
             advance(bar, block.position, block.first_document + len(block.documents))
     if not found:
@@ -184,8 +188,26 @@ def _sampled_lines(
             if share == 1.0
             else "limit_bytes leaves no document; raise it"
         )
+
+
+def _total_bytes(corpus: Corpus, progress: bool) -> int:
+    """Bytes of all documents, decompressed."""
+    total = 0
+    with corpus_bar("measuring", corpus, progress) as bar:
+        for block in corpus.blocks():
+            total += sum(len(document.data) for document in block.documents)
+            advance(bar, block.position, block.first_document + len(block.documents))
+    return total
+
+
+def _announced(lines: Iterator[str], progress: bool) -> Iterator[str]:
+    """The lines; says at their end what follows, in which no bar moves."""
+    count = 0
+    for line in lines:
+        count += 1
+        yield line
     if progress:
-        print(f"training on {found:,} lines; this takes longer than reading them", file=sys.stderr)
+        print(f"training on {count:,} lines; this takes longer than reading them", file=sys.stderr)
 
 
 def _has_marks(corpus: Corpus) -> bool:

@@ -65,26 +65,37 @@ def test_words_without_a_tag_are_left_out_and_their_sentence_is_not(write, caplo
     path = write(
         "a.jsonl",
         {"tokens": ["a", "b", "c"], "tags": ["B-X", -100, "O"]},
-        {"tokens": ["a"], "tags": [None]},
+        {"tokens": ["a", "b"], "tags": [None, None]},
     )
     first, second = load("ner", path)
     assert first.tags == ("B-X", "-100", "O") and isinstance(first.tags[1], Missing)
     assert collect_labels(TASKS["ner"], [first, second]) == ("B-X", "O")
-    assert '2 of 4 labels are missing (1 × "-100", first at' in caplog.text
+    assert '3 of 5 labels are missing (2 × "null", first at' in caplog.text
     with pytest.raises(UserError, match=r'a\.jsonl:1 has no label: "-100"'):
         load("ner", path, "fail")
     chunks = write("b.conll", "a B-NP", "b -100", "c I-NP", "d O")
     assert load("chunking", chunks)[0].tags == ("S-NP", "-100", "S-NP", "O")
 
 
-def test_minus_one_is_a_class_among_integers_that_do_not_count_from_0(write, caplog):
-    signs = write("a.csv", "text,label", "a,-1", "b,1", "c,-1.0")
-    assert [e.label for e in load("classification", signs)] == ["-1", "1", "-1"]
-    assert "the label -1 is read as a class, beside 1" in caplog.text
-    counted = write("b.csv", "text,label", "a,-1", "b,1", "c,0")
-    assert [e.label for e in load("classification", counted)] == ["1", "0"]
-    names = write("c.csv", "text,label", "a,-1", "b,x", "c,y")
-    assert [e.label for e in load("classification", names)] == ["x", "y"]
+@pytest.mark.parametrize(
+    ("labels", "is_class"),
+    [
+        (("-1", "1", "-1.0"), True),  # of two sides
+        (("-2", "-1", "0", "1"), True),  # of a scale
+        (("-1", "1", "0"), False),
+        (("-1", "1", "2", "3"), False),
+        (("-1", "x", "y"), False),
+    ],
+)
+def test_minus_one_is_a_class_beside_other_negative_numbers_and_1_alone(
+    write, labels, is_class, caplog
+):
+    path = write("a.csv", "text,label", *(f"a,{label}" for label in labels))
+    names = [label.removesuffix(".0") for label in labels]
+    found = [e.label for e in load("classification", path)]
+    assert found == [name for name in names if is_class or name != "-1"]
+    assert ("the label -1 is read as a class" in caplog.text) == is_class
+    assert ("labels are missing" in caplog.text) != is_class
 
 
 def test_what_training_took_for_a_class_is_one_in_evaluation(write, caplog):

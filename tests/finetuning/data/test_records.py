@@ -109,7 +109,7 @@ def test_bad_conll_files_are_named(write):
     assert_fails(
         r"a\.conll:2: the tag in column -1 is empty",
         "pos",
-        write("a.conll", "a\tX", "b\tX\t"),
+        write("a.conll", "a\tX\tX", "b\tX\t"),
     )
     assert_fails(
         r"a\.conll:2 has 1 columns .*data\.columns\.words", "ner", write("a.conll", "a O", "b")

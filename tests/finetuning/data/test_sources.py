@@ -108,3 +108,40 @@ def test_columns_that_a_task_does_not_have_are_refused(write):
         path,
         {"label": "y"},
     )
+
+
+def test_a_second_text_may_come_with_a_later_line(write, caplog):
+    one, two = {"text": "a", "label": 1}, {"text": "b", "text_pair": "c", "label": 0}
+    path = write("a.jsonl", one, two, one, {**two, "text_pair": ""})
+    found = [e.texts for e in read("classification", path)]
+    assert found == [("a",), ("b", "c"), ("a",), ("b",)]
+    assert f"{path}:2 has a second text, text_pair, which lines before it lack" in caplog.text
+    assert read("classification", path, {"text": "text"})[1].texts == ("b",)
+    other = write("b.jsonl", one, {**one, "premise": "p", "hypothesis": "h"})
+    message = r"b\.jsonl:2 has premise and hypothesis, where text alone is read"
+    assert_fails(message, "classification", other)
+    empty = write("c.jsonl", two, {**two, "text_pair": ""})
+    assert_fails(r":2: the text in column .text_pair. is empty", "pair", empty)
+    lacking = write("d.jsonl", two, {"body": "x", "label": 1})
+    assert_fails(r"d\.jsonl:2 has no column", "classification", lacking)
+
+
+def test_roles_that_not_every_line_plays(write):
+    question = {"question": "q", "choices": ["a", "b"], "label": 0}
+    path = write("a.jsonl", question, {**question, "context": "p"}, question)
+    found = read("multiple_choice", path)
+    assert [(e.context, e.question) for e in found] == [("q", ""), ("p", "q"), ("q", "")]
+    marked = {"text": "<e1>a</e1> <e2>b</e2>", "label": "x"}
+    spans = {"text": "a b", "head": [0, 1], "tail": [2, 3], "label": "y"}
+    found = read("relation", write("b.jsonl", marked, spans, marked))
+    assert {e.texts for e in found} == {("$ a $ # b #",)}
+
+
+def test_spans_and_choices_of_tables_are_lists_written_as_text(write):
+    table = write("a.csv", "text,head,tail,label", 'a b,"[0, 1]","{\'span\': [2, 3]}",x')
+    assert read("relation", table)[0].texts == ("$ a $ # b #",)
+    choices = write("b.csv", "question,choices,label", "q,\"['a', 'b']\",1")
+    assert read("multiple_choice", choices)[0].choices == ("a", "b")
+    answers = "q,a b,\"{'text': ['b'], 'answer_start': [2]}\""
+    table = write("c.csv", "question,context,answers", answers)
+    assert read("squad1", table)[0].answers == (("b", 2),)

@@ -8,6 +8,7 @@ from finetuning.letters import LETTERS
 
 from electra_jax.config.finetuning import TaskDataSettings
 from electra_jax.errors import UserError
+from electra_jax.finetuning.data.readers import has_header
 from electra_jax.finetuning.data.task_data import Files, TaskData, codec_settings, find_files
 from electra_jax.finetuning.task_table import TASKS
 
@@ -98,3 +99,28 @@ def test_entities_that_do_not_fit_together_are_warned_of(write, caplog):
     with caplog.at_level(logging.WARNING):
         load("relation", path=train)
     assert "in 2 texts the two entities do not fit into 16 tokens together" in caplog.text
+
+
+def test_columns_that_are_not_read_are_said(write):
+    """AG News: the title alone is read unless the description is named."""
+    rows = ["label,title,description", "1,a,b", "2,c,d"]
+    train = write("train.csv", *rows)
+    assert load("classification", path=train).describe()[:2] == [
+        "columns: text from title, label from label",
+        "columns that are not read: description (data.columns.* names others)",
+    ]
+    both = {"text": "title", "text_pair": "description"}
+    found = load("classification", path=train, columns=both)
+    assert (
+        found.describe()[0]
+        == "columns: text from title, text_pair from description, label from label"
+    )
+    assert found.unread == () and found.train[0].texts == ("a", "b")
+
+
+def test_a_table_without_a_header_is_trained_on_by_number(write):
+    train = write("train.csv", "x,one", "y,two")
+    columns = {"text": "1", "label": "0"}
+    found = load("classification", path=train, columns=columns, header="no")
+    assert [(e.label, e.texts) for e in found.train] == [("x", ("one",)), ("y", ("two",))]
+    assert not has_header(found.task) and found.columns == {"text": "1", "label": "0"}

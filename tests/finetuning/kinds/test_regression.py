@@ -67,7 +67,7 @@ def test_a_kept_head_is_rescaled_to_the_new_range():
         assert 10 * (scaled + kept["classifier/out_proj/bias"].item()) == pytest.approx(before)
 
 
-@pytest.mark.parametrize("value", ["x", "nan", None, True])
+@pytest.mark.parametrize("value", ["x", "inf", True])
 def test_a_target_that_is_no_number_is_named(tmp_path, value):
     import json
 

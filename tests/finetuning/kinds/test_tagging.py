@@ -34,3 +34,16 @@ def test_a_chunk_of_another_length_than_any_in_training_is_no_unknown_label(writ
     assert example.tags == ("S-CONJP", "B-NP", "I-NP", "E-NP")
     other = write("other.conll", "a B-VP")
     assert_fails('unknown label "S-VP"', "chunking", other, labels=labels)
+
+
+def test_words_and_tags_of_tables_are_lists_written_as_text(write):
+    for words, tags in (("['a', 'b c']", "['X', 'Y']"), ("['a' 'b c']", '[""X"", ""Y""]')):
+        path = write("a.csv", "tokens,pos_tags", f'"{words}","{tags}"')
+        (example,) = read("pos", path)
+        assert (example.words, example.tags) == (("a", "b c"), ("X", "Y"))
+        assert read("pos", path, labelled=False)[0].words == ("a", "b c")
+    text = write("b.csv", "text", "\"['a', 'b c']\"", "['quoted] he said", "[deleted]")
+    assert [e.words[0] for e in read("ner", text, labelled=False)] == ["a", "[", "["]
+    assert read("pos", write("c.csv", "tokens,pos_tags", "a b,X Y"))[0].tags == ("X", "Y")
+    numbers = write("d.csv", "tokens,pos_tags", "a b,[3 0]")
+    assert read("pos", numbers)[0].tags == ("3", "0")

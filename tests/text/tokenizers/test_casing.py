@@ -34,6 +34,7 @@ def options(vocab, config=None, **given):
         (CASED, {"do_lower_case": True}, {}, (True, None)),
         (LOWER, {"do_lower_case": False}, {}, (False, None)),
         (CASED, {"model_max_length": 512}, {}, (False, None)),  # a file that does not say
+        (LOWER, {"do_lower_case": None}, {"do_lower_case": False}, (False, None)),
         (CASED, {}, {"do_lower_case": True}, (True, None)),
         (LOWER, {}, {"do_lower_case": False}, (False, None)),
         (CASED, {"do_lower_case": True}, {"do_lower_case": False}, (True, None)),
