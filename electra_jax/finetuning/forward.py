@@ -70,7 +70,7 @@ class Forward:
             self._compiled.add(shapes)
             with watch(len(ids), fresh) if watch else nullcontext():
                 outputs = self._apply(params, frozen, batch)
-            settle()  # the batch before, while this one runs
+            settle()  # fetches the previous batch while this one runs
             pending = ids, outputs
         settle()
         return found

@@ -42,7 +42,7 @@ class InputFile:
         self._trained, self._labelled = trained, labelled
         self._names = {**trained.columns, **(columns or {})}
         self._lenient = on_error == "skip"
-        self._bad, self._first = 0, ""
+        self._bad, self._first, self._passes = 0, "", 0
         _refuse_pattern(self.path)
 
     @property
@@ -57,6 +57,9 @@ class InputFile:
         Raises `UserError` on a wrong line, or, where those are passed over, if no line is right.
         """
         self._bad, self._first, count = 0, "", 0
+        # A second pass does not warn of labels again.
+        report = LabelReport(self.path) if self._passes else None
+        self._passes += 1
         labels = (self._trained.codec.labels or None) if self._labelled else None
         for example in read_examples(
             self._trained.task, self.path, self._names, self._labelled, labels,

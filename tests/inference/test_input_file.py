@@ -82,7 +82,7 @@ WRONG = {
         "classification",
         '{"text": "a", "label": "x"}\nnot json\n[1]\n{"text": " ", "label": "x"}\n'
         '{"text": "b", "label": "odd"}\n{"text": "c", "label": "y"}\n',
-        [0, 4, 5],  # a label that training did not have is no wrong line
+        [0, 4, 5],  # an unseen label counts as missed
     ),
     "csv": ("classification", "text,label\na,x\nb\nc,,d\nd,y\n", [0, 3]),
     "tsv": ("classification", "text\tlabel\na\tx\nb\nc\ty\n", [0, 2]),

@@ -24,9 +24,6 @@ from electra_jax.text.unicode import well_formed
 
 Record = dict[str, Any]
 
-TABLES = ("tsv", "csv")
-TABLE_FORMATS = ("jsonl", *TABLES, "json")
-
 
 class BadRecord(Record):
     """A line that is no record, in its place (lenient reading): empty, with what is wrong."""
@@ -36,6 +33,8 @@ class BadRecord(Record):
         self.error = error
 
 
+TABLES = ("tsv", "csv")
+TABLE_FORMATS = ("jsonl", *TABLES, "json")
 CONLL_FORMATS = ("conll", "conllu", "bio", "iob", "txt")
 NUMBERED = ("0", "1", "…")
 """As `headerless`: no file has a header, and columns are named by number from 0."""
@@ -44,7 +43,7 @@ LINE_LIMIT = 64 * 2**20
 
 
 def format_of(path: str) -> str:
-    """The ending that names a file's format, without ".gz"."""
+    """The file name's ending in lower case, without ".gz"; that of a stream is jsonl."""
     if is_stream(path):
         return "jsonl"
     return path.removesuffix(".gz").rpartition(".")[2].lower()

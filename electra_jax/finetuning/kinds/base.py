@@ -60,11 +60,6 @@ class Padding:
     lengths: tuple[int, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class NoSettings:
-    """Of a kind without fields of its own."""
-
-
 class Mistake(NamedTuple):
     """A wrong answer as the report shows it; the `worst` have the greatest `weight`."""
 
@@ -72,6 +67,11 @@ class Mistake(NamedTuple):
     text: str
     right: str
     answer: str
+
+
+@dataclasses.dataclass(frozen=True)
+class NoSettings:
+    """Of a kind without fields of its own."""
 
 
 class Kind(abc.ABC):
@@ -159,7 +159,7 @@ class Kind(abc.ABC):
         *,
         lenient: bool = False,
     ) -> tuple[Iterator[tuple[str, Record]], Mapping[str, str]]:
-        """(where, record) of a file, and which of the named columns are still to be looked for."""
+        """(where, record) of a file, and the named columns that its records still have."""
         return read_records(path, task.headerless, lenient), columns
 
     def read(

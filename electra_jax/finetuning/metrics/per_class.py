@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from electra_jax.finetuning.metrics.classification import Scores, scores_of_counts
-from electra_jax.finetuning.metrics.spans import OUTSIDE, find_spans
 
 MOST_CLASSES = 30  # rows of a table; of more classes the worst are shown
 COLUMNS = ("class", "precision", "recall", "F1", "support")
@@ -39,13 +38,9 @@ def class_scores(
 
 
 def tag_scores(
-    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str | None]], spans: bool
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str | None]]
 ) -> ClassScores:
-    """Scores by type of span, or by tag; a tag is None where a word was not predicted."""
-    if spans:
-        seen = [[OUTSIDE if tag is None else tag for tag in tags] for tags in predicted]
-        right, found = ([set(find_spans(tags)) for tags in side] for side in (gold, seen))
-        return class_scores(right, found)
+    """Scores by tag; a predicted tag is None where a word was not predicted."""
     return class_scores(
         [{(tag, i) for i, tag in enumerate(tags)} for tags in gold],
         [{(tag, i) for i, tag in enumerate(tags) if tag is not None} for tags in predicted],
