@@ -2,11 +2,11 @@
 
     ELECTRA_JAX_DATA=DATA python benchmarks/blimp.py MODEL...
 
-A generator or masked-LM scores a sentence by its pseudo-log-likelihood, Σ log p(token | the others):
-every token is masked once (Salazar et al. 2020). A discriminator scores it by Σ log p(original) =
-−Σ log(1 + exp(logit)) over its tokens. A pair of sentences counts where the grammatical one scores
-higher; ties are wrong. The accuracy is the mean over the twelve phenomena of the means of their
-paradigms (67). The last line is one JSON object.
+A generator or masked-LM scores a sentence by its pseudo-log-likelihood, Σ log p(token | the
+others): every token is masked once (Salazar et al. 2020). A discriminator scores it by
+Σ log p(original) = −Σ log(1 + exp(logit)) over its tokens. A pair of sentences counts
+where the grammatical one scores higher; ties are wrong. The accuracy is the mean over the twelve
+phenomena of the means of their paradigms (67). The last line is one JSON object.
 """
 
 from __future__ import annotations

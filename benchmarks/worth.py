@@ -14,8 +14,8 @@ model, vocabulary and rows included, then one fine-tuning recipe on each task wi
 | random | the same shape with random weights |
 | masked_lm | masked-LM of the same shape |
 | reference | ELECTRA-Small's recipe here, schedule and warm-up scaled to the budget |
-| pytorch | `transformers`' classes with the shape, vocabulary and rows of ours; the best of three rates |
-| tfidf | TF-IDF of words and characters with logistic regression, where a task is one text's class |
+| pytorch | `transformers`' classes, shape, vocabulary and rows of ours, the best of three rates |
+| tfidf | TF-IDF and logistic regression, where a task is one text's class |
 
 Every cell runs in a process of its own and is one line of `--output`; a cell that has its line is
 not run again. `--steps` gives a pretraining its length in steps, for machines that do other work:
@@ -52,14 +52,14 @@ from worth_cells import (
 HERE = Path(__file__).resolve().parent
 FINETUNE_HOURS = 0.12  # a task and seed, about: of `--plan`
 SEQ_LEN = 128
-Cell = dict[str, Any]  # track, minutes, contestant, stage, pretraining, task, seed
+Cell = dict[str, Any]  # track, minutes, label, contestant, stage, pretraining, task, seed
 
 
-def cells(track: Track, contestants: list[str], minutes: float, seeds: int) -> Iterator[Cell]:
+def cells(track: Track, a: argparse.Namespace) -> Iterator[Cell]:
     """Every cell of a track, in the order in which they run."""
-    common = {"track": track.name, "minutes": minutes}
+    common = {"track": track.name, "minutes": a.minutes, "label": a.label}
     for number in range(track.pretrainings):
-        for contestant in contestants:
+        for contestant in a.contestants:
             if contestant == TFIDF or (contestant == REFERENCE and number):
                 continue
             start = {**common, "contestant": contestant, "pretraining": number}
@@ -68,10 +68,10 @@ def cells(track: Track, contestants: list[str], minutes: float, seeds: int) -> I
                 yield {**start, "stage": "blimp"}
             for task in track.tasks:
                 once = task.seeds == 1 or contestant == REFERENCE
-                for seed in range(1 if once else min(task.seeds, seeds)):
+                for seed in range(1 if once else min(task.seeds, a.seeds)):
                     if number == 0 or task.seeds > 1:
                         yield {**start, "stage": "finetune", "task": task.name, "seed": seed}
-    if TFIDF in contestants:
+    if TFIDF in a.contestants:
         for task in track.tasks:
             if task.tfidf:
                 yield {**common, "contestant": TFIDF, "stage": "finetune", "task": task.name,
@@ -85,14 +85,19 @@ def run_cell(cell: Cell, a: argparse.Namespace) -> dict[str, Any]:
     prepare_host()
     track = TRACKS[cell["track"]]
     text = Path(a.scratch) / track.name
-    start = Path(a.scratch) / f"{track.name}-{cell['minutes']:g}m"
+    start = Path(a.scratch) / f"{track.name}-{cell['minutes']:g}m{cell['label']}"
     start = start / f"{cell['contestant']}-{cell['pretraining']}"
     if cell["stage"] == "pretrain":
         ready = prepared(track, text, SEQ_LEN)
         left = cell["minutes"] * 60 - ready["seconds"]
         budget = {"steps": a.steps} if a.steps else {"minutes": left / 60}
         found = pretrain(
-            cell["contestant"], text / "rows", cell["pretraining"], budget, start / "pretrained"
+            cell["contestant"],
+            text / "rows",
+            cell["pretraining"],
+            budget,
+            start / "pretrained",
+            dict(_override(text) for text in a.override),
         )
         (start / "pretrained.json").write_text(json.dumps(found))
         return found
@@ -112,7 +117,7 @@ def _task(track: Track, name: str) -> Any:
 
 def run_all(a: argparse.Namespace) -> None:
     """Every cell that has no line yet, one after the other, each in a process of its own."""
-    wanted = list(cells(TRACKS[a.track], a.contestants, a.minutes, a.seeds))
+    wanted = list(cells(TRACKS[a.track], a))
     done = {_key(line) for line in read(a.output)}
     for number, cell in enumerate(wanted, 1):
         if _key(cell) in done:
@@ -120,11 +125,12 @@ def run_all(a: argparse.Namespace) -> None:
         begin = time.perf_counter()
         command = [sys.executable, str(HERE / "worth.py"), f"--cell={json.dumps(cell)}"]
         command += [f"--scratch={a.scratch}", f"--steps={a.steps}"]
+        command += [f"--override={override}" for override in a.override]
         finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if finished.returncode:
             raise SystemExit(f"{_key(cell)}: the process ended with {finished.returncode}")
         found = json.loads(finished.stdout.splitlines()[-1])
-        line = {**cell, "label": a.label, **found, "wall": time.perf_counter() - begin}
+        line = {**cell, **found, "overrides": a.override, "wall": time.perf_counter() - begin}
         with a.output.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
         score = line.get("score")
@@ -133,14 +139,22 @@ def run_all(a: argparse.Namespace) -> None:
 
 
 def _key(cell: Cell) -> str:
-    names = ("track", "minutes", "contestant", "stage", "pretraining", "task", "seed")
+    names = ("track", "minutes", "label", "contestant", "stage", "pretraining", "task", "seed")
     return " ".join(str(cell.get(name, "-")) for name in names)
+
+
+def _override(text: str) -> tuple[str, Any]:
+    key, _, value = text.partition("=")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
 
 
 def plan(a: argparse.Namespace) -> None:
     """Prints the expected hours by contestant."""
     hours: dict[str, float] = {}
-    for cell in cells(TRACKS[a.track], a.contestants, a.minutes, a.seeds):
+    for cell in cells(TRACKS[a.track], a):
         cost = {"pretrain": a.minutes / 60, "blimp": 0.15}.get(cell["stage"], FINETUNE_HOURS)
         if cell["contestant"] in (RANDOM, TFIDF) and cell["stage"] == "pretrain":
             cost = 0.01
@@ -168,7 +182,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="at most, of each task")
     parser.add_argument("--steps", type=int, default=0, help="of pretraining, not by the clock")
     parser.add_argument("--scratch", default="runs/worth", help="where runs are kept")
-    parser.add_argument("--label", default="", help="kept in the lines")
+    parser.add_argument("--label", default="", help="a trial's name, in its lines and folders")
+    parser.add_argument(
+        "--override", action="append", default=[], metavar="KEY=VALUE", help="of the recipe of ours"
+    )
     parser.add_argument("--output", type=Path, default=HERE / "results" / "worth.jsonl")
     parser.add_argument("--plan", action="store_true", help="print the expected hours, run nothing")
     parser.add_argument("--summarize", action="store_true", help="table, picture and one JSON line")

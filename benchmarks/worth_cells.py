@@ -18,6 +18,7 @@ import numpy as np
 
 import electra_jax
 from electra_jax import get_config
+from electra_jax.objectives.table import find_objective
 
 MASKED_LM, OURS, RANDOM = "masked_lm", "ours", "random"
 REFERENCE, PYTORCH, TFIDF = "reference", "pytorch", "tfidf"
@@ -144,9 +145,11 @@ def prepared(track: Track, folder: Path, seq_len: int) -> dict[str, Any]:
     return dict(json.loads(record.read_text()))
 
 
-def pretraining_config(contestant: str, rows: Path, seed: int, budget: dict[str, Any]) -> Any:
+def pretraining_config(
+    contestant: str, rows: Path, seed: int, budget: dict[str, Any], overrides: dict[str, Any]
+) -> Any:
     """The configuration of a contestant that this library pretrains. `budget` is {"minutes": …},
-    or {"steps": …} of an earlier resolution."""
+    or {"steps": …} of an earlier resolution; `overrides` are of the recipe of ours."""
     name = "pretrain:small" if contestant == REFERENCE else "pretrain:hour"
     given: dict[str, Any] = {"data.path": rows, "train.seed": seed, "train.tensorboard": False}
     given |= {f"train.{unit}": value for unit, value in budget.items()}
@@ -154,27 +157,36 @@ def pretraining_config(contestant: str, rows: Path, seed: int, budget: dict[str,
         given |= REFERENCE_RECIPE
     if contestant == MASKED_LM:
         given["objective.name"] = "masked_lm"
+    if contestant != REFERENCE:
+        names = find_objective(str(given.get("objective.name", "electra"))).Settings
+        known = {f"objective.{f.name}" for f in dataclasses.fields(names)}
+        given |= {k: v for k, v in overrides.items() if k in known or k[:10] != "objective."}
     return get_config(name, given)
 
 
 def pretrain(
-    contestant: str, rows: Path, seed: int, budget: dict[str, Any], workdir: Path
+    contestant: str,
+    rows: Path,
+    seed: int,
+    budget: dict[str, Any],
+    workdir: Path,
+    overrides: dict[str, Any],
 ) -> dict[str, Any]:
     """One pretraining; `model` is the folder that tasks start from."""
     begin = time.perf_counter()
     if contestant == PYTORCH:
         from worth_peer import pretrain as pretrain_with_pytorch
 
-        found = pretrain_with_pytorch(rows, seed, budget, workdir)
+        found = pretrain_with_pytorch(rows, seed, budget, workdir, overrides)
     elif contestant == RANDOM:
         parts = electra_jax.build_pretraining(
-            pretraining_config(OURS, rows, seed, {"steps": 1}), workdir
+            pretraining_config(OURS, rows, seed, {"steps": 1}, overrides), workdir
         )
         models = parts.save(parts.init().params)
         found = {"model": str(models["discriminator"]), "steps": 0}
     else:
         result = electra_jax.pretrain(
-            pretraining_config(contestant, rows, seed, budget), workdir, quiet=True
+            pretraining_config(contestant, rows, seed, budget, overrides), workdir, quiet=True
         )
         # Masked-LM's one network is called the generator.
         models = {name: str(path) for name, path in result.models.items()}
@@ -198,9 +210,9 @@ def finetune(task: Task, model: str, seed: int, workdir: Path) -> dict[str, Any]
         given["data.eval_path"] = _first_lines(given["data.eval_path"], task.evaluated, workdir)
     if json.loads((Path(model) / "config.json").read_text())["model_type"] != "modernbert":
         given["model.pooling"] = None  # these blocks have [CLS] alone
-    result = electra_jax.finetune(
-        get_config(f"finetune:{task.task}", given), workdir, quiet=True
-    )[0]
+    result = electra_jax.finetune(get_config(f"finetune:{task.task}", given), workdir, quiet=True)[
+        0
+    ]
     return {
         "score": result.score,
         "scores": result.scores,

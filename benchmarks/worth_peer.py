@@ -55,9 +55,7 @@ class Peer:
         for name, parameter in networks.named_parameters():
             (kept if "norm" in name.lower() or "bias" in name else decayed).append(parameter)
         groups = [{"params": decayed, "weight_decay": 0.01}, {"params": kept, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=rate, betas=(0.9, 0.98), eps=1e-6, fused=True
-        )
+        self.optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
         self.rate = rate
 
     def losses(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,7 +128,9 @@ def rows_of(folder: Path, split: str, seed: int, batch: int = BATCH) -> Iterator
             yield torch.from_numpy(rows[order[begin : begin + batch]].astype(np.int64))
 
 
-def pretrain(rows: Path, seed: int, budget: dict[str, Any], workdir: Path) -> dict[str, Any]:
+def pretrain(
+    rows: Path, seed: int, budget: dict[str, Any], workdir: Path, overrides: dict[str, Any]
+) -> dict[str, Any]:
     """The peer's pretraining of `budget` minutes; the folders of its networks."""
     if "minutes" not in budget:
         raise SystemExit("the PyTorch peer is trained by the clock: leave --steps out")
@@ -139,7 +139,7 @@ def pretrain(rows: Path, seed: int, budget: dict[str, Any], workdir: Path) -> di
     seconds = 60 * budget["minutes"]
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     parts = electra_jax.build_pretraining(
-        pretraining_config(OURS, rows, seed, {"steps": 1}), workdir / "start"
+        pretraining_config(OURS, rows, seed, {"steps": 1}, overrides), workdir / "start"
     )
     models = parts.save(parts.init().params)
     special = json.loads((rows / "rows.json").read_text())["special_ids"]

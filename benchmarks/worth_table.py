@@ -33,9 +33,7 @@ def difference(one: Mapping[Any, Line], other: Mapping[Any, Line]) -> tuple[floa
         if found is not None:
             pairs.append((line, found))
     each = [a["score"] - b["score"] for a, b in pairs]
-    resampled = np.mean(
-        [np.subtract(a["resampled"], b["resampled"]) for a, b in pairs], axis=0
-    )
+    resampled = np.mean([np.subtract(a["resampled"], b["resampled"]) for a, b in pairs], axis=0)
     seeds = variance(each) / len(each) if len(each) > 1 else 0.0
     return mean(each), math.sqrt(seeds + float(np.var(resampled, ddof=1)))
 
@@ -64,7 +62,7 @@ def tables(lines: Sequence[Line]) -> dict[str, Any]:
     )
     more: dict[tuple[str, str], dict[str, Any]] = collections.defaultdict(dict)
     for line in lines:
-        track = f"{line['track']} {line['minutes']:g}"
+        track = f"{line['track']} {line['minutes']:g} {line['label']}".strip()
         if line["stage"] == "finetune":
             scores = tracks[track][line["contestant"]][line["task"]]
             scores[line["pretraining"], line["seed"]] = line

@@ -15,7 +15,7 @@
 
 The length is the rows' (`electra-jax prepare --seq_len`). Numbers are the paper's Table 6 and the
 reference's `configure_pretraining.py`. Every other field has the default that is declared in
-electra_jax/settings/; `electra-jax config configs/pretrain.py:small` lists all of them, and each
+electra_jax/config/; `electra-jax config configs/pretrain.py:small` lists all of them, and each
 can be overridden: `--config.optimizer.learning_rate=1e-4`.
 """
 
@@ -36,6 +36,7 @@ _RECIPES = {
     "base_pp": (4_000_000, 256, 2e-4, 0.15, 10_000),
     "large_1_75m": (1_750_000, 2048, 2e-4, 0.25, 10_000),
     "tiny": (2_600, 32, 2e-3, 0.15, 100),
+    "hour": (None, 64, 1e-3, 0.15, None),
 }
 _GENERATOR = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 
@@ -68,5 +69,13 @@ def get_config(size: str = "small") -> ConfigDict:
         c.optimizer.beta2 = 0.98
         c.train.eval_every = 1_000
         c.train.checkpoint_every = 500
+        c.watch.after_tokens = 2e6
+    if size == "hour":
+        c.train.minutes = 60.0
+        c.objective.initial_temperature = 2.0
+        c.objective.temperature_fraction = 0.5
+        c.objective.discriminator_weight = 10.0
+        c.optimizer.warmup_fraction = 0.06
+        c.optimizer.beta2 = 0.98
         c.watch.after_tokens = 2e6
     return c.lock()

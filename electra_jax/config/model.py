@@ -16,6 +16,7 @@ from typing import Any
 from electra_jax.config.fields import check_value, field
 from electra_jax.errors import UserError
 
+POOLINGS = ("cls", "mean")  # of the states that a classifier reads
 BLOCKS = ("bert", "modern")
 SHARING = ("embeddings", "none", "all")
 REMAT = ("none", "full", "dots")
@@ -63,6 +64,12 @@ class ElectraConfig:
     tie_word_embeddings: bool = field(
         True, "The masked-LM head's output table is the word embeddings."
     )
+    pooling: str = field(
+        "cls",
+        "State that a head over whole texts reads: [CLS]'s, or (modern blocks) the mean of all.",
+        choices=POOLINGS,
+        when_absent="cls",
+    )
     # How it is computed; none of these changes a parameter.
     dtype: str = field("float32", "What is multiplied.", choices=DTYPES)
     scan_layers: bool = field(True, "One compiled layer in a loop; False: unrolled.")
@@ -94,6 +101,11 @@ class ElectraConfig:
                     "an "
                     f"even head size, hidden_size / num_attention_heads is {self.head_size}"
                 )
+        elif self.pooling != "cls":
+            raise UserError(
+                f"model.pooling={self.pooling!r} needs modern blocks: the ELECTRA classes of "
+                "transformers, which read the model folder, have [CLS] alone"
+            )
         if self.attention == "cudnn" and self.attention_probs_dropout_prob > 0:
             raise UserError(
                 "model.attention='cudnn' has no dropout inside: set "
@@ -202,8 +214,21 @@ def _tiny() -> PairConfig:
     return PairConfig(shape, shape.replace(num_hidden_layers=1))
 
 
+def _hour() -> PairConfig:
+    tiny = _tiny().discriminator
+    shape = tiny.replace(
+        vocab_size=8192,
+        embedding_size=192,
+        hidden_size=192,
+        num_hidden_layers=3,
+        num_attention_heads=3,
+        intermediate_size=288,
+    )
+    return PairConfig(shape, shape.replace(num_hidden_layers=1))
+
+
 def named_size(name: str) -> PairConfig:
-    """The pair of a named size: tiny small base large small_pp base_pp large_1_75m.
+    """The pair of a named size: tiny hour small base large small_pp base_pp large_1_75m.
 
     small: generator 1/4 of the width; base 1/3; large 1/4 (paper, Table 6). The `_pp` sizes are
     the released checkpoints' shapes: small_pp's generator is as wide as its discriminator.
@@ -211,6 +236,7 @@ def named_size(name: str) -> PairConfig:
     small, base, large = _bert(256, 12, 128), _bert(768, 12, 768), _bert(1024, 24, 1024)
     table = {
         "tiny": _tiny,
+        "hour": _hour,
         "small": lambda: PairConfig(small, generator_of(small)),
         "small_pp": lambda: PairConfig(small, generator_of(small, hidden_size=1.0)),
         "base": lambda: PairConfig(base, generator_of(base, hidden_size=1 / 3)),
@@ -223,7 +249,7 @@ def named_size(name: str) -> PairConfig:
     return table[name]()
 
 
-SIZES = ("tiny", "small", "base", "large", "small_pp", "base_pp", "large_1_75m")
+SIZES = ("tiny", "hour", "small", "base", "large", "small_pp", "base_pp", "large_1_75m")
 
 
 def duration(

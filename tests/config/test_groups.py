@@ -79,6 +79,6 @@ def test_an_objective_has_fields_of_its_own():
     assert whole is pretrain_settings(Own)
     keys = {row.key for row in rows(whole) if row.key.startswith("objective.")}
     assert keys == {"objective.name", "objective.window"}
-    assert absent_values(whole) == {"objective.window": 0}
+    assert absent_values(whole) == {"objective.window": 0, "train.minutes": None}
     names = {row.key for row in rows(fields_of(PRETRAIN))}
     assert "objective.mask_prob" in names and "objective.window" not in names
