@@ -1,5 +1,5 @@
-# make demo | test (= lint, tests) | slow | mutants | faults | same | install | clean. Each does its own
-# set-up in $(VENV).
+# make demo | test (= lint, tests) | slow | mutants | faults | same | docs | install | clean. Each does its
+# own set-up in $(VENV).
 VENV   ?= .venv
 EXTRAS ?= test
 BIN    := $(VENV)/bin
@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP   = $(VENV)/.installed-$(subst $(comma),+,$(1))
 comma  := ,
 
-.PHONY: demo install test tests lint slow mutants faults same clean
+.PHONY: demo install test tests lint slow mutants faults same docs clean
 .DELETE_ON_ERROR:
 
 demo: $(call STAMP,base)
@@ -47,6 +47,10 @@ mutants: $(call STAMP,$(EXTRAS))
 same: $(call STAMP,$(EXTRAS))
 	$(BIN)/python tests/same_numbers.py $(WORDS)
 
+# The pages of docs/ as HTML; every warning is an error.
+docs: $(call STAMP,docs)
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/build/html
+
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -60,5 +64,5 @@ $(VENV)/.installed-%: setup.py | $(BIN)/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist docs/build docs/generated *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

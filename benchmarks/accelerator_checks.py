@@ -36,8 +36,9 @@ from electra_jax.objectives.corruption import Masking
 from electra_jax.objectives.electra import ElectraObjective, ElectraSettings
 from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.row_structure import SpecialIds
-from electra_jax.training.loop import LoopSettings, Run, fit
+from electra_jax.training.loop import fit
 from electra_jax.training.optimizer import build_optimizer
+from electra_jax.training.run import LoopSettings, Run
 from electra_jax.training.schedules import learning_rate_schedule
 from electra_jax.training.sharding import make_mesh
 from electra_jax.training.step import Packing, init_state, make_train_step, pack, run_key
@@ -193,7 +194,7 @@ def _gradient(objective: ElectraObjective, params: Any, ids: np.ndarray, precisi
     """Compiled: parameters → (loss, gradient as one vector), with replacements that are given, so
     that none can flip."""
     batch = {"input_ids": jnp.asarray(ids)}
-    slots = objective.masking.slots
+    slots = objective.masking.max_predictions
     rng = np.random.default_rng(0)
     batch["sampled_ids"] = jnp.asarray(rng.integers(1000, 2000, (len(ids), slots)), jnp.int32)
 

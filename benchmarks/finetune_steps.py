@@ -52,7 +52,7 @@ def ours(a: argparse.Namespace) -> Work:
     from electra_jax.finetuning.data.batches import train_batches
     from electra_jax.finetuning.run import FineTuning
     from electra_jax.training.sharding import LOGICAL_AXES
-    from electra_jax.training.step import PackedStep, init_state, key_words
+    from electra_jax.training.step import PackedStep, init_state, run_key_data
 
     run = FineTuning.build(_configuration(a), tempfile.mkdtemp(), quiet=True)
     optimizer = run.run.optimizer(jax.eval_shape(run.objective.init, jax.random.key(0))[0])
@@ -61,7 +61,7 @@ def ours(a: argparse.Namespace) -> Work:
     params, frozen = run.run.initial(state.params, state.frozen)
     state = state.replace(params=jax.device_put(params), frozen=frozen)  # type: ignore[attr-defined]
     step = jax.jit(PackedStep(run.objective, optimizer, 0), donate_argnums=(0,))
-    words, done = key_words(0, "train"), 0
+    words, done = run_key_data(0, "train"), 0
     print(f"electra_jax: {run.describe()[1]}", flush=True)
 
     def epochs(count: int) -> None:

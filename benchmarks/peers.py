@@ -68,7 +68,7 @@ class Pretraining:
         self.generator.generator_lm_head.weight = words.weight
         self.networks = torch.nn.ModuleList([self.generator, self.discriminator])
         self.networks.to(self.device).train()
-        self.slots = int((mask_prob + 0.005) * seq_len)
+        self.max_predictions = int((mask_prob + 0.005) * seq_len)
         self.bf16 = pair.discriminator.dtype == "bfloat16"
         torch.set_float32_matmul_precision("high" if self.bf16 else "highest")
         kept, decayed = [], []
@@ -82,7 +82,7 @@ class Pretraining:
         batch, length = ids.shape
         # [CLS] stands first and [SEP] last: the candidates lie between.
         score = torch.rand(batch, length - 2, device=ids.device)
-        positions = score.topk(self.slots, dim=1).indices + 1
+        positions = score.topk(self.max_predictions, dim=1).indices + 1
         targets = ids.gather(1, positions)
         shown = torch.rand(positions.shape, device=ids.device) < 0.85
         masked = ids.scatter(1, positions, torch.where(shown, MASK_ID, targets))

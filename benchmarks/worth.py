@@ -10,7 +10,7 @@ model, vocabulary and rows included, then one fine-tuning recipe on each task wi
 
 | contestant | starts from |
 |---|---|
-| ours | `configs/pretrain.py:hour` |
+| ours | `RECIPE` of `worth_cells.py`, `--override KEY=VALUE` |
 | random | the same shape with random weights |
 | masked_lm | masked-LM of the same shape |
 | reference | ELECTRA-Small's recipe here, schedule and warm-up scaled to the budget |
@@ -19,7 +19,7 @@ model, vocabulary and rows included, then one fine-tuning recipe on each task wi
 
 Every cell runs in a process of its own and is one line of `--output`; a cell that has its line is
 not run again. `--steps` gives a pretraining its length in steps, for machines that do other work:
-take them from `--pace`, measured on an idle one.
+take them from a measurement on an idle one (`pretrain_step.py`).
 """
 
 from __future__ import annotations

@@ -36,6 +36,22 @@ FINETUNING: dict[str, Any] = {
     "train.tensorboard": False,
     "train.restarts": 0,
 }
+# The recipe of ours, over configs/pretrain.py:tiny. It is being searched: `--override` replaces a
+# field.
+RECIPE: dict[str, Any] = {
+    "model.embedding_size": 192,
+    "model.hidden_size": 192,
+    "model.num_hidden_layers": 3,
+    "model.num_attention_heads": 3,
+    "model.intermediate_size": 288,
+    "model.generator.hidden_size": 192,
+    "model.generator.num_attention_heads": 3,
+    "model.generator.intermediate_size": 288,
+    "objective.discriminator_weight": 10.0,
+    "optimizer.learning_rate": 1e-3,
+    "optimizer.warmup_fraction": 0.06,
+    "train.batch_size": 64,
+}
 # ELECTRA-Small's own recipe (configs/pretrain.py:small) with its warm-up scaled to the budget.
 REFERENCE_RECIPE: dict[str, Any] = {
     "optimizer.warmup_steps": None,
@@ -150,7 +166,7 @@ def pretraining_config(
 ) -> Any:
     """The configuration of a contestant that this library pretrains. `budget` is {"minutes": …},
     or {"steps": …} of an earlier resolution; `overrides` are of the recipe of ours."""
-    name = "pretrain:small" if contestant == REFERENCE else "pretrain:hour"
+    name = "pretrain:small" if contestant == REFERENCE else "pretrain:tiny"
     given: dict[str, Any] = {"data.path": rows, "train.seed": seed, "train.tensorboard": False}
     given |= {f"train.{unit}": value for unit, value in budget.items()}
     if contestant == REFERENCE:
@@ -160,7 +176,8 @@ def pretraining_config(
     if contestant != REFERENCE:
         names = find_objective(str(given.get("objective.name", "electra"))).Settings
         known = {f"objective.{f.name}" for f in dataclasses.fields(names)}
-        given |= {k: v for k, v in overrides.items() if k in known or k[:10] != "objective."}
+        recipe = {**RECIPE, **overrides}
+        given |= {k: v for k, v in recipe.items() if k in known or k[:10] != "objective."}
     return get_config(name, given)
 
 

@@ -7,7 +7,7 @@ TASK is a row of `electra_jax/finetuning/task_table.py`: the GLUE tasks (cola ss
 mnli qnli rte wnli), squad1, squad2, cmrc2018, semeval2010_8, or a kind for data of your own:
 classification, pair, multilabel, regression, tagging, ner, pos, chunking, multiple_choice, ranking,
 relation, question_answering; or, as `--config.task=my_kind.py:MyKind`, a kind of task that you
-write yourself (`electra_jax/finetuning/kinds/base.py` says what it needs). `data.path` is a folder
+write yourself (its members: `electra_jax/finetuning/kinds/base.py`). `data.path` is a folder
 with train.* and dev.* files (.jsonl, .tsv, .csv, CoNLL columns, SQuAD .json, each also .gz), a
 training file, or tfds:NAME; without it the task's own data set is fetched through
 tensorflow-datasets.
@@ -25,6 +25,7 @@ from ml_collections import config_dict as ml_config_dict
 
 from electra_jax.config.finetuning import FinetuneSettings
 from electra_jax.config_file import config_dict
+from electra_jax.finetuning.kinds.table import kind_of
 from electra_jax.finetuning.task_table import get_task
 
 
@@ -33,6 +34,11 @@ def get_config(task: str = "classification") -> ConfigDict:
     row = get_task(task)
     c = config_dict(FinetuneSettings)
     c.task = task
+    own = config_dict(kind_of(row).Settings)
+    if own:
+        c.kind = own
+    else:
+        del c.kind
     c.data.columns = ConfigDict(
         {role: ml_config_dict.placeholder(str) for role in row.column_roles}
     )

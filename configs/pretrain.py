@@ -36,7 +36,6 @@ _RECIPES = {
     "base_pp": (4_000_000, 256, 2e-4, 0.15, 10_000),
     "large_1_75m": (1_750_000, 2048, 2e-4, 0.25, 10_000),
     "tiny": (2_600, 32, 2e-3, 0.15, 100),
-    "hour": (None, 64, 1e-3, 0.15, None),
 }
 _GENERATOR = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 
@@ -54,7 +53,8 @@ def get_config(size: str = "small") -> ConfigDict:
     c.model.sharing = pair.sharing
     c.model.generator.update({k: generator[k] for k in _GENERATOR})
     # The fields that the objective declares (electra_jax/objectives/). With another
-    # `objective.name` they are that objective's, and what is set here stays where it has it too.
+    # `objective.name` they are that objective's; values set here are kept where it has the same
+    # field.
     c.objective = objective_block("electra")
     c.objective.mask_prob = mask_prob
     c.optimizer.learning_rate = learning_rate
@@ -69,13 +69,5 @@ def get_config(size: str = "small") -> ConfigDict:
         c.optimizer.beta2 = 0.98
         c.train.eval_every = 1_000
         c.train.checkpoint_every = 500
-        c.watch.after_tokens = 2e6
-    if size == "hour":
-        c.train.minutes = 60.0
-        c.objective.initial_temperature = 2.0
-        c.objective.temperature_fraction = 0.5
-        c.objective.discriminator_weight = 10.0
-        c.optimizer.warmup_fraction = 0.06
-        c.optimizer.beta2 = 0.98
         c.watch.after_tokens = 2e6
     return c.lock()

@@ -1,12 +1,11 @@
-"""The resolved configuration of a run: what `--config=FILE[:ARG] --config.a.b=value` say on the
-command line, and `get_config("FILE[:ARG]", {"a.b": value})` in Python; and the declared fields as
-the ConfigDict that a configuration file fills in."""
+"""The resolved configuration of a run, from `--config=FILE[:ARG] --config.a.b=value` on the command
+line or `get_config("FILE[:ARG]", {"a.b": value})` in Python; and the declared fields as the
+ConfigDict that a configuration file fills in."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
 import os
 import typing
 import warnings
@@ -16,17 +15,18 @@ from typing import Any
 
 from electra_jax.config import fields
 from electra_jax.config.describe import Described, describe
-from electra_jax.config.finetuning import FinetuneSettings
-from electra_jax.config.resolved import Config
+from electra_jax.config.resolved import Config, flatten_config
 from electra_jax.config.schedule import Schedule
 from electra_jax.config.training import DURATIONS
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, nearest
 from electra_jax.plugins import is_file_reference
+
+_EXAMPLES = {"pretrain": "configs/pretrain.py:small", "finetune": "configs/finetune.py:sst2"}
 
 
 def config_dict(settings: type) -> Any:
-    """A group of declared fields as a ConfigDict of their defaults; those that may be None can be
-    set to None again."""
+    """A group of declared fields as a ConfigDict of their defaults; a field whose type
+    includes None can be set to None again."""
     from ml_collections import ConfigDict
     from ml_collections.config_dict import placeholder
 
@@ -50,7 +50,9 @@ def config_dict(settings: type) -> Any:
 def settings_of(config: Mapping[str, Any]) -> type:
     """The declared fields of a resolved configuration: pretraining's or fine-tuning's."""
     if "task" in config:
-        return FinetuneSettings
+        from electra_jax.finetuning.task_table import fields_of as finetune_fields
+
+        return finetune_fields(config)
     if "objective" in config:
         from electra_jax.objectives.table import fields_of
 
@@ -58,6 +60,13 @@ def settings_of(config: Mapping[str, Any]) -> type:
     raise UserError(
         "this configuration has neither `objective`, as pretraining's, nor `task`, as fine-tuning's"
     )
+
+
+def verb_of(config: Mapping[str, Any]) -> str:
+    """The verb that a resolved configuration is for: "finetune" or "pretrain". Raises `UserError`
+    for one of neither."""
+    settings_of(config)
+    return "finetune" if "task" in config else "pretrain"
 
 
 def describe_config(
@@ -80,31 +89,32 @@ def describe_config(
     return describe(settings, config, config.given())
 
 
-def load_config(argv: Sequence[str]) -> tuple[Config, list[str]]:
+def load_config(argv: Sequence[str], verb: str | None = None) -> tuple[Config, list[str]]:
     """(resolved configuration, arguments left over) from `--config=FILE[:ARG]` and
-    `--config.a.b=value`; the fields of the latter are those that the configuration was given.
+    `--config.a.b=value`; the fields of the latter are recorded as given.
 
     FILE is looked up in the current folder first, then among the configurations that ship with the
-    package. An unknown key, a value of a wrong type or an unreadable file is a `UserError` that
-    names the nearest valid key.
+    package. `verb` is "pretrain" or "finetune" where the configuration must be one of it. An
+    unknown key, a value of a wrong type or an unreadable file is a `UserError` that names the
+    nearest valid key.
     """
     from absl import flags
 
-    mine = [x for x in argv if x.split("=")[0].split(".")[0] in ("--config", "-config")]
-    rest = [x for x in argv if x not in mine]
+    config_arguments = [x for x in argv if x.split("=")[0].split(".")[0] in ("--config", "-config")]
+    rest = [x for x in argv if x not in config_arguments]
     if "-h" in rest or "--help" in rest:
         return Config({}), rest
-    chosen = [x for x in mine if x.startswith("--config=")]
-    overrides = [x for x in mine if x not in chosen]
+    chosen = [x for x in config_arguments if x.startswith("--config=")]
+    overrides = [x for x in config_arguments if x not in chosen]
     if len(chosen) != 1 or any("=" not in x for x in overrides):
         raise UserError(
-            "give one --config=FILE[:ARG], such as --config=configs/pretrain.py:small, and "
+            f"give one --config=FILE[:ARG], such as --config={_EXAMPLES[verb or 'pretrain']}, and "
             "overrides as --config.a.b=value"
         )
     file, _, argument = chosen[0].removeprefix("--config=").partition(":")
     flag, plain = _plain(file, argument or _own_task(overrides))
     given = [x.removeprefix("--config.").split("=")[0] for x in overrides]
-    last = {x.split("=", 1)[0]: x for x in overrides}  # of two values for a field, the later
+    last = {x.split("=", 1)[0]: x for x in overrides}  # the last value of a field counts
     name = last.get("--config.objective.name", "").partition("=")[2]
     _put_objective(plain, name, given, "--config.")
     for key in given:
@@ -114,14 +124,17 @@ def load_config(argv: Sequence[str]) -> tuple[Config, list[str]]:
     try:
         config = _parse(flag, list(last.values()), plain)
     except refusals as error:
-        for one in last.values():  # which of them is it?
+        for one in last.values():  # find the one that is wrong
             try:
                 _parse(flag, [one], plain)
             except refusals as alone:
                 raise UserError(f"{one}: {_short(alone)}") from error
         raise UserError(f"{' '.join(overrides)}: {_short(error)}") from error
     _keep_one_unit(config, given)
-    return Config(config.to_dict(), given), rest
+    found = Config(config.to_dict(), given)
+    if verb is not None:
+        _check_verb(found, verb, chosen[0])
+    return found, rest
 
 
 def get_config(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -132,10 +145,10 @@ def get_config(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
     Args:
       name: FILE[:ARG], a file of your own or `pretrain` and `finetune`, which ship with the
         package; `pretrain:SIZE`, `finetune:TASK`.
-      overrides: values by dotted key; one unit of a duration takes the place of the others.
+      overrides: values by dotted key; one unit of a duration replaces the others.
 
     Returns:
-      Nested dicts, resolved, that know which fields were given.
+      Resolved nested dicts, with the set of fields that were given.
 
     Raises:
       UserError: no such file, an unknown key (the nearest one is named), or a value of another
@@ -168,6 +181,16 @@ def get_config(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
     return Config(config.to_dict(), given)
 
 
+def _check_verb(config: Config, verb: str, flag: str) -> None:
+    """Raises `UserError` where the configuration is another verb's."""
+    right = verb_of(config)
+    if right != verb:
+        raise UserError(
+            f"{flag} is a configuration of {right}: run electra-jax {right}, or give {verb} one of "
+            f"its own, such as --config={_EXAMPLES[verb]}"
+        )
+
+
 def _plain(file: str, argument: str) -> tuple[str, Any]:
     """(the flag that names FILE[:ARG], the configuration without overrides)."""
     flag = f"--config={_find_config(file)}" + (f":{argument}" if argument else "")
@@ -175,7 +198,7 @@ def _plain(file: str, argument: str) -> tuple[str, Any]:
         return flag, _parse(flag, [])
     except UserError:
         raise
-    except Exception as error:  # whatever a configuration file of the user's raises
+    except Exception as error:  # a user's configuration file can raise anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"--config={file}: {lines[-1].strip()}") from error  # a traceback's last
 
@@ -213,7 +236,7 @@ def _keep_one_unit(config: Any, given: Sequence[str]) -> None:
 
 
 def objective_block(name: str) -> Any:
-    """The group `objective` of a configuration: `name`, and what that objective declares."""
+    """The group `objective` of a configuration: `name` and the objective's own fields."""
     from electra_jax.objectives.table import find_objective
 
     block = config_dict(find_objective(name).Settings)
@@ -222,11 +245,10 @@ def objective_block(name: str) -> Any:
 
 
 def _named_block(values: dict[str, Any], name: str) -> Any:
-    """The block of the objective `name` (of the file's own, where it is empty) with the values
-    that the file sets.
+    """The group of the objective `name` (empty: the file's own) with the values that the file sets.
 
-    Where the name is not the file's, what differs from the defaults of the file's objective stays,
-    if the other has such a field.
+    Under another name, values that differ from the defaults of the file's objective are kept where
+    the other objective has the field.
     """
     from electra_jax.objectives.table import find_objective
 
@@ -244,7 +266,7 @@ def _named_block(values: dict[str, Any], name: str) -> Any:
 
 
 def _put_objective(config: Any, name: str, given: Sequence[str], prefix: str) -> None:
-    """The block of the objective `name` (empty: the file's own) in place of `config.objective`;
+    """Replaces `config.objective` by the group of the objective `name` (empty: the file's own);
     `given` keys must be fields of it."""
     if "objective" not in config:
         return
@@ -260,8 +282,8 @@ def _put_objective(config: Any, name: str, given: Sequence[str], prefix: str) ->
 
 
 def _put_schedules(config: Any, overrides: dict[str, str]) -> None:
-    """Moves overrides such as `linear(0.3, 0.15)` of numbers that may change during a run from
-    `overrides` to `config`."""
+    """Moves overrides that are schedules, such as `linear(0.3, 0.15)`, from `overrides` to
+    `config`."""
     for key in _scheduled(config):
         text = overrides.get(f"--config.{key}", "").partition("=")[2]
         if not text or text == "None" or _is_number(text):
@@ -278,7 +300,7 @@ def _put_schedule(config: Any, key: str, text: str) -> None:
 
 
 def _scheduled(config: Any) -> list[str]:
-    """Dotted names of the fields that may hold a schedule."""
+    """Dotted names of the fields whose type includes a schedule."""
     found = ["optimizer.learning_rate"]
     if "objective" in config:
         from electra_jax.objectives.table import find_objective
@@ -297,8 +319,8 @@ def _is_number(text: str) -> bool:
 
 
 def _own_task(overrides: Sequence[str]) -> str:
-    """A kind of task of a user's own that an override names: it decides roles of columns and the
-    like as a task of the table does, so it is the file's ARG; "" where there is none."""
+    """The user's own kind of task (`FILE.py:CLASS`) that an override names, "" without one. It is
+    the file's ARG, because like a task of the table it decides the roles of columns."""
     tasks = [x.partition("=")[2] for x in overrides if x.startswith("--config.task=")]
     return tasks[-1] if tasks and is_file_reference(tasks[-1]) else ""
 
@@ -325,16 +347,22 @@ def _check_key(config: Any, key: str, prefix: str) -> None:
     for part in key.split("."):
         keys = list(node.keys()) if hasattr(node, "keys") else []
         if part not in keys:
-            near = difflib.get_close_matches(part, keys, n=1, cutoff=0.5)
-            everywhere = [".".join([*seen, k]) for k in keys]
+            near = [".".join([*seen, name]) for name in nearest(part, keys)]
+            near = near or _elsewhere(config, key.rpartition(".")[2])
+            here = [".".join([*seen, k]) for k in keys]
             hint = (
-                f"did you mean {prefix.lstrip('-')}{'.'.join([*seen, near[0]])}?"
+                f"did you mean {' or '.join(prefix.lstrip('-') + name for name in near)}?"
                 if near
-                else f"valid here: {', '.join(everywhere) or 'nothing, it is a value'}"
+                else f"valid here: {', '.join(here) or 'nothing, it is a value'}"
             )
             raise UserError(f"{prefix}{key}: there is no {part!r}; {hint}")
         node = node.get_ref(part).get() if hasattr(node, "get_ref") else node[part]
         seen.append(part)
+
+
+def _elsewhere(config: Any, name: str) -> list[str]:
+    """Dotted names of the fields in any group that are called `name`."""
+    return [k for k in flatten_config(config.to_dict()) if k.rpartition(".")[2] == name]
 
 
 def _short(error: BaseException) -> str:

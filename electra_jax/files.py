@@ -1,6 +1,8 @@
-"""Files that are there whole or not at all, JSON in them, and the digest of one."""
+"""Files that are there whole or not at all, JSON in them, digests, locks."""
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -11,19 +13,19 @@ from electra_jax.errors import UserError
 
 
 def write_json_atomic(path: str | os.PathLike[str], obj: Any) -> None:
-    """Write `obj` as JSON so that at every moment `path` holds the old or the new text, whole.
+    """Writes `obj` as JSON; at every moment `path` holds the whole old or the whole new text.
 
-    Raises UserError where the disk is full or cannot be written, ValueError for a number that JSON
-    has no word for.
+    Raises `UserError` where the disk is full or not writable, ValueError for NaN and infinity,
+    which JSON does not have.
     """
     write_text_atomic(path, json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
-    """As `write_json_atomic`, for text (UTF-8)."""
+    """Writes text (UTF-8) as `write_json_atomic` does."""
     path = Path(path)
     try:
-        # Named for the process, so that two writers cannot mix their halves.
+        # Named after the process, so that two writers do not share a temporary file.
         replace_text(path, text, path.with_name(f".{path.name}.{os.getpid()}"))
     except OSError as error:
         raise UserError(
@@ -32,8 +34,8 @@ def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
 
 
 def replace_text(path: Path, text: str, temporary: Path) -> None:
-    """Writes `temporary`, lets the disk hold it, and moves it to `path`: for a writer that explains
-    errors itself. An OSError leaves `path` as it was and no temporary file."""
+    """Writes and syncs `temporary`, then moves it to `path`; for callers that explain errors
+    themselves. An OSError leaves `path` as it was and no temporary file."""
     try:
         with open(temporary, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -46,10 +48,15 @@ def replace_text(path: Path, text: str, temporary: Path) -> None:
         raise
 
 
+def read_json(path: Path) -> Any:
+    """The JSON value in a file. Raises OSError or ValueError where there is none; the caller knows
+    what that means and the remedy."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. OSError or ValueError where there is none: what that means, and
-    what to do, the reader knows."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    """The JSON object in a file; raises as `read_json`, and ValueError for another value."""
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError("not an object")
     return content
@@ -59,3 +66,43 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class HeldError(Exception):
+    """Another process holds a lock; the message is what it wrote about itself, perhaps nothing."""
+
+
+class FileLock:
+    """The lock on a file, which is made where it is missing; taken on construction.
+
+    `close`, or the end of the process in whatever way, gives it back; the file stays and blocks
+    nobody. A forked child does not hold it for its parent.
+
+    path: the file.
+    about: text that is written into it, for whoever finds it locked.
+    optional: go on without a lock on a file system that has none.
+
+    Raises HeldError where another process holds it, OSError where it cannot be made or locked.
+    """
+
+    def __init__(self, path: Path, about: str = "", *, optional: bool = False) -> None:
+        self._descriptor: int | None = None
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            held = error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+            holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
+            if held or not optional:
+                os.close(descriptor)
+                raise (HeldError(holder) if held else error) from None
+        self._descriptor = descriptor
+        os.register_at_fork(after_in_child=self.close)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, about.encode(), 0)
+
+    def close(self) -> None:
+        """Gives the lock back. Harmless to repeat."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)

@@ -2,7 +2,7 @@
 
 The model convention counts matrix products alone, two operations a multiply-add, backward = 2 ×
 forward, masked positions as they are; embedding lookups, LayerNorm, softmax, activations, dropout
-and recomputation count nothing. MFU = tokens/s × that ÷ the device's peak, padding not counted as
+and recomputation are not counted. MFU = tokens/s × that ÷ the device's peak, padding not counted as
 tokens. The reference's convention (its `flops_computation.py`) also counts elementwise work and
 embedding lookups as products with one-hot rows, and backward = 1 × forward; the paper's totals are
 in it.
@@ -20,7 +20,7 @@ def encoder_flops_per_token(config: ElectraConfig, context: float) -> float:
     """Forward FLOPs of one token through the encoder, embedding projection included.
 
     `context` is the mean number of tokens that a token may attend to: the row's length, or for
-    packed rows Σ length² / Σ length over the pieces.
+    packed rows Σ length² / Σ length over the segments.
     """
     h, f = config.hidden_size, config.intermediate_size
     feed_forward = (6 if config.block == "modern" else 4) * h * f

@@ -25,7 +25,7 @@ def class_from_file(text: str, base: type[Base]) -> type[Base]:
     """The subclass of `base` that `FILE.py:NAME` names; the file is run once for each content.
 
     Raises `UserError` where there is no such file, the file fails (with its line), it has no class
-    of that name (the classes that would do are listed), or the class leaves abstract members out.
+    of that name (the fitting classes are listed), or the class leaves abstract members out.
     """
     file, _, name = text.rpartition(":")
     if not file.endswith(".py") or not name:
@@ -51,7 +51,8 @@ def class_from_file(text: str, base: type[Base]) -> type[Base]:
 
 
 def _load(path: Path, text: str) -> types.ModuleType:
-    """The file as a module. The same content is the same module, so that a class stays itself."""
+    """The file as a module. The same content gives the same module, so its classes compare
+    equal."""
     try:
         source = path.read_bytes()
     except OSError as error:
@@ -63,7 +64,7 @@ def _load(path: Path, text: str) -> types.ModuleType:
         return sys.modules[name]
     module = types.ModuleType(name)
     module.__file__ = str(path)
-    sys.modules[name] = module  # dataclasses look their module up here
+    sys.modules[name] = module  # dataclasses look up their module here
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except BaseException as error:

@@ -10,7 +10,7 @@ Makes a virtual environment, installs electra_jax, trains a WordPiece vocabulary
 the text into rows, pretrains, and writes a report. Each stage is left out when its result is already
 there, and an interrupted pretraining resumes, so the same command may be run again at any time.
 
-Text: .txt (documents separated by blank lines) or .jsonl (one {"text": ...} a line), also .gz.
+Text: .txt (documents separated by blank lines, or one a line), .jsonl (one {"text": ...} a line), also .gz.
 
 Options:
   --workdir=DIR       where everything is written            (default: runs/speedrun)

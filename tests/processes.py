@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,15 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def heeding_interrupts(command: list[str]) -> list[str]:
+    """The command with SIGINT heeded: a shell that runs the tests in the background ignores it."""
+    script = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    return [sys.executable, "-c", script, *command]
+
+
 class Pair:
     """`with Pair(rows, workdir, *overrides) as pair:` starts both; what is left is killed."""
 
@@ -33,7 +43,7 @@ class Pair:
             with open(told, "w") as stream:
                 self.processes.append(
                     subprocess.Popen(
-                        [*command(rows, workdir, *overrides), *arguments],
+                        heeding_interrupts([*command(rows, workdir, *overrides), *arguments]),
                         env={**environment(), "XLA_FLAGS": QUICK},
                         stdout=subprocess.DEVNULL,
                         stderr=stream,

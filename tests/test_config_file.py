@@ -61,8 +61,37 @@ def test_a_file_of_one_s_own(tmp_path):
         ("pretrain:huge", None, "choose one of tiny, small"),
         ("nowhere:small", None, "ships finetune.py, pretrain.py"),
         ("finetune:sst3", None, "did you mean sst2"),
+        ("finetune:bogus", None, r'unknown task "bogus"; the tasks are'),
+        ("pretrain:small", {"learning_rate": 3}, r"did you mean optimizer\.learning_rate\?"),
+        ("pretrain:small", {"data.seed": 3}, r"data\.seed: .*did you mean train\.seed\?"),
+        (
+            "pretrain:small",
+            {"hidden_size": 3},
+            r"did you mean model\.(generator\.)?hidden_size or model\.(generator\.)?hidden_size\?",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(name, overrides, named):
     with pytest.raises(UserError, match=named):
         get_config(name, overrides)
+
+
+def test_one_unit_of_a_duration_replaces_the_default():
+    config, _ = load_config(["--config=configs/pretrain.py:small", "--config.train.tokens=1e6"])
+    assert config["train"]["tokens"] == 1e6 and config["train"]["steps"] is None
+
+
+def test_the_arguments_of_wandb_are_a_dict():
+    for file in ("pretrain.py:small", "finetune.py:sst2"):
+        given = "--config.train.wandb={'project': 'electra', 'tags': ['a']}"
+        config, _ = load_config([f"--config=configs/{file}", given])
+        assert config["train"]["wandb"] == {"project": "electra", "tags": ["a"]}
+
+
+@pytest.mark.parametrize(("verb", "other"), [("pretrain", "finetune"), ("finetune", "pretrain")])
+def test_the_suggested_configuration_is_the_verb_s_own(verb, other):
+    with pytest.raises(UserError, match=f"such as --config=configs/{verb}.py:"):
+        load_config(["--config.train.steps=3"], verb)
+    with pytest.raises(UserError, match=f"is a configuration of {other}: run electra-jax {other}"):
+        load_config([f"--config=configs/{other}.py"], verb)
+    assert load_config([f"--config=configs/{verb}.py"], verb)[0]

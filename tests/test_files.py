@@ -1,5 +1,7 @@
 """No half-written file, and nothing but an object where one is asked for."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -8,7 +10,7 @@ import sys
 import pytest
 
 from electra_jax.errors import UserError
-from electra_jax.files import read_object, sha256_of, write_json_atomic
+from electra_jax.files import FileLock, HeldError, read_object, sha256_of, write_json_atomic
 
 
 def test_json_is_written_whole_and_read_back(tmp_path):
@@ -67,3 +69,24 @@ def test_the_digest_is_of_the_bytes(tmp_path):
     content = bytes(range(256)) * 5000
     (tmp_path / "a").write_bytes(content)
     assert sha256_of(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_held_lock_names_its_holder_and_is_given_back(tmp_path):
+    lock = FileLock(tmp_path / "lock", "the first")
+    for optional in (False, True):
+        with pytest.raises(HeldError, match=r"^the first$"):
+            FileLock(tmp_path / "lock", "the second", optional=optional)
+    lock.close()
+    lock.close()
+    FileLock(tmp_path / "lock", "2").close()
+    assert (tmp_path / "lock").read_text() == "2"
+
+
+def test_where_there_are_no_locks_only_an_optional_one_goes_on(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with pytest.raises(OSError, match="No locks"):
+        FileLock(tmp_path / "lock")
+    FileLock(tmp_path / "lock", optional=True).close()

@@ -235,6 +235,28 @@ def test_every_room_is_a_package_that_setup_py_finds():
     assert not lacking, f"no __init__.py, so `pip install .` would leave them out: {lacking}"
 
 
+def without_mirror(package: Path, tests: Path) -> list[str]:
+    """The modules a/b/c.py of `package` that have no tests/a/b/test_c.py, sorted."""
+    return sorted(
+        str(file.relative_to(package))
+        for file in package.rglob("*.py")
+        if file.stem not in ("__init__", "__main__")
+        and not (tests / file.relative_to(package).with_name(f"test_{file.name}")).is_file()
+    )
+
+
+def test_every_module_has_a_test_file_of_its_name():
+    lacking = without_mirror(PACKAGE, ROOT / "tests")
+    assert not lacking, "no tests/a/b/test_c.py for electra_jax/a/b/c.py:\n" + "\n".join(lacking)
+
+
+def test_a_module_without_its_test_file_is_found(tmp_path):
+    for file in ("p/a/b.py", "p/a/__init__.py", "p/a/c.py", "t/test_c.py", "t/a/test_b.py"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert without_mirror(tmp_path / "p", tmp_path / "t") == ["a/c.py"]
+
+
 @pytest.mark.parametrize(
     ("file", "source", "rule"),
     [

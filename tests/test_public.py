@@ -99,13 +99,13 @@ def test_every_verb_calls_the_public_function_of_its_name(verb, monkeypatch):
         cli.main([verb, *COMMANDS[verb]])
 
 
-def blocks():
-    """The python blocks of the README."""
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+def blocks(page="docs/python.md"):
+    """The python blocks of a page, in order."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
 
 
 def test_readme_and_notebooks_use_public_names_alone():
-    sources = blocks()
+    sources = blocks() + blocks("README.md")
     for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
         sources.append(notebook.read_text(encoding="utf-8"))
     used = {name for text in sources for name in re.findall(r"electra_jax\.(\w+)\(", text)}
@@ -115,7 +115,7 @@ def test_readme_and_notebooks_use_public_names_alone():
         assert not re.search(r"from electra_jax\S* import|import electra_jax\.", text)
 
 
-def test_the_readme_s_python_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+def test_the_python_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     """On rows, reviews and settings of a test's size; everything else is as it stands there."""
     make_rows(tmp_path)
     data = tiny_task.write_task(tmp_path / "reviews", tiny_task.classification)
@@ -134,7 +134,7 @@ def test_the_readme_s_python_runs_from_top_to_bottom(tmp_path, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     for number, block in enumerate(blocks()):
-        exec(compile(block, f"README.md, python block {number + 1}", "exec"), names)
+        exec(compile(block, f"docs/python.md, python block {number + 1}", "exec"), names)
     assert names["outputs"].logits.shape == names["inputs"].input_ids.shape
     assert names["outputs"].hidden_states.shape[:2] == (3, 2)
     assert (tmp_path / "runs/mine/model/discriminator/config.json").is_file()

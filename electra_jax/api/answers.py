@@ -34,7 +34,7 @@ def evaluate(
       model: a model folder, what `load` gave, or a `Predictor`.
       data: a file as for training, or tfds:NAME.
       task: default: the one that the model was trained for.
-      columns: names in the file by role ({"text": "review"}), where they are not the usual ones.
+      columns: the file's columns by role ({"text": "review"}), where they are not the default ones.
       predictions: write the answers to this file, as `predict` does.
       output: write the scores to this file, as JSON.
       null_threshold: SQuAD 2.0: no answer where null odds are above it.

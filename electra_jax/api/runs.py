@@ -108,10 +108,10 @@ class FineTuneResults(Sequence[FineTuneResult]):
 
     @property
     def best(self) -> FineTuneResult:
-        """The seed with the highest score; raises `UserError` where no seed came to a model."""
+        """The seed with the highest score; raises `UserError` where no seed produced a model."""
         scored = [r for r in self.seeds if r.model.is_dir()]
         if not scored:
-            raise UserError(f"{self.workdir}: no seed came to a model: {self.seeds[0].failure}")
+            raise UserError(f"{self.workdir}: no seed produced a model: {self.seeds[0].failure}")
         return max(scored, key=lambda r: _number(r.score))
 
     @property
@@ -137,12 +137,13 @@ def pretrain(
       config: from `get_config`.
       workdir: everything of the run is written here (a folder, or a bucket such as gs://…).
       quiet: no progress line.
-      coordinator, num_processes, process_id: how the processes of one run find each other where no
-        scheduler tells them (HOST:PORT of the first, how many, which this is); every process calls
-        this function.
+      coordinator, num_processes, process_id: how the processes of one run find each other without a
+        scheduler (HOST:PORT of the first, their number, the index of this one); every process
+        calls this function.
 
     Raises:
       UserError: a wrong configuration, damaged rows, a loss that is not finite, too little memory.
+      KeyboardInterrupt: after Ctrl-C, when the state is saved; a second one leaves at once.
       SystemExit: code 143 after a SIGTERM, when the state is saved.
     """
     prepare_host()
@@ -180,6 +181,7 @@ def finetune(
 
     Raises:
       UserError: a wrong configuration or data; of one seed, a loss that is not finite.
+      KeyboardInterrupt: after Ctrl-C, when the state is saved; a second one leaves at once.
       SystemExit: code 143 after a SIGTERM, when the state is saved.
     """
     prepare_host()
@@ -203,7 +205,7 @@ def sweep(
     vary: Mapping[str, Sequence[Any]],
     overrides: Mapping[str, Any] | None = None,
     *,
-    verb: str = "pretrain",
+    verb: str | None = None,
     through: str | None = None,
     dry_run: bool = False,
 ) -> int:
@@ -218,25 +220,28 @@ def sweep(
       workdir: a folder in it for each run. A run that is finished is not run again.
       vary: values by dotted key.
       overrides: what all runs have, by dotted key.
-      verb: "pretrain" or "finetune".
+      verb: "pretrain" or "finetune"; None: what the configuration is for.
       through: a command that starts each run, such as 'launch/slurm.sh --gpus=8 --'; None: this
         machine, one after the other.
       dry_run: print the commands, run none.
 
     Raises:
-      UserError: nothing varies, or a combination is no valid configuration; before the first runs.
+      UserError: nothing varies, a combination is no valid configuration, or the configuration is
+        not one of `verb`; before the first runs.
     """
     from electra_jax.api.sweep import combinations, run_all
-    from electra_jax.config_file import load_config
+    from electra_jax.config_file import load_config, verb_of
 
-    if verb not in ("pretrain", "finetune"):
+    if verb not in (None, "pretrain", "finetune"):
         raise UserError(f"verb={verb!r}: choose one of pretrain, finetune")
     shared = [f"--config={config}"]
     shared += [f"--config.{key}={value}" for key, value in (overrides or {}).items()]
     varied = {key: [str(value) for value in values] for key, values in vary.items()}
     for options in combinations(varied).values():  # all are sound before the first one runs
-        load_config([*shared, *options])
-    return run_all(verb, Path(workdir), shared, varied, through=through, dry_run=dry_run)
+        right = verb_of(load_config([*shared, *options])[0])
+        if verb not in (None, right):
+            raise UserError(f"{config} is a configuration of {right}, not of {verb}; leave it out")
+    return run_all(right, Path(workdir), shared, varied, through=through, dry_run=dry_run)
 
 
 def report(workdirs: AnyPath | Sequence[AnyPath], output: AnyPath | None = None) -> Path:

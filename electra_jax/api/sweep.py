@@ -1,5 +1,5 @@
 """Many runs of one configuration: every combination of some overrides, a work folder each, and a
-table of how they ended."""
+table of their final figures."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import Metric
 from electra_jax.reporting.page import write_report
-from electra_jax.training.loop import TERMINATED
 from electra_jax.training.metrics_log import EVAL, read_metrics, read_rows
 from electra_jax.training.progress import human_figure
+from electra_jax.training.stopping import TERMINATED
 
 
 def combinations(varied: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -27,7 +27,7 @@ def combinations(varied: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     end alike. Raises UserError where nothing varies.
     """
     if not varied or not all(varied.values()):
-        raise UserError("say what varies: --vary.optimizer.learning_rate=1e-4,5e-4")
+        raise UserError("nothing varies: give --vary.optimizer.learning_rate=1e-4,5e-4")
     ends = [key.rpartition(".")[2] for key in varied]
     short = [end if ends.count(end) == 1 else key for key, end in zip(varied, ends, strict=True)]
     found: dict[str, list[str]] = {}
@@ -36,7 +36,7 @@ def combinations(varied: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         overrides = [f"--config.{key}={value}" for key, value in zip(varied, values)]
         name = ",".join(parts)
         if name in found:
-            raise UserError(f"--vary: {name} comes twice")
+            raise UserError(f"--vary: {name} is given twice")
         found[name] = overrides
     return found
 
@@ -54,7 +54,7 @@ def run_all(
 
     verb: `pretrain` or `finetune`.
     arguments: what every run gets, without --workdir.
-    through: a command that starts a run in the place of this process, such as
+    through: a command that starts each run (default: this Python), such as
         `launch/slurm.sh --gpus=8 --`; it gets the run's arguments.
     dry_run: prints the commands and runs none.
 
@@ -99,6 +99,9 @@ def _run(command: list[str]) -> int:
     previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         return process.wait()
+    except KeyboardInterrupt:  # the run has it too, and saves first
+        process.wait()
+        raise
     finally:
         signal.signal(signal.SIGTERM, previous)
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import electra_jax
 from electra_jax.cli.parser import verb_parser
+from electra_jax.text.separation import SEPARATIONS
 
-_MANY_UNKNOWN = 0.03  # share of tokens; a fitting vocabulary has a hundredth of it
+if TYPE_CHECKING:
+    from electra_jax.text.tokenizers.sample import SampleReport
+
+_MANY_UNKNOWN = 0.03  # share of tokens; a vocabulary made for the text has a hundredth of it
 
 
 def _inputs(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +23,21 @@ def _inputs(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="GLOB",
-        help="text: .txt (documents separated by blank lines) or .jsonl (field `text`), also .gz; "
-        "or tfds:NAME[/CONFIG][:SPLIT]",
+        help="text: .txt, .jsonl, .csv, .tsv, each also as .gz; .parquet; - or a pipe; "
+        "hf:NAME[/CONFIG][:SPLIT] or tfds:NAME[/CONFIG][:SPLIT]",
+    )
+    parser.add_argument(
+        "--documents",
+        choices=SEPARATIONS,
+        default="auto",
+        help="of .txt: separated by blank lines, one a line or one a file; auto: looks at the "
+        "files and says what it found",
+    )
+    parser.add_argument(
+        "--field",
+        metavar="NAME",
+        help="the field, column or feature with the text (default: text; of a table or data set "
+        "also its only one of texts)",
     )
 
 
@@ -48,7 +66,7 @@ def vocab(argv: Sequence[str]) -> int:
         "--character_coverage",
         type=float,
         metavar="SHARE",
-        help="of the text's characters, that get a piece of their own (default: by kind)",
+        help="share of the text's characters that get a token of their own (default: by type)",
     )
     parser.add_argument(
         "--byte_fallback", action="store_true", help="unigram, bpe: unknown characters as bytes"
@@ -66,9 +84,24 @@ def vocab(argv: Sequence[str]) -> int:
         character_coverage=a.character_coverage,
         byte_fallback=a.byte_fallback,
         seed=a.seed,
+        documents=a.documents,
+        field=a.field,
+        show=_show_sample,
     )
     print(f"{a.output}: {tokenizer.kind} tokenizer of {tokenizer.vocab_size:,} tokens")
     return 0
+
+
+def _show_sample(report: SampleReport) -> None:
+    print(report)
+    if report.lost:
+        lost = ", ".join(f"{character} ({count:,} times)" for character, count in report.lost[:8])
+        print(
+            f"of {report.characters:,} characters in the sample, these became [UNK] though they "
+            f"are frequent: {lost}{', …' if len(report.lost) > 8 else ''}; a larger --size or "
+            "--character_coverage gives them tokens",
+            file=sys.stderr,
+        )
 
 
 def prepare(argv: Sequence[str]) -> int:
@@ -79,7 +112,12 @@ def prepare(argv: Sequence[str]) -> int:
         "--seq_len=128",
     )
     _inputs(parser)
-    parser.add_argument("--tokenizer", required=True, metavar="DIR", help="folder or vocab.txt")
+    parser.add_argument(
+        "--tokenizer", required=True, metavar="DIR", help="folder, vocab.txt or name on the Hub"
+    )
+    parser.add_argument(
+        "--cased", action="store_true", help="keep case with a vocab.txt that has no settings"
+    )
     parser.add_argument("--output", required=True, metavar="DIR")
     parser.add_argument("--seq_len", type=int, default=128)
     parser.add_argument(
@@ -97,7 +135,7 @@ def prepare(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--split_sentences",
         action="store_true",
-        help="pieces of several lines become two segments A and B (full)",
+        help="a segment of several lines is split into sentences A and B (full)",
     )
     parser.add_argument(
         "--reference_tfrecords",
@@ -120,10 +158,15 @@ def prepare(argv: Sequence[str]) -> int:
         max_segments=a.max_segments,
         split_sentences=a.split_sentences,
         reference_tfrecords=a.reference_tfrecords,
+        do_lower_case=False if a.cased else None,
+        documents=a.documents,
+        field=a.field,
     )
     for split, entry in header["splits"].items():
         print(f"{a.output} {split}: {entry['rows']:,} rows, {entry['tokens']:,} tokens")
-    unknown = header.get("statistics", {}).get("unknown_rate", 0.0)
+    statistics = header.get("statistics", {})
+    print(_facts(statistics))
+    unknown = statistics.get("unknown_rate", 0.0)
     if unknown > _MANY_UNKNOWN:
         print(
             f"{unknown:.0%} of the tokens are [UNK]: is {a.tokenizer} made for this language? "
@@ -131,3 +174,19 @@ def prepare(argv: Sequence[str]) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def _facts(statistics: Mapping[str, Any]) -> str:
+    """What went into the rows, as far as their source tells it."""
+    counted = [
+        f"{statistics[name]:,} {name}" for name in ("documents", "characters") if name in statistics
+    ]
+    rates = [
+        f"{statistics[name]:.2%} {what}"
+        for name, what in (
+            ("fill_rate", "of the rows filled"),
+            ("unknown_rate", "of the tokens [UNK]"),
+        )
+        if name in statistics
+    ]
+    return ", ".join([*counted, *rates])

@@ -1,4 +1,4 @@
-"""What shows the project before a run of one's own: `demo` and `config`."""
+"""The verbs to look around with: `demo` and `config`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from electra_jax.cli.parser import verb_parser
 def demo(argv: Sequence[str]) -> int:
     parser = verb_parser(
         "demo",
-        "The whole flow on text that is on every machine: the docstrings of the installed Python "
+        "The whole flow on text that every machine has: the docstrings of the installed Python "
         "packages.",
         "electra-jax demo --workdir=demo",
     )

@@ -1,18 +1,20 @@
 """The table of verbs, and `main`, which runs one and turns errors into exit codes.
 
 Exit codes: 0 done; 2 the input or the configuration is wrong (one message, no traceback); 1
-anything else; 143 stopped by SIGTERM after saving.
+anything else; 130 stopped by Ctrl-C and 143 by SIGTERM (training saves first).
 """
 
 from __future__ import annotations
 
 import difflib
+import io
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
 from electra_jax.cli import convert, corpus, explore, train, use
+from electra_jax.cli.version import version_text
 from electra_jax.errors import UserError
 
 VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
@@ -36,14 +38,23 @@ def _overview() -> str:
     return (
         "electra-jax VERB …: ELECTRA in JAX, from raw text to predictions.\n\n"
         f"{verbs}\n\n`electra-jax VERB --help` explains a verb with an example; start with "
-        "`electra-jax demo`."
+        "`electra-jax demo`.\n`electra-jax --version`: versions and devices."
     )
+
+
+def _print_in_any_encoding() -> None:
+    """Standard output and error show what their encoding lacks as an escape (`\\xe8`), whatever the
+    locale; what is written to files is UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a verb; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    # TensorFlow only reads data and checkpoints here, and has nothing to tell about it.
+    _print_in_any_encoding()
+    # TensorFlow only reads data and checkpoints here: its start-up messages are noise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
@@ -51,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not argv or argv[0] in ("-h", "--help", "help"):
             print(_overview(), flush=True)
             return 0 if argv else 2
+        if argv[0] in ("-V", "--version", "version"):
+            print(version_text())
+            return 0
         if argv[0] not in VERBS:
             near = difflib.get_close_matches(argv[0], VERBS, n=1)
             raise UserError(
@@ -62,9 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"electra-jax: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output (`| head`) has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
-        print("electra-jax: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"electra-jax: {error or 'interrupted'}", file=sys.stderr)
         return 130

@@ -8,8 +8,31 @@ from typing import Any
 from electra_jax.errors import UserError
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of the description and ends each option's help with its default."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        if not _has_default(action) or "default" in text:
+            return text
+        return f"{text} (default: %(default)s)"
+
+
+def _has_default(action: argparse.Action) -> bool:
+    """Whether leaving the option out stands for a value; flags and lists are empty without."""
+    empty = action.default is None or isinstance(action.default, bool | list)
+    return not empty and action.default != argparse.SUPPRESS
+
+
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are `UserError`s, like every other wrong input."""
+    """argparse whose errors are `UserError`s, like every other wrong input; its help has every
+    default."""
+
+    def format_help(self) -> str:
+        for action in self._actions:
+            if action.help is None and _has_default(action):
+                action.help = "default: %(default)s"
+        return super().format_help()
 
     def error(self, message: str) -> Any:
         raise UserError(f"{message}\n{self.format_usage().strip()}")
@@ -22,6 +45,6 @@ def verb_parser(verb: str, what: str, example: str, usage: str | None = None) ->
         description=what,
         epilog=f"example:\n  {example}",
         usage=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )

@@ -12,7 +12,7 @@ from electra_jax.errors import UserError
 
 
 def _processes(parser: argparse.ArgumentParser) -> None:
-    """How the processes of one run find each other where no scheduler tells them."""
+    """Flags by which the processes of one run find each other without a scheduler."""
     group = parser.add_argument_group(
         "several processes", "found by themselves on Cloud TPU and under Slurm's srun"
     )
@@ -45,7 +45,7 @@ def pretrain(argv: Sequence[str]) -> int:
     _processes(parser)
     from electra_jax.config_file import load_config
 
-    config, rest = load_config(argv)
+    config, rest = load_config(argv, "pretrain")
     a = parser.parse_args(rest)
     if a.dry_run:
         from electra_jax.pretraining.dry_run import dry_run
@@ -55,7 +55,7 @@ def pretrain(argv: Sequence[str]) -> int:
     if a.devices or a.topology:
         parser.error("--devices and --topology go with --dry_run")
     if not a.workdir:
-        parser.error("--workdir=DIR says where the run is written")
+        parser.error("the run needs a folder to write to: --workdir=DIR")
     electra_jax.pretrain(
         config,
         a.workdir,
@@ -86,7 +86,13 @@ def finetune(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--workdir", required=True, metavar="DIR")
     parser.add_argument("--quiet", action="store_true", help="no progress line")
-    config, rest = load_config(argv)
+    parser.add_argument(
+        "--cased",
+        action="store_true",
+        help="keep case with a model whose vocabulary has no settings (config.init_cased)",
+    )
+    argv = ["--config.init_cased=True" if word == "--cased" else word for word in argv]
+    config, rest = load_config(argv, "finetune")
     a = parser.parse_args(rest)
     results = electra_jax.finetune(config, a.workdir, quiet=a.quiet)
     from electra_jax.finetuning.result import describe_result, describe_summary
@@ -100,8 +106,8 @@ def finetune(argv: Sequence[str]) -> int:
         f"{a.workdir}/seed-*/model; " * models
         + f"{a.workdir}/results.json; {a.workdir}/report.html"
     )
-    if not models:  # the loss of every seed was not finite, as it is an error of one seed alone
-        raise UserError(f"no seed came to a model: {results[0].failure}")
+    if not models:  # every loss was not finite; with a single seed that is an error as well
+        raise UserError(f"no seed produced a model: {results[0].failure}")
     return 0
 
 
@@ -115,7 +121,11 @@ def sweep(argv: Sequence[str]) -> int:
         "[--config.a.b=value …]",
     )
     parser.add_argument("--workdir", required=True, metavar="DIR", help="a folder in it each")
-    parser.add_argument("--verb", choices=("pretrain", "finetune"), default="pretrain")
+    parser.add_argument(
+        "--verb",
+        choices=("pretrain", "finetune"),
+        help="what each run is; default: what the configuration is for",
+    )
     parser.add_argument(
         "--through",
         metavar="COMMAND",

@@ -16,15 +16,15 @@ def _answering(parser: argparse.ArgumentParser) -> None:
         "--null_threshold",
         type=float,
         metavar="ODDS",
-        help="SQuAD 2.0: no answer where null odds are above it (scores tell the best one)",
+        help="SQuAD 2.0: no answer where null odds are above it (`evaluate` reports the best one)",
     )
     parser.add_argument(
         "--columns",
         nargs="*",
         default=[],
         metavar="ROLE=NAME",
-        help="columns of the file, where they have other names than the usual and those that "
-        "training was given (text=review label=stars)",
+        help="the file's columns (text=review label=stars), where their names are neither the "
+        "default ones nor those of training",
     )
 
 

@@ -1,4 +1,4 @@
-"""The fields of a configuration for people: value, default, type, unit and meaning."""
+"""The fields of a configuration as text and JSON: value, default, type, unit and meaning."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _WIDTH = 100
 
 
 class Described(NamedTuple):
-    """One field: dotted `key`, its `value`, what it is where nothing says otherwise, whether the
-    two differ, whether the user gave it, its type and allowed values as text, its unit and meaning.
+    """One field: dotted `key`, its `value` and `default`, whether they differ, whether the user
+    gave the value, type and allowed values as text, unit and meaning.
     """
 
     key: str
@@ -31,18 +31,18 @@ def describe(
     settings: type, config: Mapping[str, Any], given: Iterable[str] = ()
 ) -> list[Described]:
     """Every field of a group, with its value in a resolved configuration."""
-    asked, found = set(given), []
+    given_keys, found = set(given), []
     for row, default in zip(rows(settings, "", config), rows(settings), strict=True):
         allowed = " | ".join(map(str, row.choices)) or row.limits
         differs = row.default != default.default
-        mine = any(key == row.key or key.startswith(f"{row.key}.") for key in asked)
+        is_given = any(k == row.key or k.startswith(f"{row.key}.") for k in given_keys)
         found.append(
             Described(
                 row.key,
                 row.default,
                 default.default,
                 differs,
-                mine,
+                is_given,
                 row.type,
                 allowed,
                 row.unit,
@@ -53,7 +53,7 @@ def describe(
 
 
 def as_json(described: Sequence[Described]) -> list[dict[str, Any]]:
-    """What `json.dumps` takes, one object a field."""
+    """Objects for `json.dumps`, one a field."""
     return [row._asdict() for row in described]
 
 

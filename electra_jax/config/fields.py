@@ -1,22 +1,21 @@
-"""A configuration field is declared once: type, default, allowed values, unit, one line of meaning,
-and what its absence from an older run means.
+"""Declarations of configuration fields: type, default, allowed values, unit, one line of meaning,
+and the value that an older run without the field stands for.
 
-Groups of fields are frozen dataclasses whose attributes are made by `field`. `read` turns the
-nested mappings of a configuration into them and refuses what does not fit, `rows` lists them for
-people, `absent_values` says what a configuration that predates a field stands for.
+Groups of fields are frozen dataclasses whose attributes are made by `field`. `read` checks the
+nested mappings of a configuration and turns them into groups, `rows` lists their fields,
+`absent_values` gives the values of fields that a configuration predates.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, Union
 
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, nearest
 
 Group = TypeVar("Group")
 _KEY = "electra_jax.config.fields"
@@ -56,7 +55,7 @@ class _Declared(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One field for people: dotted `key`, its type as text, default, meaning, unit, choices and
+    """One field in a listing: dotted `key`, its type as text, default, meaning, unit, choices and
     limits (`at least 1`)."""
 
     key: str
@@ -82,11 +81,11 @@ def field(
 ) -> Any:
     """A field of a settings dataclass.
 
-    choices: the allowed values (None is allowed where the type says so).
+    choices: the allowed values (and None, where the type has it).
     minimum, above, maximum, below: limits of a number.
-    when_absent: the value that reproduces what the program did before the field existed; a resumed
-        run or a model folder without the key gets it. Required of every field that is added to a
-        group later; it may differ from `default`.
+    when_absent: the value that reproduces the behaviour before the field existed; a resumed run or
+        a model folder without the key gets it. Required of every field that is added to a group
+        later; it can differ from `default`.
     """
     declared = _Declared(meaning, tuple(choices), unit, when_absent, minimum, above, maximum, below)
     return _field(default, declared)
@@ -124,8 +123,8 @@ def read(
     """The group `cls` from a mapping; `where` is its dotted name in the configuration
     (`train`; empty for the whole of it), for messages.
 
-    complete: a missing key is an error, unless the field says what its absence means. Without it,
-        a missing key gets its default.
+    complete: a missing key is an error, unless the field declares `when_absent`. Otherwise a
+        missing key gets its default.
     Raises `UserError` on an unknown key (the nearest and all valid ones are named), a value of
     another type, one that is not among the choices or beyond the limits, or a missing key.
     """
@@ -133,7 +132,7 @@ def read(
     valid = f"valid{where and f' in {where}'}: {', '.join(known) or 'none'}"
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            near = nearest(str(key), known)
             hint = f"did you mean {_join(where, near[0])}? " if near else ""
             raise UserError(f"{_join(where, key)}: no such field; {hint}{valid}")
     if complete:
@@ -154,7 +153,7 @@ def read(
 
 
 def scheduled(cls: type) -> tuple[str, ...]:
-    """Names of the fields that may hold a `Schedule`."""
+    """Names of the fields whose type includes `Schedule`."""
     hints = typing.get_type_hints(cls)
     return tuple(
         f.name
@@ -164,14 +163,14 @@ def scheduled(cls: type) -> tuple[str, ...]:
 
 
 def check(group: Any, where: str) -> None:
-    """Choices and limits of a group's fields, for a group made without `read`. Raises
-    `UserError`."""
+    """Raises `UserError` where a field of a group is beyond its choices or limits, for groups
+    that were made without `read`."""
     for f in dataclasses.fields(group):
         check_value(f, getattr(group, f.name), _join(where, f.name))
 
 
 def check_value(f: dataclasses.Field[Any], value: Any, key: str) -> None:
-    """That a value is among the field's choices and within its limits. Raises `UserError`."""
+    """Raises `UserError` where a value is not among the field's choices or beyond its limits."""
     declared = _declared(f)
     if value is None:
         return
@@ -186,7 +185,7 @@ def check_value(f: dataclasses.Field[Any], value: Any, key: str) -> None:
 
 
 def rows(cls: type, where: str = "", values: Mapping[str, Any] | None = None) -> Iterator[Row]:
-    """Every field of a group and of the groups in it; with `values`, those in place of defaults."""
+    """Every field of a group and of the groups in it; `values` replace the defaults."""
     hints = typing.get_type_hints(cls)
     for f in dataclasses.fields(cls):
         key = _join(where, f.name)
@@ -201,8 +200,7 @@ def rows(cls: type, where: str = "", values: Mapping[str, Any] | None = None) ->
 
 
 def absent_values(cls: type, where: str = "") -> dict[str, Any]:
-    """{dotted key: what its absence means} of the fields that declare it, also of groups that may
-    be None."""
+    """{dotted key: `when_absent`} of the fields that declare it, optional groups included."""
     hints = typing.get_type_hints(cls)
     found: dict[str, Any] = {}
     for f in dataclasses.fields(cls):
@@ -224,7 +222,7 @@ def type_of(hint: Any) -> type:
 
 
 def may_be_none(hint: Any) -> bool:
-    """Whether a field of this type takes None."""
+    """Whether the type includes None."""
     return any(one in (Any, None, type(None)) for one in _alternatives(hint))
 
 

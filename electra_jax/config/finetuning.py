@@ -10,6 +10,7 @@ from electra_jax.config.fields import field, field_like, read
 from electra_jax.config.model import ATTENTION, POOLINGS, REMAT
 from electra_jax.config.schedule import Scheduled
 from electra_jax.config.training import BACKENDS, MeshSettings, OptimizerSettings, TrainSettings
+from electra_jax.errors import UserError
 
 HEADS = ("huggingface", "reference")
 METHODS = ("full", "bitfit", "lora")
@@ -18,13 +19,14 @@ LAYERWISE_MODES = ("paper", "reference")
 
 @dataclasses.dataclass(frozen=True)
 class TaskDataSettings:
-    """`data.*`: the files of a task, and how they become features and answers."""
+    """`data.*`: the files of a task, and how they are encoded and decoded."""
 
     path: str | None = field(None, "Folder with train.* and dev.*, training file, or tfds:NAME.")
     eval_path: str | None = field(None, "Evaluation file; None: dev.* of the folder.")
     test_path: str | None = field(None, "File that is scored once, at the end.")
     columns: Mapping[str, str | None] = field(
-        dict, "Names of the columns in the files, by role, where they are not the usual ones."
+        dict,
+        "Names of the columns in the files, by role, where they differ from the expected ones.",
     )
     backend: str = field(
         "auto",
@@ -32,8 +34,25 @@ class TaskDataSettings:
         choices=BACKENDS,
         when_absent="numpy",
     )
+    header: str = field(
+        "yes",
+        "Whether the first line of a .tsv or .csv names its columns; no: data.columns.* are "
+        "numbers, from 0.",
+        choices=("yes", "no"),
+        when_absent="yes",
+    )
+    missing_labels: str = field(
+        "skip",
+        "Examples whose label says that there is none (-1, -, nan, -100, empty): left out with a "
+        "warning, an error, or a class of that name.",
+        choices=("skip", "fail", "keep"),
+        when_absent="keep",
+    )
     train_examples: int | None = field(
-        None, "Train on the first so many examples; None: all.", unit="examples", minimum=1
+        None,
+        "Number of examples to train on, the first of the file; None: all.",
+        unit="examples",
+        minimum=1,
     )
     max_length: int | None = field(
         None, "Longest feature; None: the task's, or the model's.", unit="tokens", minimum=8
@@ -106,7 +125,7 @@ class TunedModelSettings:
         None, "One compiled layer in a loop, or unrolled; None: the model's."
     )
     remat: str | None = field(
-        None, "What the backward pass computes again; None: the model's.", choices=REMAT
+        None, "Activations that the backward pass recomputes; None: the model's.", choices=REMAT
     )
     attention: str | None = field(
         None, "Implementation of attention; None: the model's.", choices=ATTENTION
@@ -116,11 +135,11 @@ class TunedModelSettings:
 
 @dataclasses.dataclass(frozen=True)
 class LossSettings:
-    """`loss.*`: what is minimised. `class_weights`, resolved, is a tuple of one number a label."""
+    """`loss.*`: the loss. `class_weights`, resolved, is a tuple of one number a label."""
 
     reduction: str = field(
         "mean",
-        "Mean over what is predicted, or the reference's sum.",
+        "Mean over predictions, or the reference's sum.",
         choices=("mean", "sum"),
     )
     label_smoothing: float = field(
@@ -153,14 +172,14 @@ class TuneSettings:
         "full", "All parameters, biases alone, or low-rank updates.", choices=METHODS
     )
     rank: int = field(3, "Rank of a matrix's update (lora).", minimum=1)
-    alpha: float = field(6.0, "The update counts alpha / rank times (lora).")
+    alpha: float = field(6.0, "The update is scaled by alpha / rank (lora).")
     targets: str = field(
         "kernel",
         "Regular expression over the names of matrices to update (lora); Hu et al.'s are "
         "self/(query|value)/kernel.",
     )
     embedding_rank: int = field(
-        3, "Rank of the word embeddings' update; 0: they stay (lora).", minimum=0
+        3, "Rank of the word embeddings' update; 0: none (lora).", minimum=0
     )
 
 
@@ -187,7 +206,10 @@ class FinetuneOptimizer(OptimizerSettings):
         choices=LAYERWISE_MODES,
     )
     freeze_layers: int = field(
-        0, "Embeddings and the lowest so many layers are not trained.", unit="layers", minimum=0
+        0,
+        "Number of lowest layers that, with the embeddings, are not trained.",
+        unit="layers",
+        minimum=0,
     )
     warmup_fraction: float | None = field_like(OptimizerSettings, "warmup_fraction", 0.1)
 
@@ -197,7 +219,9 @@ class FinetuneTrain(TrainSettings):
     """`train.*` of fine-tuning."""
 
     epochs: float | None = field_like(TrainSettings, "epochs", 3.0)
-    min_steps: int = field(200, "Shortest run, where epochs say how long.", unit="steps", minimum=0)
+    min_steps: int = field(
+        200, "Shortest run, where its length is in epochs.", unit="steps", minimum=0
+    )
     eval_batch_size: int = field(64, "Examples of an evaluation batch.", unit="examples")
     eval_every: int | None = field(
         None,
@@ -206,13 +230,15 @@ class FinetuneTrain(TrainSettings):
         minimum=1,
     )
     select: str = field(
-        "best", "Which evaluated step is kept, by the task's metric.", choices=("best", "last")
+        "best",
+        "Evaluated step that is exported: best by the task's metric, or last.",
+        choices=("best", "last"),
     )
     patience: int = field(
-        0, "Evaluations without a better one until the run ends; 0: never.", minimum=0
+        0, "Evaluations without improvement after which the run ends; 0: never.", minimum=0
     )
     restarts: int = field(
-        2, "New starts, each with another seed, of a run that did not learn.", minimum=0
+        2, "Restarts, each with another seed, of a run that did not learn.", minimum=0
     )
     checkpoint_every: int | None = field(
         None, "Interval between checkpoints; None: as evaluations.", unit="steps"
@@ -224,21 +250,36 @@ class FinetuneTrain(TrainSettings):
 class FinetuneSettings:
     """A fine-tuning configuration."""
 
-    task: str = field("classification", "Row of electra_jax/finetuning/task_table.py.")
+    task: str = field(
+        "classification", "Task of electra_jax/finetuning/task_table.py, or FILE.py:CLASS."
+    )
     init: str | None = field(
         None, "Model to start from: model folder, run, TF1 checkpoint or Hub id."
+    )
+    init_cased: bool | None = field(
+        None,
+        "Whether case is kept where init's vocabulary has no settings; None: as its tokens show.",
+        when_absent=False,
     )
     seeds: int = field(1, "Runs, of train.seed and the seeds after it.", minimum=1)
     data: TaskDataSettings = field(TaskDataSettings, "The files.")
     model: TunedModelSettings = field(TunedModelSettings, "The network.")
     loss: LossSettings = field(LossSettings, "The loss.")
-    tune: TuneSettings = field(TuneSettings, "What is trained.")
+    tune: TuneSettings = field(TuneSettings, "The trained parameters.")
     optimizer: FinetuneOptimizer = field(FinetuneOptimizer, "The optimizer.")
     train: FinetuneTrain = field(FinetuneTrain, "The run.")
+    kind: Mapping[str, Any] = field(
+        dict, "Fields of the task's kind, where it has some (its `Settings`).", when_absent={}
+    )
     mesh: MeshSettings = field(MeshSettings, "The devices.")
 
 
 def read_finetune(config: Mapping[str, Any]) -> FinetuneSettings:
     """A resolved fine-tuning configuration as typed settings. Raises `UserError` on a field that
     is missing, unknown or wrong."""
+    if "objective" in config:
+        raise UserError(
+            "this configuration is one of pretrain (it has an objective): give finetune one of its "
+            "own, such as finetune:sst2"
+        )
     return read(FinetuneSettings, config, "", complete=True)

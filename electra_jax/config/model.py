@@ -1,7 +1,7 @@
 """The shape of a network, of a generator-discriminator pair, the named sizes, and durations in any
 unit.
 
-Everything else takes these values whole. Field names are Hugging Face's; the numbers of the
+Field names are Hugging Face's; the numbers of the
 published sizes are the paper's Table 6 and the released checkpoints' (small_pp, base_pp,
 large_1_75m).
 """
@@ -71,10 +71,10 @@ class ElectraConfig:
         when_absent="cls",
     )
     # How it is computed; none of these changes a parameter.
-    dtype: str = field("float32", "What is multiplied.", choices=DTYPES)
+    dtype: str = field("float32", "Type of the factors of matrix products.", choices=DTYPES)
     scan_layers: bool = field(True, "One compiled layer in a loop; False: unrolled.")
     remat: str = field(
-        "none", "What the backward pass computes again, to save memory.", choices=REMAT
+        "none", "Activations that the backward pass recomputes, to save memory.", choices=REMAT
     )
     attention: str = field(
         "xla", "Implementation of attention; cudnn: GPU, no dropout inside.", choices=ATTENTION
@@ -98,8 +98,7 @@ class ElectraConfig:
             if self.head_size % 2:
                 raise UserError(
                     f"model.num_attention_heads={self.num_attention_heads}: rotary positions need "
-                    "an "
-                    f"even head size, hidden_size / num_attention_heads is {self.head_size}"
+                    f"an even head size, hidden_size / num_attention_heads is {self.head_size}"
                 )
         elif self.pooling != "cls":
             raise UserError(
@@ -126,8 +125,8 @@ class ElectraConfig:
 class PairConfig:
     """A discriminator with its generator.
 
-    `generator=None` is the uniform generator (corruptions drawn evenly from the vocabulary).
-    `sharing` says what the two networks have in common: "embeddings" (word, position and type
+    `generator=None` is the uniform generator (replacements sampled evenly from the vocabulary).
+    `sharing` names what the two networks share: "embeddings" (word, position and type
     tables and their LayerNorm; the reference's default), "none" (`untied_generator_embeddings`) or
     "all" (one transformer in both roles, the reference's `untied_generator=False`).
     """
@@ -214,21 +213,8 @@ def _tiny() -> PairConfig:
     return PairConfig(shape, shape.replace(num_hidden_layers=1))
 
 
-def _hour() -> PairConfig:
-    tiny = _tiny().discriminator
-    shape = tiny.replace(
-        vocab_size=8192,
-        embedding_size=192,
-        hidden_size=192,
-        num_hidden_layers=3,
-        num_attention_heads=3,
-        intermediate_size=288,
-    )
-    return PairConfig(shape, shape.replace(num_hidden_layers=1))
-
-
 def named_size(name: str) -> PairConfig:
-    """The pair of a named size: tiny hour small base large small_pp base_pp large_1_75m.
+    """The pair of a named size: tiny small base large small_pp base_pp large_1_75m.
 
     small: generator 1/4 of the width; base 1/3; large 1/4 (paper, Table 6). The `_pp` sizes are
     the released checkpoints' shapes: small_pp's generator is as wide as its discriminator.
@@ -236,7 +222,6 @@ def named_size(name: str) -> PairConfig:
     small, base, large = _bert(256, 12, 128), _bert(768, 12, 768), _bert(1024, 24, 1024)
     table = {
         "tiny": _tiny,
-        "hour": _hour,
         "small": lambda: PairConfig(small, generator_of(small)),
         "small_pp": lambda: PairConfig(small, generator_of(small, hidden_size=1.0)),
         "base": lambda: PairConfig(base, generator_of(base, hidden_size=1 / 3)),
@@ -249,7 +234,7 @@ def named_size(name: str) -> PairConfig:
     return table[name]()
 
 
-SIZES = ("tiny", "hour", "small", "base", "large", "small_pp", "base_pp", "large_1_75m")
+SIZES = ("tiny", "small", "base", "large", "small_pp", "base_pp", "large_1_75m")
 
 
 def duration(

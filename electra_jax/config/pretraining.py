@@ -20,7 +20,7 @@ COMPUTED = ("dtype", "vocab_size", "pad_token_id", "pooling")
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
-    """`data.*`: what is trained on."""
+    """`data.*`: the rows to train on."""
 
     path: str | None = field(None, "Rows folder made by `electra-jax prepare`.")
     backend: str = field(
@@ -40,7 +40,7 @@ class GeneratorSettings:
     intermediate_size: int = field(256, "Width of the generator's feed-forward layers.")
     kind: str = field(
         "network",
-        "A trained network, or corruptions drawn evenly from the vocabulary.",
+        "A trained network, or replacements sampled evenly from the vocabulary.",
         choices=("network", "uniform"),
     )
 
@@ -100,23 +100,28 @@ class PretrainTrain(TrainSettings):
 
 @dataclasses.dataclass(frozen=True)
 class WatchSettings:
-    """`watch.*`: when a run whose discriminator stays near chance is warned of."""
+    """`watch.*`: the warning of a discriminator that stays near chance."""
 
     after_tokens: float = field(2e8, "Tokens of training before the warning.", unit="tokens")
-    minimum_auc: float = field(0.6, "AUC of the discriminator below which it is given.")
+    minimum_auc: float = field(0.6, "AUC of the discriminator below which the run warns.")
+    minimum_skill: float = field(
+        0.02,
+        "Held-out skill below which the run warns at its half; 0: never.",
+        when_absent=0.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainSettings:
     """A pretraining configuration."""
 
-    size: str = field("small", "Name of the size; a note, the fields below say what it is.")
+    size: str = field("small", "Name of the size, as a note: the fields below decide.")
     resume: str | None = field(None, "Another run's folder, to continue it in this one.")
     init: str | None = field(None, "Pair or discriminator to start from.")
     init_generator: str | None = field(
-        None, "The generator's start, where `init` has no generator."
+        None, "Model that the generator starts from, where `init` has no generator."
     )
-    init_slots: bool = field(False, "Take the Adam moments of a TF1 `init` too.")
+    init_slots: bool = field(False, "Start from the Adam moments of a TF1 `init` too.")
     init_vocabulary: str = field(
         "same",
         "Vocabulary of `init`: the rows', or map: keep the embeddings of shared tokens.",
@@ -134,7 +139,7 @@ class PretrainSettings:
 @functools.cache
 def pretrain_settings(objective: type) -> type[PretrainSettings]:
     """The fields of pretraining with an objective whose `Settings` are these."""
-    name = field("electra", "What is learnt: electra, masked_lm, or FILE.py:CLASS.")
+    name = field("electra", "Objective: electra, masked_lm, or FILE.py:CLASS.")
     named = dataclasses.make_dataclass(
         "ObjectiveSettings", [("name", str, name)], bases=(objective,), frozen=True
     )
@@ -148,12 +153,17 @@ def pretrain_settings(objective: type) -> type[PretrainSettings]:
 
 
 def read_pretrain(config: Mapping[str, Any]) -> PretrainSettings:
-    """A resolved pretraining configuration as typed settings, the objective's fields as they are:
-    it reads them itself (`PretrainingObjective.read_settings`).
+    """A resolved pretraining configuration as typed settings, the objective's fields unread:
+    the objective reads them (`PretrainingObjective.read_settings`).
 
     Raises `UserError` on a field that is missing, unknown or wrong.
     """
+    if "task" in config:
+        raise UserError(
+            "this configuration is one of finetune (it has a task): give pretrain one of its own, "
+            "such as pretrain:small"
+        )
     given = read(PretrainSettings, config, "", complete=True)
     if "name" not in given.objective:
-        raise UserError("objective.name is missing: it says whose fields `objective` has")
+        raise UserError("objective.name is missing: it decides which fields `objective` has")
     return given

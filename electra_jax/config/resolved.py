@@ -1,5 +1,5 @@
-"""A resolved configuration that knows which fields its user gave, and what an older run's file that
-lacks some fields stands for."""
+"""A resolved configuration with the set of fields that its user gave, and the values of fields that
+an older run's file lacks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from electra_jax.errors import UserError
 class Config(dict[str, Any]):
     """A resolved configuration: nested dicts, and which of their fields the user gave.
 
-    `given` are dotted keys (`train.steps`); what is changed in the dicts afterwards counts as given
-    too, so that Python code may assign to fields.
+    `given` are dotted keys (`train.steps`); fields that are assigned in the dicts later count
+    as given too.
     """
 
     def __init__(self, values: Mapping[str, Any], given: Iterable[str] = ()) -> None:
@@ -31,7 +31,7 @@ class Config(dict[str, Any]):
         return self._given | changed
 
     def replace(self, values: Mapping[str, Any], *, given: bool = True) -> Config:
-        """A copy with other values at some dotted keys; they count as given unless told otherwise.
+        """A copy with other values at some dotted keys; they count as given if `given`.
 
         Raises `UserError` where there is no such group.
         """
@@ -48,8 +48,8 @@ class Config(dict[str, Any]):
 
 
 def as_config(config: Mapping[str, Any], settings: type) -> Config:
-    """`config` as a `Config`, with every field that may be absent. Of plain dicts, what differs
-    from the defaults of `settings` was given."""
+    """`config` as a `Config`, completed with the `when_absent` values. In plain dicts, the fields
+    that differ from the defaults of `settings` count as given."""
     absent = absent_values(settings)
     if isinstance(config, Config):
         missing = lacking(config, absent)
@@ -61,8 +61,8 @@ def as_config(config: Mapping[str, Any], settings: type) -> Config:
 
 
 def going_on(config: Config, old: Mapping[str, Any], absent: Mapping[str, Any]) -> Config:
-    """`config` for going on with a run whose file is `old`: fields that the file lacks, and that
-    the user gave no value, have the value that changes nothing.
+    """`config` for resuming a run whose file is `old`: fields that the file lacks, and that the
+    user did not give, get the value that changes nothing.
 
     absent: {dotted key: that value}, of every field that is newer than its group.
     """
@@ -72,8 +72,7 @@ def going_on(config: Config, old: Mapping[str, Any], absent: Mapping[str, Any]) 
 
 
 def lacking(config: Mapping[str, Any], absent: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `absent` whose key is not in nested dicts. A group that is there as None lacks
-    nothing."""
+    """The part of `absent` whose keys are not in `config`. A group that is None lacks nothing."""
     found = {}
     for key, value in absent.items():
         node: Any = config
@@ -88,7 +87,7 @@ def lacking(config: Mapping[str, Any], absent: Mapping[str, Any]) -> dict[str, A
 
 
 def filled_in(config: Mapping[str, Any], absent: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested dicts with what they lack of `absent`."""
+    """A copy of `config` with the missing keys of `absent`."""
     found = copy.deepcopy(dict(config))
     for key, value in lacking(config, absent).items():
         *parents, name = key.split(".")

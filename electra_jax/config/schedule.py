@@ -1,5 +1,5 @@
-"""A number that may change during a run: `Schedule`, for learning rate, mask rate, temperature and
-loss weights alike.
+"""`Schedule`: a number that can change during a run, such as a learning rate, mask rate,
+temperature or loss weight.
 
 On the command line a plain number is constant; anything else is written as a call:
 
@@ -30,9 +30,8 @@ _FORMS = "a number, linear(A, B), cosine(A, B), exponential(A, B) or step(A, B, 
 class Schedule:
     """From `initial` to `final` over a `share` of the run or a number of `tokens`, then `final`.
 
-    `steps` is what share or tokens amount to in a run: `over` sets it. A constant needs none, and
-    `at` gives a Python number then, so that it is compiled as the same constant as without a
-    schedule.
+    `steps` is that length in steps of a run; `over` sets it. A constant needs none: `at` returns a
+    Python number, which compiles to the same program as a plain number.
     """
 
     kind: str
@@ -59,7 +58,7 @@ class Schedule:
     def over(
         self, total_steps: int, tokens_per_step: float | None = None, where: str = "schedule"
     ) -> Schedule:
-        """The same for a run of `total_steps` steps of `tokens_per_step` tokens each."""
+        """The schedule of a run of `total_steps` steps of `tokens_per_step` tokens each."""
         if self.kind == "constant" or self.steps is not None:
             return self
         if self.tokens is None:
@@ -74,7 +73,7 @@ class Schedule:
         if self.kind == "constant":
             return self.final
         if self.steps is None:
-            raise ValueError(f"{self}: `over` has to say first how long the run is")
+            raise ValueError(f"{self}: `over` must set the length of the run first")
         if self.steps <= 0:
             return self.final
         left = jnp.clip(1.0 - jnp.asarray(step, jnp.float32) / self.steps, 0.0, 1.0)
@@ -109,17 +108,17 @@ class Schedule:
         return f"{self.kind}({', '.join([f'{self.initial:g}', f'{self.final:g}', *options])})"
 
 
-# How a field of a configuration holds one: a number, its text form, or what `resolve` makes of it.
+# The values of a configuration field: a number, its text form, or the resolved schedule.
 Scheduled = float | str | Schedule
 
 
 def value_at(value: float | Schedule, step: Any) -> Any:
-    """The value at a step of a number or a resolved schedule; a number stays what it is."""
+    """The value at a step of a number or a resolved schedule; a number is returned as it is."""
     return value.at(step) if isinstance(value, Schedule) else value
 
 
 def final_value(value: Scheduled) -> float:
-    """The value that evaluation uses: the last one."""
+    """The last value, which evaluation uses."""
     return Schedule.parse(value).final
 
 
@@ -147,7 +146,12 @@ def _parse_call(text: str, where: str) -> Schedule:
     count = 1 if kind == "constant" else 2
     _check(len(values) == count, text, where, f"{kind} takes {count} value(s)")
     _check(len(options) < 2, text, where, "keep one of share= and tokens=")
-    _check(kind != "step" or len(options) == 1, text, where, "say when: share= or tokens=")
+    _check(
+        kind != "step" or len(options) == 1,
+        text,
+        where,
+        "give the point of the step: share= or tokens=",
+    )
     _check(0 < options.get("share", 1) <= 1, text, where, "share must be above 0 and at most 1")
     _check(options.get("tokens", 1) > 0, text, where, "tokens must be positive")
     positive = min(values) > 0

@@ -10,12 +10,12 @@ from electra_jax.config.model import DTYPES
 from electra_jax.config.schedule import Scheduled
 
 OPTIMIZERS = ("adam_reference", "adamw", "lamb")
-BACKENDS = ("auto", "tf", "numpy")  # of what reads batches
+BACKENDS = ("auto", "tf", "numpy")  # readers of batches
 DECAYS = ("linear", "constant", "cosine", "wsd")
 # The reference excludes `LayerNorm|layer_norm|bias`; `_norm/` are the norms of modern blocks.
 NO_DECAY = ("LayerNorm|layer_norm|_norm/|bias",)
 
-# Groups of fields of which one says a duration: giving one clears the others' defaults.
+# Fields that give the same duration in different units: setting one clears the others' defaults.
 DURATIONS = (
     ("train", ("steps", "epochs", "tokens", "minutes")),
     ("optimizer", ("warmup_steps", "warmup_epochs", "warmup_tokens", "warmup_fraction")),
@@ -24,7 +24,7 @@ DURATIONS = (
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerSettings:
-    """`optimizer.*`: the update, the learning rate by step, what decays and what is frozen.
+    """`optimizer.*`: the update, the learning rate by step, weight decay and frozen parameters.
 
     At most one of the warm-up fields is set.
     """
@@ -37,7 +37,7 @@ class OptimizerSettings:
     learning_rate: Scheduled | None = field(
         None, "Peak learning rate, or a schedule in place of `schedule`.", minimum=0
     )
-    schedule: str = field("linear", "How the learning rate falls after the peak.", choices=DECAYS)
+    schedule: str = field("linear", "Shape of the learning rate after the peak.", choices=DECAYS)
     power: float = field(1.0, "Exponent of the linear decay: (1 - t/T)^power.")
     decay_fraction: float = field(
         0.1, "Share of the run in which schedule=wsd decays.", unit="share of the run"
@@ -69,7 +69,7 @@ class OptimizerSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-    """`train.*`: how long, how large, how often. Steps or another unit says how long."""
+    """`train.*`: length of the run in steps or another unit, batches, logging and checkpoints."""
 
     steps: int | None = field(None, "Length of the run.", unit="steps", minimum=1)
     epochs: float | None = field(None, "Length of the run.", unit="epochs", minimum=0)
@@ -82,15 +82,22 @@ class TrainSettings:
     seed: int = field(0, "Seed of initialisation, data order, dropout and sampling.")
     dtype: str = field(
         "float32",
-        "What is multiplied; parameters, optimizer and losses stay float32.",
+        "Type of the factors of matrix products; parameters, optimizer and losses stay float32.",
         choices=DTYPES,
     )
     log_every: int = field(
         50, "Interval between rows of training metrics.", unit="steps", minimum=1
     )
-    keep: int = field(3, "Checkpoints that are kept.")
+    keep: int = field(3, "Number of checkpoints to keep.")
     keep_every: int | None = field(
-        None, "Checkpoints at multiples of it are kept for good.", unit="steps"
+        None, "Checkpoints at multiples of it are never deleted.", unit="steps"
+    )
+    checkpoint_minutes: float = field(
+        15.0,
+        "A checkpoint is also saved so long after the last one; 0: by steps alone.",
+        unit="minutes",
+        minimum=0,
+        when_absent=0.0,
     )
     tensorboard: bool = field(True, "Write TensorBoard events too.")
     wandb: Any = field(None, "Arguments of wandb.init; None: not logged there.")
@@ -98,7 +105,7 @@ class TrainSettings:
 
 @dataclasses.dataclass(frozen=True)
 class MeshSettings:
-    """`mesh.*`: devices along each axis; at most one axis is -1, the rest of the devices."""
+    """`mesh.*`: devices along each axis; at most one axis is -1, all remaining devices."""
 
     data: int = field(-1, "Devices over which batches are split.", unit="devices")
     fsdp: int = field(1, "Devices over which batches and parameters are split.", unit="devices")

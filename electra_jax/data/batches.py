@@ -24,7 +24,7 @@ def train_batches(
     seed: int,
     batch_size: int,
     start_example: int = 0,
-    places: NDArray[np.int64] | None = None,
+    batch_indices: NDArray[np.int64] | None = None,
     prefetch: int = READ_AHEAD,
     backend: Backend = "auto",
 ) -> Batches:
@@ -35,15 +35,15 @@ def train_batches(
       seed: of the run's order.
       batch_size: examples in one batch over all processes.
       start_example: examples that the run has already seen.
-      places: int [share], the places in a batch whose examples are read here, where several
-        processes share it; None for all of them.
+      batch_indices: int [share], the examples of a batch that this process reads, where several
+        share it, as indices into the batch; None for all of them.
       prefetch: batches read ahead.
       backend: "numpy" reads ahead with a thread, "tf" with tf.data, "auto" with tf.data where
         TensorFlow is installed, once it is imported. All yield the same batches.
 
     Returns:
       An iterator of {"input_ids": int32 [share, seq_len]}; the k-th holds the examples
-      start_example + k·batch_size + places.
+      start_example + k·batch_size + batch_indices.
 
     Raises:
       UserError: an empty batch, fewer rows than one batch, or an unknown or missing backend. While
@@ -56,13 +56,15 @@ def train_batches(
             f"{rows.folder} has {rows.count} rows in its split {rows.split!r}, fewer than one "
             f"batch of {batch_size}; lower train.batch_size or prepare more text"
         )
-    mine = start_example + (np.arange(batch_size) if places is None else places)
-    share = len(mine)
+    first_batch = start_example + (
+        np.arange(batch_size) if batch_indices is None else batch_indices
+    )
+    share = len(first_batch)
     together = max(1, ROWS_AT_ONCE // share)
 
     def read(number: int) -> Batch:
         batches = number * together + np.arange(together)
-        ids = rows_of(batches[:, None] * batch_size + mine[None, :], rows.count, seed)
+        ids = rows_of(batches[:, None] * batch_size + first_batch[None, :], rows.count, seed)
         return {"input_ids": rows.take(ids.reshape(-1)).reshape(together, share, rows.seq_len)}
 
     return read_ahead(read, backend=backend, prefetch=prefetch)
@@ -72,7 +74,7 @@ def eval_batches(
     rows: Rows,
     batch_size: int,
     max_rows: int | None = None,
-    places: NDArray[np.int64] | None = None,
+    batch_indices: NDArray[np.int64] | None = None,
     prefetch: int = READ_AHEAD,
 ) -> Batches:
     """The rows of a split once, in file order; the last batch is filled up with rows of padding.
@@ -84,7 +86,7 @@ def eval_batches(
       rows: the split.
       batch_size: rows in one batch over all processes.
       max_rows: stop after this many rows; None for all.
-      places: as in `train_batches`.
+      batch_indices: as in `train_batches`.
       prefetch: batches read ahead.
 
     Returns:
@@ -93,13 +95,13 @@ def eval_batches(
     Raises:
       UserError: while iterating, a damaged file.
     """
-    mine = np.arange(batch_size) if places is None else places
+    indices = np.arange(batch_size) if batch_indices is None else batch_indices
     count = rows.count if max_rows is None else min(rows.count, max_rows)
 
     def read(number: int) -> Batch:
-        wanted = number * batch_size + mine
-        ids = np.full((len(mine), rows.seq_len), rows.special_ids["pad"], dtype=np.int32)
-        ids[wanted < count] = rows.take(wanted[wanted < count])
+        numbers = number * batch_size + indices
+        ids = np.full((len(indices), rows.seq_len), rows.special_ids["pad"], dtype=np.int32)
+        ids[numbers < count] = rows.take(numbers[numbers < count])
         return {"input_ids": ids[None]}
 
     return read_ahead(read, backend="numpy", count=-(-count // batch_size), prefetch=prefetch)

@@ -28,7 +28,7 @@ _ROUND_CONSTANTS = np.array(
 
 
 def permute(index: ArrayLike, n: int, key: ArrayLike) -> NDArray[np.int64]:
-    """Where the permutation of range(n) that `key` names sends each index.
+    """Applies the permutation of range(n) with this key to each index.
 
     Args:
       index: integers in [0, n), any shape.
@@ -43,7 +43,7 @@ def permute(index: ArrayLike, n: int, key: ArrayLike) -> NDArray[np.int64]:
       ValueError: n or an index is out of range.
     """
     if not 1 <= n <= LARGEST:
-        raise ValueError(f"cannot permute {n} things: the range is 1 to 2**62")
+        raise ValueError(f"cannot permute {n} elements: the range is 1 to 2**62")
     keys = np.asarray(key, dtype=np.uint64)
     given = np.asarray(index, dtype=np.int64)
     if given.size and (given.min() < 0 or given.max() >= n):

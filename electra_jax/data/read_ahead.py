@@ -1,8 +1,8 @@
-"""Batches read ahead of whoever asks for them: by a thread over NumPy, by tf.data, or by the thread
-until TensorFlow is imported and by tf.data from there on.
+"""Readers that prefetch batches: a thread over NumPy, tf.data, or the thread until TensorFlow is
+imported and tf.data from there on.
 
-All of them are given `read(number)`, a pure function of the number, so which of them reads changes
-no batch.
+All of them call `read(number)`, a pure function of the number, so the batches do not depend on the
+reader.
 """
 
 from __future__ import annotations
@@ -33,27 +33,33 @@ Source = Callable[[], Batch]
 Backend = Literal["auto", "tf", "numpy"]
 
 READ_AHEAD = 4
-# "auto" imports TensorFlow when the batch of this number is asked for (the steps before it are
-# compiled, and the first one's metrics written), so that the first step is no later, …
+# "auto" imports TensorFlow at the request for the batch of this number: the step is then compiled
+# and the first metrics are written, so the first step is no later, …
 IMPORT_AT_BATCH = 3
 # … and not before so many seconds of reading: a shorter run is over before the import would pay.
 IMPORT_AFTER_SECONDS = 10.0
 
 
 class Batches(Iterator[Batch]):
-    """An iterator with something running behind it: `close` stops that, and so does dropping it."""
+    """An iterator over a reader that runs in the background: `close` stops the reader, and so does
+    dropping the iterator."""
 
     def __init__(self, source: Source, stop: Callable[[], object]) -> None:
         self._source = source
         # Also runs at the exit of the interpreter, before TensorFlow's threads could outlive it.
         self._finalizer = weakref.finalize(self, stop)
 
+    @property
+    def imports_later(self) -> bool:
+        """Whether TensorFlow may be imported while this iterator is read."""
+        return isinstance(getattr(self._source, "__self__", None), _HandOver)
+
     def __next__(self) -> Batch:
         if not self._finalizer.alive:
             raise StopIteration
         try:
             return self._source()
-        except BaseException:  # StopIteration too: what ends the iteration frees what is behind it
+        except BaseException:  # StopIteration too: the end of the iteration stops the reader
             self.close()
             raise
 
@@ -219,12 +225,12 @@ class _HandOver:
         self._thread = _ThreadReader(read, None, prefetch)
         self._coming: Future[_TensorFlowReader] | None = None
         self._tensorflow: _TensorFlowReader | None = None
-        self._asked, self._began = 0, 0.0
+        self._requests, self._began = 0, 0.0
         self._stopped = False
 
     def next(self) -> Batch:
         if self._tensorflow is None:
-            self._asked += 1
+            self._requests += 1
             self._prepare()
         if self._tensorflow is not None and self._thread.empty:
             return self._tensorflow.next()
@@ -238,10 +244,10 @@ class _HandOver:
 
     def _prepare(self) -> None:
         """Begins the import when it is time, and takes its result when it is there."""
-        if self._asked == 1:
+        if self._requests == 1:
             self._began = time.monotonic()
         late = time.monotonic() - self._began >= IMPORT_AFTER_SECONDS
-        if self._coming is None and self._asked >= IMPORT_AT_BATCH and late:
+        if self._coming is None and self._requests >= IMPORT_AT_BATCH and late:
             self._coming = Future()
             # No daemon: an interpreter that ends while a library is being loaded may crash, so it
             # waits for that (seconds).
@@ -275,7 +281,7 @@ def _split(batches: Batch) -> list[Batch]:
 
 def _tensorflow() -> ModuleType:
     """TensorFlow, kept away from accelerators, whose memory is JAX's, and from the cores."""
-    # It only feeds data here, and has nothing to tell about it.
+    # It only reads data here: no log messages.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import tensorflow as tf

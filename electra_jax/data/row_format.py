@@ -1,7 +1,5 @@
-"""The format of a rows folder: names, types, what rows.json holds, and what its writers share.
-
-Below the writers (preparation/) and the reader (rows.py), so that both mean the same. The format is
-described in ARCHITECTURE.md.
+"""The format of a rows folder, described in docs/formats.md: names, types and the fields of
+rows.json, for its writers (preparation/) and its reader (rows.py).
 """
 
 from __future__ import annotations
@@ -55,7 +53,7 @@ def shard_name(split: str, number: int) -> str:
 def describe_rows(
     tokenizer: Tokenizer, packing: str, seq_len: int, seed: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """The head of rows.json: what is known before the first row is written."""
+    """The fields of rows.json that are known before the first row is written."""
     return {
         "format": FORMAT,
         "seq_len": seq_len,
@@ -85,7 +83,7 @@ def row_statistics(
 
 
 def fingerprint(manifest: Mapping[str, Any], splits: Mapping[str, Any]) -> str:
-    """sha256 (hex) of all that defines the rows' content; `splits` is that part of rows.json."""
+    """SHA-256 (hex) of everything that defines the rows' content; `splits` is as in rows.json."""
     identity = {
         **{key: manifest[key] for key in ("format", "seq_len", "dtype", "vocab_size")},
         **{key: manifest[key] for key in ("special_ids", "tokenizer_hash")},
@@ -109,12 +107,12 @@ def held_out(seed: int, fraction: float, first: int, count: int) -> NDArray[np.b
     numbers = np.arange(first, first + count)
     if fraction == 0:
         return np.zeros(count, bool)
-    drawn = uniform(seed, _HELD_OUT_STREAM, first, count) < fraction
-    return np.where(numbers < 2, numbers == 1, drawn)
+    sampled = uniform(seed, _HELD_OUT_STREAM, first, count) < fraction
+    return np.where(numbers < 2, numbers == 1, sampled)
 
 
 def header_problem(header: Mapping[str, Any]) -> str | None:
-    """What is wrong with the fields of rows.json that concern all splits; None: nothing."""
+    """The first fault in the fields of rows.json that concern all splits; None without a fault."""
     for field in ("seq_len", "vocab_size"):
         if not _natural(header.get(field)) or header[field] == 0:
             return f"{field} is {header.get(field)!r}, not a positive number"
@@ -135,7 +133,7 @@ def header_problem(header: Mapping[str, Any]) -> str | None:
 
 
 def split_problem(described: Any) -> str | None:
-    """What is wrong with one split's entry in rows.json; None: nothing."""
+    """The first fault in one split's entry in rows.json; None without a fault."""
     if not isinstance(described, dict):
         return "the entry is not an object"
     for field in ("rows", "tokens", "max_segments"):

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import json
 import os
 import weakref
 from pathlib import Path
@@ -20,6 +19,7 @@ from electra_jax.data.row_format import (
     split_problem,
 )
 from electra_jax.errors import UserError
+from electra_jax.files import read_json
 from electra_jax.text.tokenizers.special_ids import ROLES
 
 
@@ -171,8 +171,8 @@ def _header(folder: Path, split: str) -> dict[str, Any]:
             f"run electra-jax prepare again with the same arguments"
         )
     try:
-        header = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        header = read_json(path)
+    except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}); prepare the rows again") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         found = header.get("format") if isinstance(header, dict) else None

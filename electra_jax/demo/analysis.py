@@ -1,5 +1,5 @@
-"""What the demo shows of a pretrained pair: held-out corruptions, the token-only classifier, a
-sentence."""
+"""The demo's view of a pretrained pair: its corruptions of held-out rows, the token-only
+classifier to compare with, and one row to show."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def corruptions(
 def token_only_skill(seen: Corruptions, vocab_size: int) -> float:
     """RTD skill of the best classifier that sees a token's id alone.
 
-    Fitted to the very corruptions that it is judged on, so it is an upper bound: its loss is the
-    entropy of "replaced?" given the id.
+    Fitted to the corruptions that it is evaluated on, hence an upper bound: its loss is the
+    conditional entropy of "replaced" given the id.
     """
     ids = seen.corrupted[seen.valid]
     fake = seen.replaced[seen.valid].astype(float)
@@ -77,8 +77,8 @@ def token_only_skill(seen: Corruptions, vocab_size: int) -> float:
 
 def showcase(seen: Corruptions) -> int:
     """The number of a row worth showing: of the rows with 4 to 8 replacements, the one whose
-    replaced and kept tokens are told apart as well as in the median row, so that it flatters
-    nobody."""
+    margin between replaced and kept tokens (difference of mean probabilities) is the median:
+    neither the best nor the worst."""
     margins = {}
     for number in range(len(seen.original)):
         valid, fake = seen.valid[number], seen.replaced[number]

@@ -3,7 +3,6 @@ machine."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,15 +13,15 @@ from electra_jax.demo.docstrings import write_docstrings
 CHARACTERS = 16_000_000
 VOCABULARY = 1024
 SEQ_LEN = 64
-HELD_OUT = 0.04  # enough tokens that a frequency table cannot learn them by heart
+HELD_OUT = 0.04  # large enough that a table of token frequencies cannot overfit it
 
 
 def demo(
     workdir: Path, config: Mapping[str, Any], characters: int = CHARACTERS
 ) -> dict[str, float]:
-    """Runs the whole flow in `workdir` and prints what it does; returns the final held-out figures.
+    """Runs the whole flow in `workdir` and prints its stages; returns the final held-out figures.
 
-    Every stage that is finished is skipped, so the same command goes on where it was interrupted.
+    Finished stages are skipped, so the same command resumes after an interruption.
     """
     from electra_jax.config.resolved import as_config
     from electra_jax.objectives.table import fields_of
@@ -135,6 +134,6 @@ def _pretrain(config: Mapping[str, Any], workdir: Path, tokenizer: Any) -> dict[
         },
     ]
     write_json_atomic(workdir / "report.json", [*sections, *run.report_blocks()])
-    (workdir / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    write_json_atomic(workdir / "figures.json", figures)
     write_report([workdir], workdir / "report.html")
     return figures

@@ -1,15 +1,15 @@
-"""The best step of a fine-tuning run, kept in its work folder until the run is finished:
-`best.json` (step, score, file) and the trained parameters that it names,
+"""The best evaluated step of a fine-tuning run, kept in its work folder until the run finishes:
+`best.json` (step, score, file) and the trained parameters in the file that it names,
 `best-STEP.safetensors`."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from electra_jax.files import read_json
 from electra_jax.finetuning.result import write_figures
 from electra_jax.interop.formats.safetensors import read_safetensors, write_safetensors
 from electra_jax.modeling.trees import flatten, unflatten
@@ -21,11 +21,11 @@ _BEST = "best.json"
 def read_best(workdir: Path) -> dict[str, Any] | None:
     """{"step", "score" (None: undefined), "file"} of the best so far; None where none is kept."""
     file = workdir / _BEST
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return read_json(file) if file.is_file() else None
 
 
 def keep_best(workdir: Path, state: TrainState, step: int, score: float) -> None:
-    """The trained tree of a step as best-STEP.safetensors; best.json names it."""
+    """Writes the trained parameters of a step, then best.json, then removes the previous best."""
     previous = sorted(workdir.glob("best-*.safetensors"))
     name = f"best-{step:08d}.safetensors"
     flat = {n: np.asarray(x) for n, x in flatten(state.params).items()}
@@ -46,6 +46,6 @@ def best_params(workdir: Path, *, nested: bool) -> Any:
 
 
 def remove_best_params(workdir: Path) -> None:
-    """Of a finished run, whose model folder holds them; best.json stays."""
+    """Called once the model folder is written; best.json stays."""
     for file in workdir.glob("best-*.safetensors"):
         file.unlink()

@@ -1,4 +1,4 @@
-"""What a fine-tuning run's report shows beside its curves: scores, and what is got wrong."""
+"""Blocks of a fine-tuning run's report beside its curves: scores and the kind's errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from electra_jax.finetuning.result import Result
 def report_blocks(
     data: TaskData, predictions: Sequence[Mapping[str, Any]], result: Result
 ) -> list[dict[str, Any]]:
-    """The blocks of report.json (see `reporting.blocks`) for the evaluation examples' answers."""
+    """The blocks of report.json (see `reporting.blocks`), from predictions on the evaluation
+    examples."""
     blocks: list[dict[str, Any]] = []
     if result.failure:
         blocks.append(failure_block(result.failure))
@@ -29,5 +30,5 @@ def report_blocks(
 
 
 def failure_block(why: str) -> dict[str, Any]:
-    """What the page of a run that did not learn begins with."""
+    """The first block of the report of a run that did not learn."""
     return {"title": "This run did not learn", "text": why}

@@ -1,4 +1,4 @@
-"""The codec of a task: its kind's, over a tokenizer and labels."""
+"""Building the codec of a task: its kind's, for a tokenizer and a set of labels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.examples import Codec, CodecSettings
-from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.kinds.table import kind_of
 from electra_jax.finetuning.task import Task
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
@@ -26,7 +26,7 @@ def make_codec(
     Args:
       labels: names in the order of their ids (`collect_labels` of `task_table`);
         () where the kind has none.
-      head: "huggingface" or "reference": whose outputs answers to questions are decoded from.
+      head: "huggingface" or "reference": whose outputs the codec of questions decodes.
 
     Raises:
       UserError: a length that holds no text, or labels that the task cannot use.
@@ -35,4 +35,4 @@ def make_codec(
         raise UserError(
             f"data.max_length={settings.max_length} holds no text; give at least {MIN_LENGTH}"
         )
-    return find_kind(task.kind).codec(task, tokenizer, settings, tuple(labels), head)
+    return kind_of(task).codec(task, tokenizer, settings, tuple(labels), head)

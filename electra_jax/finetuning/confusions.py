@@ -1,4 +1,4 @@
-"""The block of a report that shows which labels are taken for which."""
+"""The report's block of confused labels."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import Any
 
 from electra_jax.finetuning.metrics.classification import confusion_matrix
 
-_MOST_LABELS = 20  # of a matrix that can be read; more become a list of what is confused most
+_MOST_LABELS = 20  # shown as a matrix; with more, a list of the most frequent confusions
 
 
 def confusions(pairs: Sequence[tuple[str, str]], labels: Sequence[str]) -> list[dict[str, Any]]:
-    """One block (see `reporting.blocks`) of (true, predicted) labels; none where there are none."""
+    """One block (see `reporting.blocks`) for (true, predicted) labels; [] without any."""
     if not pairs:
         return []
+    # Evaluation data may have labels that training lacks.
+    labels = (*labels, *sorted({label for pair in pairs for label in pair} - set(labels)))
     if len(labels) <= _MOST_LABELS:
-        true, said = ([pair[i] for pair in pairs] for i in (0, 1))
-        counts = confusion_matrix(true, said, labels)
+        true, predicted = ([pair[i] for pair in pairs] for i in (0, 1))
+        counts = confusion_matrix(true, predicted, labels)
         matrix = {"labels": list(labels), "counts": counts.tolist()}
         return [{"title": "Confusion matrix", "matrix": matrix}]
     wrong = Counter(pair for pair in pairs if pair[0] != pair[1])

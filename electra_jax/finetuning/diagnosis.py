@@ -1,5 +1,5 @@
-"""Did a run learn anything? A fine-tune that did not is named, never passed on in silence. What a
-constant answer scores and what answers by chance look like, each kind knows."""
+"""Whether a run learned anything: a run that did not is reported as one. Each kind judges its own
+predictions; this module adds the training loss."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from electra_jax.finetuning.data.examples import Example
 from electra_jax.finetuning.kinds.base import Kind
 from electra_jax.finetuning.kinds.table import as_kind
 
-# A training loss above this share of what the best constant answer has is no learning.
+# A training loss above this share of the best constant answer's counts as not learned.
 LOSS_SHARE = 0.98
 
 
 def constant_loss(
     kind: str | Kind, examples: Sequence[Example], target_range: tuple[float, float] = (0.0, 1.0)
 ) -> float | None:
-    """The mean loss of the best constant answer: cross entropy in nats, of several labels a text
-    the mean of theirs, of a regression the variance of its targets scaled by `target_range`. None
-    of a kind without one."""
+    """The mean loss of the best constant answer: cross entropy in nats (multi-label: mean over the
+    labels), for regression the variance of the targets scaled by `target_range`. None where the
+    kind has no constant answer."""
     return as_kind(kind).constant_loss(examples, target_range)
 
 
@@ -33,8 +33,8 @@ def failure(
 ) -> str | None:
     """Why a finished run counts as one that did not learn; None where it did.
 
-    `train_loss` is the last logged mean of a "mean" loss without smoothing, None where it is
-    another.
+    `train_loss` is the mean training loss of the run's end, None where it is not a plain mean
+    (`LossSettings.plain`) that `best_constant_loss` can be compared with.
     """
     kind, learnt = as_kind(kind), None
     if train_loss is not None and best_constant_loss:

@@ -18,12 +18,15 @@ from electra_jax.config.finetuning import QuestionSettings
 from electra_jax.errors import UserError
 from electra_jax.finetuning.codecs import make_codec
 from electra_jax.finetuning.data.examples import Codec, CodecSettings
+from electra_jax.finetuning.data.readers import has_header, without_header
+from electra_jax.finetuning.derived_task import derived_settings
 from electra_jax.finetuning.kinds.origin import origin, recorded_task
-from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.kinds.table import kind_of
 from electra_jax.finetuning.network import Network
 from electra_jax.finetuning.task import SETTINGS_KEY, Task
 from electra_jax.finetuning.task_table import get_task
 from electra_jax.interop.formats.adapter_folder import save_adapter
+from electra_jax.interop.formats.model_card import ModelFacts
 from electra_jax.interop.loaded import LoadedModel, encoder_of
 from electra_jax.interop.mapping.hf_config import label_settings
 from electra_jax.interop.mapping.names import REFERENCE
@@ -39,10 +42,10 @@ def task_settings(
     settings: CodecSettings,
     network: Network,
     columns: Mapping[str, str | None],
-    usual: Mapping[str, str],
+    training_columns: Mapping[str, str],
 ) -> Any:
-    """What config.json says beside the network's shape; `columns` are those that were named,
-    `usual` all that were read."""
+    """Fields of config.json beside the network's shape; `columns` are those named in the
+    configuration by role, `training_columns` all that were read."""
     kind = network.kind
     extra: dict[str, Any] = {
         SETTINGS_KEY: {
@@ -53,11 +56,14 @@ def task_settings(
             "codec": dataclasses.asdict(settings),
             "question": dataclasses.asdict(network.question),
             "columns": {role: name for role, name in columns.items() if name is not None},
-            "columns_read": dict(usual),
+            "columns_read": dict(training_columns),
+            **({} if has_header(task) else {"header": "no"}),
             **origin(task.kind),
         },
         "classifier_dropout": network.dropout_rate,
     }
+    if own := dataclasses.asdict(kind.settings):
+        extra[SETTINGS_KEY]["kind_settings"] = own
     if codec.labels:
         extra |= label_settings(codec.labels)
     if kind.problem_type:
@@ -71,11 +77,15 @@ def export_model(
     params: Mapping[str, Any],
     tokenizer_folder: Path | None,
     extra: Mapping[str, Any],
+    facts: ModelFacts | None = None,
 ) -> None:
-    """Writes the whole network, its head as `transformers` computes it where it has the same."""
+    """Writes the whole network, its head as `transformers` computes it where it has the same.
+    `facts` are for its model card."""
     if network.head != REFERENCE:
         params, extra = network.kind.exported(params, extra)
-    save_model_folder(folder, network.saved_as, network.config, params, tokenizer_folder, extra)
+    save_model_folder(
+        folder, network.saved_as, network.config, params, tokenizer_folder, extra, card=facts
+    )
 
 
 def export_adapter(
@@ -87,9 +97,10 @@ def export_adapter(
     base: str,
     tokenizer_folder: Path | None,
     extra: Mapping[str, Any],
+    facts: ModelFacts | None = None,
 ) -> None:
-    """Writes only what was trained; `electra_jax.load(folder)` puts it onto `base`, the model at
-    which `start` was found."""
+    """Writes the trained parameters alone; `electra_jax.load(folder)` adds them to `base`, the path
+    or Hub id from which `start` was loaded."""
     _, encoder = encoder_of(start)
     save_adapter(
         folder,
@@ -100,13 +111,17 @@ def export_adapter(
         scale=adaptation.alpha / adaptation.rank if isinstance(adaptation, LoRA) else 1.0,
         tokenizer_folder=tokenizer_folder,
         settings=extra,
+        card=facts,
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedTask:
-    """A fine-tuned model ready to answer. `columns` have the names that training was given, `usual`
-    all columns that it read: where data to answer has them, they are what is meant."""
+    """A fine-tuned model ready to answer.
+
+    `columns` are the column names of the training configuration, by role, `training_columns` all
+    columns used in training, which are preferred where the input has them.
+    """
 
     task: Task
     codec: Codec
@@ -114,33 +129,33 @@ class TrainedTask:
     params: Any
     settings: CodecSettings
     columns: dict[str, str]
-    usual: dict[str, str]
+    training_columns: dict[str, str]
 
 
 def trained_task(
     loaded: LoadedModel, task_name: str | None = None, null_threshold: float | None = None
 ) -> TrainedTask:
-    """From a model folder that `finetune` wrote.
+    """The task, codec and network of a model folder: one that `finetune` wrote, or a fine-tuned
+    model made elsewhere (`derived_task`).
 
     `task_name` must be the model's task, or one of its kind and labels; `null_threshold` replaces
-    the model's.
-    Raises `UserError` where the folder has no fine-tuned head, or one of another task.
+    the model's. Raises `UserError` where the folder has no fine-tuned head, or that of another
+    task.
     """
     stated = loaded.settings.get(SETTINGS_KEY)
     if stated is None:
-        raise UserError(
-            f"{loaded.source}: not fine-tuned by `electra-jax finetune` (its config.json has no "
-            f"{SETTINGS_KEY}); fine-tune it first"
-        )
+        stated = derived_settings(loaded, task_name)
     task = get_task(task_name or recorded_task(stated, loaded.source))
-    kind = find_kind(task.kind)
+    kind = kind_of(task)
     if kind.name != stated["kind"]:
         raise UserError(
             f"{loaded.source} was trained for {stated['task']} ({stated['kind']}), and "
             f"{task.name} is {kind.name}: use a model of that task"
         )
+    task = dataclasses.replace(task, kind_settings=stated.get("kind_settings", {}))
+    kind = kind_of(task)
     labels = tuple(stated["labels"])
-    if task.labels is not None and labels != task.labels:
+    if task.labels is not None and sorted(labels) != sorted(task.labels):
         raise UserError(
             f"{loaded.source} has the labels {', '.join(labels)}, and {task.name} has "
             f"{', '.join(task.labels)}: use a model of that task"
@@ -169,8 +184,11 @@ def trained_task(
         QuestionSettings(**{**absent_values(QuestionSettings), **stated["question"]}),
     )
     codec = make_codec(task, loaded.tokenizer, settings, labels, head)
-    columns, usual = (
+    columns, training_columns = (
         {r: n for r, n in stated.get(key, {}).items() if r in task.column_roles}
         for key in ("columns", "columns_read")
     )
-    return TrainedTask(task, codec, network, loaded.params, settings, columns, usual)
+    if stated.get("header") == "no":
+        task = without_header(task)
+    task = dataclasses.replace(task, labels=labels or task.labels)  # by which text is told
+    return TrainedTask(task, codec, network, loaded.params, settings, columns, training_columns)

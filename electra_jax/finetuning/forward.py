@@ -1,7 +1,5 @@
-"""Outputs of a network for many features: batched by length, returned in order.
-
-Training's evaluations and prediction share it.
-"""
+"""Outputs of a network for many features: batched by length, returned in order. Used by the
+evaluations of a run and by prediction."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from electra_jax.training.sharding import batch_sharding
 class Forward:
     """`forward(params, features)`: the head's outputs for each feature, padding cut off.
 
-    `merge` turns what a run trains into the network's parameters (an adaptation); one program is
+    `merge` maps (trained, frozen) parameters to the network's (`Adaptation.merge`); one program is
     compiled for each batch shape.
     """
 
@@ -58,7 +56,7 @@ class Forward:
             if self._sharding is not None:
                 batch = jax.device_put(batch, self._sharding)
             outputs = self._apply(params, frozen, batch)
-            settle()  # the batch before, while this one runs
+            settle()  # fetches the previous batch while this one runs
             pending = ids, outputs
         settle()
         return found

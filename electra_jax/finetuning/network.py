@@ -19,18 +19,19 @@ from electra_jax.config.model import ElectraConfig
 from electra_jax.finetuning.kinds.base import Kind
 from electra_jax.finetuning.kinds.table import as_kind
 from electra_jax.interop.mapping.names import OWN_HEADS, REFERENCE
-from electra_jax.modeling.dropout import Noise
+from electra_jax.modeling.dropout import DropoutRng
 from electra_jax.modeling.electra import Inputs, padding_mask
 from electra_jax.modeling.heads.reference import Outputs, Reference
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A task's network as a function of (parameters, batch): what training, evaluation and
-    prediction share.
+    """A task's network as a function of (parameters, batch), for training, evaluation and
+    prediction.
 
-    `kind` is one of `kinds/table.py`, or its name; `head` is "huggingface" (the kind's own where
-    `transformers` has none) or "reference"; `outputs` the labels of the head (1 for regression).
+    `kind` is a `Kind` or the name of one; `head` is "huggingface" (the kind's own where
+    `transformers` has none) or "reference"; `outputs` the width of the head's last layer (the
+    number of labels; 1 for regression).
     """
 
     config: ElectraConfig
@@ -73,7 +74,7 @@ class Network:
         self,
         params: Any,
         batch: Mapping[str, jax.Array],
-        noise: Noise | None = None,
+        noise: DropoutRng | None = None,
         train: bool = False,
         offset: jax.Array | None = None,
     ) -> Outputs:
@@ -82,22 +83,22 @@ class Network:
         """
         ids = batch["input_ids"]
         types, lengths = batch["token_type_ids"], batch["lengths"]
-        if ids.ndim == 3:  # several texts a row
-            chosen = ids.shape[:2]
+        if ids.ndim == 3:  # [B, C, L]: several texts a row
+            choices = ids.shape[1]
             ids, types = (x.reshape(-1, x.shape[-1]) for x in (ids, types))
             lengths = lengths.reshape(-1)
             if noise is not None:
-                rows = noise.rows[:, None] * chosen[1] + jnp.arange(chosen[1])[None, :]
+                rows = noise.rows[:, None] * choices + jnp.arange(choices)[None, :]
                 noise = noise.replace(rows=rows.reshape(-1))  # type: ignore[attr-defined]
         inside = jnp.arange(ids.shape[-1])[None, :] < lengths[:, None]
-        # A row of nothing attends to its first position, so that no softmax is empty.
+        # An empty row attends to its first position: a softmax over nothing would be NaN.
         seen = inside | (jnp.arange(ids.shape[-1]) == 0)[None, :]
         types = jnp.minimum(types, self.config.type_vocab_size - 1)
         inputs = Inputs(ids, padding_mask(seen), types, offset=offset)
         variables = {"params": params}
         if self.head == REFERENCE:
-            every: Any = self.model.apply(variables, inputs, batch, noise, train)
-            return every[self.task]
+            by_task: Any = self.model.apply(variables, inputs, batch, noise, train)
+            return by_task[self.task]
         if self.kind.huggingface is not None:
             found: Any = self.model.apply(variables, inputs, noise)
         else:

@@ -1,7 +1,7 @@
 """The losses of fine-tuning, as an objective of the one training loop.
 
-Letters: B rows, L length, W words. Every loss is a sum and a weight over rows, so that padding,
-accumulation and meshes change none; what a row's loss is, its kind knows.
+Letters: B rows, L length, W words, E embedding width. Every loss is a sum and a weight over rows,
+so that padding, accumulation and meshes do not change it; the kind defines the loss of a row.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _SECOND_PASS = 7  # folded into the noise of R-Drop's second pass
 def row_weights(
     kind: str | Kind, batch: Mapping[str, jax.Array], settings: LossSettings
 ) -> jax.Array:
-    """What a row counts in the mean: float32 [B] (of a kind that tags words: [B, W])."""
+    """The weight of each row in the mean: float32 [B] (of each word, for tagging: [B, W])."""
     return as_kind(kind).row_weights(batch, settings)
 
 
 def row_losses(
     kind: str | Kind, outputs: Outputs, batch: Mapping[str, jax.Array], settings: LossSettings
 ) -> jax.Array:
-    """The loss of each row like `row_weights`, not yet weighted."""
+    """The unweighted loss of each row, shaped as `row_weights`."""
     return as_kind(kind).row_losses(outputs, batch, settings)
 
 
@@ -61,9 +61,9 @@ class FineTuneObjective(Objective):
         return {"loss": 1.0}
 
     def init(self, key: jax.Array) -> tuple[Tree, Tree]:
-        """A fresh head and an encoder of zeros, which a start replaces, split by the adaptation.
-
-        Drawing an encoder only to throw it away would cost seconds of compilation.
+        """(trained, frozen) parameters: a fresh head and an encoder of zeros, which the model that
+        a run starts from replaces (`warm_start.place`). Initialising an encoder that is thrown
+        away would cost seconds of compilation.
         """
         network_key, adaptation_key = jax.random.split(key)
         flat = flatten(self.network.init(network_key))
@@ -71,7 +71,7 @@ class FineTuneObjective(Objective):
         return self.adaptation.split(params, adaptation_key)
 
     def weights(self, batch: Batch, step: jax.Array | None = None) -> dict[str, jax.Array]:
-        """What the mean divides by; 1 for the reference's sum."""
+        """The denominator of the mean; 1 for the reference's sum."""
         if self.settings.reduction == "sum":
             return {"loss": jnp.ones(())}
         return {"loss": jnp.sum(row_weights(self.network.kind, batch, self.settings))}
@@ -79,15 +79,15 @@ class FineTuneObjective(Objective):
     def loss(
         self, params: Tree, frozen: Tree, batch: Batch, draws: Draws, train: bool
     ) -> tuple[Sums, Sums]:
-        """The term `loss`; `accuracy` where the kind has one right label, and `tokens`."""
+        """Terms: `loss`. Metrics: `tokens`, and `accuracy` where the kind has one right label."""
         network, settings, kind = self.network, self.settings, self.network.kind
         merged = self.adaptation.merge(params, frozen)
         noise = draws.noise("discriminator_dropout") if train else None
         weight = row_weights(kind, batch, settings)
 
         def run(extra: jax.Array | None = None, again: bool = False) -> tuple[jax.Array, Outputs]:
-            mine = noise.fold(_SECOND_PASS) if again and noise is not None else noise
-            outputs = network(merged, batch, mine, True, extra)
+            dropout = noise.fold(_SECOND_PASS) if again and noise is not None else noise
+            outputs = network(merged, batch, dropout, True, extra)
             return row_losses(kind, outputs, batch, settings), outputs
 
         losses, outputs = run()
@@ -106,7 +106,7 @@ class FineTuneObjective(Objective):
         return {"loss": (total, self.weights(batch)["loss"])}, metrics
 
     def _adversarial_offset(self, run: Any, batch: Batch, weight: jax.Array) -> jax.Array:
-        """ε · gradient / its norm, row by row, so that no row's step depends on its neighbours."""
+        """ε · gradient / its norm, [B, L, E], normalised row by row."""
         zero = jnp.zeros(self.network.offset_shape(batch), jnp.float32)
         gradient = jax.grad(lambda offset: jnp.sum(run(offset)[0] * weight))(zero)
         norm = jnp.sqrt(jnp.sum(jnp.square(gradient), (1, 2), keepdims=True))

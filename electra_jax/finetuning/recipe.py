@@ -16,19 +16,19 @@ from electra_jax.modeling.peft.base import ENCODER_PREFIX
 from electra_jax.modeling.trees import flatten
 from electra_jax.training.optimizer import matches, names
 
-_TIMES = {"full": 1.0, "lora": 20 / 3, "bitfit": 10.0}
+_RATE_FACTOR = {"full": 1.0, "lora": 20 / 3, "bitfit": 10.0}
 
 
 def default_learning_rate(config: ElectraConfig, method: str = "full") -> float:
-    """The paper's: 3e-4 for small, 1e-4 for base, 5e-5 for large encoders, told by their width;
-    more where few parameters are trained (benchmarks/LOG.md compares)."""
+    """The paper's: 3e-4 for small, 1e-4 for base, 5e-5 for large encoders, by hidden size; higher
+    for methods that train few parameters (benchmarks/LOG.md compares)."""
     rate = 3e-4 if config.hidden_size <= 512 else 1e-4 if config.hidden_size <= 768 else 5e-5
-    return rate * _TIMES[method]
+    return rate * _RATE_FACTOR[method]
 
 
 def default_layerwise_decay(config: ElectraConfig, method: str = "full") -> float:
-    """The paper's: 0.8 for small and base, 0.9 for large encoders; none where few parameters are
-    trained."""
+    """The paper's: 0.8 for small and base, 0.9 for large encoders; 1 for methods that train few
+    parameters."""
     if method != "full":
         return 1.0
     return 0.8 if config.hidden_size <= 768 else 0.9
@@ -84,8 +84,8 @@ def freeze_lowest(multipliers: Any, params: Any, config: ElectraConfig, count: i
 
 
 def trained_sizes(params: Any, multipliers: Any, freeze: Sequence[str]) -> dict[str, int]:
-    """How many numbers of each leaf of `params` move, by name: those with a multiplier, in leaves
-    that no pattern of `freeze` matches."""
+    """The number of trained parameters of each leaf of `params`, by name: those with a multiplier
+    above 0, in leaves that no pattern of `freeze` matches."""
     held, factors = flatten(matches(params, freeze)), flatten(multipliers)
     return {
         name: 0 if held[name] else round(leaf.size * float(np.mean(np.asarray(factors[name]) != 0)))

@@ -1,5 +1,5 @@
-"""What a fine-tuning configuration comes to once its model and its data are known: the loss's class
-weights, the network, learning rates by step and layer, how long the run is."""
+"""Settings of a fine-tuning run that depend on its model and data: class weights, the network,
+learning rates by step and layer, the length of the run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ from electra_jax.finetuning.recipe import (
     freeze_lowest,
     layerwise_multipliers,
 )
-from electra_jax.training.loop import LoopSettings
 from electra_jax.training.resolve import (
     RunLength,
     learning_rate,
@@ -37,13 +36,15 @@ from electra_jax.training.resolve import (
     run_length,
     steps_per_epoch,
 )
+from electra_jax.training.run import LoopSettings
 from electra_jax.training.sharding import data_parallelism
 
-_EVALUATIONS = 10  # in a run whose epochs are too short to evaluate after each
+_EVALUATIONS = 10  # at most, where evaluations follow epochs
 
 
 def loss_settings(given: FinetuneSettings, labels: Sequence[str], data: TaskData) -> LossSettings:
-    """`loss.*`, class weights resolved."""
+    """`loss.*` with class weights as one number a label. Raises `UserError` on what cannot be
+    combined."""
     if given.loss.reduction == "sum" and given.train.accumulate > 1:
         raise UserError("loss.reduction='sum' and train.accumulate > 1: use one of them")
     if data.kind.whole_batch and given.train.accumulate > 1:
@@ -86,7 +87,7 @@ def loss_settings(given: FinetuneSettings, labels: Sequence[str], data: TaskData
 
 
 def encoder_config(given: FinetuneSettings, shape: ElectraConfig) -> ElectraConfig:
-    """The model's shape with what `model.*` and `train.dtype` change of it."""
+    """The model's configuration, overridden by `model.*` and `train.dtype`."""
     names = (
         "hidden_dropout_prob",
         "attention_probs_dropout_prob",
@@ -121,7 +122,7 @@ def network(config: Mapping[str, Any], encoder: ElectraConfig, data: TaskData) -
 
 
 def multipliers(given: FinetuneSettings, encoder: ElectraConfig, params: Any) -> Any:
-    """Learning-rate factors like `params`: 0 in layers that are held."""
+    """Learning-rate factors like `params`: 0 in frozen layers."""
     optimizer = given.optimizer
     decay = optimizer.layerwise_decay
     if decay is None:
@@ -141,7 +142,7 @@ def schedule(given: FinetuneSettings, encoder: ElectraConfig, length: RunLength)
 def checked_loop_settings(
     train: FinetuneTrain, seed: int, steps: int, eval_every: int, mesh: jax.sharding.Mesh
 ) -> LoopSettings:
-    """`train.*` as the loop takes it. Raises `UserError` on batches that the mesh cannot split."""
+    """`train.*` as `LoopSettings`. Raises `UserError` on batches that the mesh cannot split."""
     settings = loop_settings(
         train,
         steps,
@@ -160,7 +161,7 @@ def checked_loop_settings(
 
 
 def eval_plan(plan: Plan, train: FinetuneTrain, limit: int) -> Plan:
-    """Texts to evaluate may be longer (up to `limit`) than any that is trained on."""
+    """The plan of evaluation batches: also lengths above the longest of training, up to `limit`."""
     longer = {n for n in (*LENGTHS, limit) if plan.lengths[-1] < n <= limit}
     lengths = (*plan.lengths, *sorted(longer))
     return dataclasses.replace(plan, lengths=lengths, batch_size=train.eval_batch_size)

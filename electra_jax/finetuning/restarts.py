@@ -1,4 +1,4 @@
-"""Several seeds of a fine-tuning run, and another start for a run that did not learn."""
+"""Several seeds of a fine-tuning run, and restarts of a run that did not learn."""
 
 from __future__ import annotations
 
@@ -30,9 +30,12 @@ log = logging.getLogger(__name__)
 def train_with_restarts(
     config: Mapping[str, Any], workdir: Path, seed: int, quiet: bool, shared: dict[str, Any]
 ) -> Result:
-    """One seed, begun again with another seed where a run did not learn, `train.restarts` times at
-    most; what failed is kept as `failed-N/`. Of several seeds a loss that is not finite to the last
-    is a result without scores; of one alone it is the `UserError`."""
+    """Trains one seed; a run that did not learn is restarted with another seed, at most
+    `train.restarts` times, and kept as `failed-N/`.
+
+    Where the last attempt diverges: with several seeds the result has no scores, with one the
+    `DivergedError` is raised.
+    """
     attempt = 0
     while (workdir / f"failed-{attempt + 1}").is_dir():
         attempt += 1
@@ -40,7 +43,7 @@ def train_with_restarts(
         attempt_seed = seed + RESTART_STEP * attempt
         last = attempt >= config["train"]["restarts"]
         run = FineTuning.build(config, workdir, quiet=quiet, seed=attempt_seed, **shared)
-        config = run.config  # of a run that goes on: the next attempt is to be like it
+        config = run.config  # with the values of a resumed run, also for the next attempt
         shared |= {"start": run.start, "data": run.data}
         try:
             result = dataclasses.replace(run.train(), restarts=attempt)
@@ -76,13 +79,14 @@ def _put_aside(workdir: Path, aside: Path) -> None:
 
 
 def finetune(config: Mapping[str, Any], workdir: str | Path, quiet: bool = False) -> list[Result]:
-    """Every seed of a configuration; with several, each in `seed-N/`, and results.json beside."""
+    """Trains every seed of a configuration: several in a folder `seed-N/` each, with results.json
+    and a common report."""
     workdir, given = Path(workdir), read_finetune(config)
     seeds, first = given.seeds, given.train.seed
     numbers = range(first, first + seeds)
     folders = [workdir if seeds == 1 else workdir / f"seed-{seed}" for seed in numbers]
-    begun = next(filter(None, map(recorded_config, folders)), None)
-    config = resumed_config(config, begun, FinetuneSettings)  # every seed as the first of them
+    recorded = next(filter(None, map(recorded_config, folders)), None)
+    config = resumed_config(config, recorded, FinetuneSettings)  # all seeds as the first
     shared: dict[str, Any] = {}
     results = []
     for seed, folder in zip(numbers, folders, strict=True):
@@ -90,8 +94,8 @@ def finetune(config: Mapping[str, Any], workdir: str | Path, quiet: bool = False
         if not quiet and seeds > 1:
             print(f"seed {seed}: {describe_result(results[-1])}")
     if seeds > 1:
-        every = [dataclasses.asdict(result) for result in results]
-        write_figures(workdir / "results.json", {"summary": summarize(results), "seeds": every})
+        each = [dataclasses.asdict(result) for result in results]
+        write_figures(workdir / "results.json", {"summary": summarize(results), "seeds": each})
         folders = [workdir / f"seed-{r.first_seed}" for r in results]
         write_report(folders, workdir / "report.html")
     return results

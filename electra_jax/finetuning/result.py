@@ -1,10 +1,9 @@
-"""What a fine-tuning run came to: one seed's figures, on disk and in words, and several seeds'
-statistics. Apart from the run, because reports, restarts and the command line read it too."""
+"""The result of a fine-tuning run, on disk and as a line of text, and statistics over seeds. Apart
+from the run, because reports, restarts and the command line read it too."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.files import write_json_atomic
+from electra_jax.files import read_json, write_json_atomic
 
 RESULT = "result.json"
 RESTART_STEP = 1_000_003
@@ -25,7 +24,7 @@ REMEDY = (
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What one seed came to. `failure` says why it counts as a run that did not learn."""
+    """The result of one seed. `failure`: why it counts as not having learned."""
 
     seed: int
     step: int
@@ -42,33 +41,33 @@ class Result:
 
     @property
     def first_seed(self) -> int:
-        """The seed before any restart: the one that a folder is named by."""
+        """The seed of the first attempt, which names the folder."""
         return self.seed - RESTART_STEP * self.restarts
 
 
 def write_result(workdir: Path, result: Result) -> None:
-    """result.json: its presence says that the run is finished."""
+    """Writes result.json, whose presence marks the run as finished."""
     write_figures(workdir / RESULT, dataclasses.asdict(result))
 
 
 def read_result(workdir: Path) -> Result | None:
-    """The result of a finished run, None of another."""
+    """The result of a finished run, None of an unfinished one."""
     file = workdir / RESULT
     if not file.is_file():
         return None
-    fields = json.loads(file.read_text(encoding="utf-8"))
+    fields = read_json(file)
     for name in ("scores", "test_scores"):
         fields[name] = {k: math.nan if v is None else v for k, v in fields[name].items()}
     return Result(**fields)
 
 
 def write_figures(path: Path, content: Any) -> None:
-    """Writes JSON whole or not at all; undefined numbers as null, which JSON has."""
+    """Writes JSON atomically, non-finite numbers as null."""
     write_json_atomic(path, with_nulls(content))
 
 
 def with_nulls(value: Any) -> Any:
-    """The value with None for every number that is undefined, as JSON has no other word for it."""
+    """The value with None for every number that is not finite, which JSON cannot hold."""
     if isinstance(value, dict):
         return {k: with_nulls(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -77,9 +76,9 @@ def with_nulls(value: Any) -> Any:
 
 
 def summarize(results: Sequence[Result]) -> dict[str, Any]:
-    """Mean, sample standard deviation, median, least and greatest of the task's metric over those
-    seeds that have a score, `scored` of `runs`; `each` seed's, None where it has none; the seeds
-    that did not learn, and how often a run was begun again."""
+    """Mean, sample standard deviation, median, minimum and maximum of the task's metric over the
+    seeds that have a score (`scored` of `runs`); `each` seed's (None without one); the seeds that
+    did not learn, and the number of restarts."""
     each = [r.score if r.score is not None and math.isfinite(r.score) else None for r in results]
     values = np.asarray([score for score in each if score is not None], float)
     statistics = {}
@@ -103,7 +102,7 @@ def summarize(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def describe_summary(s: dict[str, Any]) -> str:
-    """`summarize`'s figures in one line for the terminal."""
+    """`summarize`'s figures as one line for the terminal."""
     runs = (
         f"{s['runs']} seeds" if s["scored"] == s["runs"] else f"{s['scored']} of {s['runs']} seeds"
     )

@@ -1,5 +1,5 @@
 """A fine-tuning run: from a configuration, task files and a model to a fine-tuned model folder,
-scores and a report. What `fit` is handed, and what becomes of it."""
+scores and a report. It prepares what `training.loop.fit` needs and exports its result."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from electra_jax.errors import UserError
 from electra_jax.finetuning import resolve
 from electra_jax.finetuning.best import best_params, keep_best, read_best, remove_best_params
 from electra_jax.finetuning.blocks import report_blocks
+from electra_jax.finetuning.card import model_facts
 from electra_jax.finetuning.data.batches import (
     Plan,
     TrainingOrder,
@@ -43,9 +44,10 @@ from electra_jax.interop.loaded import LoadedModel, encoder_of
 from electra_jax.modeling.peft.base import Full, count, is_head
 from electra_jax.modeling.peft.table import make_adaptation
 from electra_jax.reporting.page import write_report
-from electra_jax.training.loop import Run, fit
+from electra_jax.training.loop import fit
 from electra_jax.training.metrics_log import read_rows
 from electra_jax.training.optimizer import build_optimizer
+from electra_jax.training.run import Run
 from electra_jax.training.sharding import make_mesh
 from electra_jax.training.step import TrainState
 from electra_jax.training.versions import versions
@@ -61,7 +63,7 @@ log = logging.getLogger(__name__)
 # What may differ between a run and its resumption: nothing here changes a parameter.
 MAY_CHANGE = (
     r"(model|network)\.(scan_layers|remat|attention)",
-    r"train\.(log_every|checkpoint_every|keep|keep_every|eval_batch_size)",
+    r"train\.(log_every|checkpoint_(every|minutes)|keep|keep_every|eval_batch_size)",
     r"train\.(tensorboard|wandb).*",
     r"train\.(accumulate|restarts)",
     r"mesh\..*",
@@ -73,7 +75,7 @@ MAY_CHANGE = (
 
 @dataclasses.dataclass
 class FineTuning:
-    """One seed's run made ready: everything checked, nothing trained."""
+    """One seed's run, checked and ready to train."""
 
     config: dict[str, Any]
     workdir: Path
@@ -86,7 +88,7 @@ class FineTuning:
     forward: Forward
     seed: int
     eval_every: int
-    # The evaluated step that is kept so far and its answers: the last one need not ask again.
+    # The best step so far (or the last) and its predictions, so that they are computed once.
     answers: tuple[int, list[dict[str, Any]]] | None = None
 
     @classmethod
@@ -102,8 +104,8 @@ class FineTuning:
     ) -> FineTuning:
         """From a resolved configuration (nested dicts). Raises `UserError` on anything wrong in it.
 
-        `seed` is train.seed where it is not given; `start` and `data` spare reading them again for
-        another seed.
+        `seed` is train.seed where it is not given; `start` and `data` are those of another seed's
+        run, to read them once.
         """
         workdir = Path(workdir)
         config = resumed_config(config, recorded_config(workdir), FinetuneSettings)
@@ -112,7 +114,7 @@ class FineTuning:
         seed = train.seed if seed is None else seed
         if jax.process_count() > 1:
             raise UserError("finetune runs on one host: start one process (all of its devices)")
-        start = start or load_start(given.init)
+        start = start or load_start(given.init, given.init_cased)
         shape, _ = encoder_of(start)
         encoder_config = resolve.encoder_config(given, shape)
         first = data is None
@@ -164,12 +166,12 @@ class FineTuning:
         self = cls(
             config, workdir, start, data, objective, order, steps, run, forward, seed, eval_every
         )
-        self._attend(first)
+        self._add_evaluation(first)
         return self
 
-    def _attend(self, first: bool) -> None:
-        """Hangs the evaluation into the run; what it cannot judge is warned of where this is the
-        `first` seed. Raises `UserError` where nothing would be trained."""
+    def _add_evaluation(self, first: bool) -> None:
+        """Adds evaluation to the run, or warns (for the `first` seed) that there is none. Raises
+        `UserError` where nothing would be trained."""
         data, optimizer = self.data, read_finetune(self.config).optimizer
         if (optimizer.freeze or optimizer.freeze_layers) and not self.parameters()[0]:
             raise UserError(
@@ -188,8 +190,8 @@ class FineTuning:
             )
 
     def recorded(self) -> dict[str, Any]:
-        """The configuration as config.json keeps it: resolved, with what was read and what
-        computes."""
+        """The configuration as config.json keeps it: resolved, with digests of the files read, the
+        network's shape and the versions of the libraries."""
         files = dataclasses.asdict(self.data.files)
         if (own := file_of(self.data.task.kind)) is not None:
             files["kind"] = str(own)
@@ -208,7 +210,7 @@ class FineTuning:
         }
 
     def describe(self) -> list[str]:
-        """What a user wants to know before the first step."""
+        """Lines printed before the first step: data, batches, parameters."""
         trained, alone, total = self.parameters()
         plan, data = self.order.plan, self.data
         choices = {len(f["input_ids"]) for f in data.features if isinstance(f["input_ids"], list)}
@@ -222,17 +224,11 @@ class FineTuning:
             f"trained: {trained:,} parameters ({trained / total:.2%}), {alone:,} without the head "
             f"({alone / total:.2%})",
         ]
-        if data.columns:
-            read = ", ".join(f"{role} from {name}" for role, name in data.columns.items())
-            lines.insert(1, f"columns: {read}")
-        if data.truncated:
-            missed = data.missed_words
-            words = f" ({missed:,} words of them, which count as missed)" if missed else ""
-            lines.append(f"{data.truncated:,} texts are longer than data.max_length: cut{words}")
+        lines[1:1] = data.describe()
         return lines
 
     def parameters(self) -> tuple[int, int, int]:
-        """How many are trained, how many of those are not the head's, and how many there are."""
+        """Numbers of parameters: trained, trained without the head, all."""
         params, frozen = jax.eval_shape(self.objective.init, jax.random.key(0))
         given = read_finetune(self.config)
         multipliers = resolve.multipliers(given, self.objective.config, params)
@@ -261,15 +257,15 @@ class FineTuning:
             return self._finish(state, time.perf_counter() - began)
 
     def _measure(self, state: TrainState, step: int) -> dict[str, float]:
-        """Scores on the evaluation examples; the best parameters so far are kept on disk."""
+        """Scores on the evaluation examples; keeps the best parameters so far on disk."""
         predictions = self.predict(self.data.eval, state)
         scores = self.scores(predictions)
-        found = scores[self.data.metric]
+        score = scores[self.data.metric]
         best = read_best(self.workdir)
-        # A score may be undefined (a correlation of constant answers): any other is better.
-        better = best is None or best["score"] is None or found > best["score"]
+        # An undefined score (the correlation of constant answers) is worse than any other.
+        better = best is None or best["score"] is None or score > best["score"]
         if step > 0 and (better or (best is not None and best["step"] == step)):
-            keep_best(self.workdir, state, step, found)
+            keep_best(self.workdir, state, step, score)
         if (better and step > 0) or self.config["train"]["select"] == "last":
             self.answers = (step, predictions)
         return {f"eval_{name}": value for name, value in scores.items()}
@@ -306,7 +302,7 @@ class FineTuning:
         state, step = self._selected(state)
         if self.answers and self.answers[0] == step:
             predictions = self.answers[1]
-        else:  # of a run that was interrupted
+        else:  # the run was interrupted after that step
             predictions = self.predict(data.eval, state)
         scores = self.scores(predictions) if data.eval else {}
         why = failure(
@@ -321,14 +317,19 @@ class FineTuning:
         )  # fmt: skip
         tokenizer = self.start.tokenizer_folder
         model = self.workdir / "model"
+        trained, alone, total = self.parameters()
+        base = adapter_base(self.config["init"], self.start)
+        facts = model_facts(
+            self.config, data, base, seed=self.seed, step=step, trained=trained,
+            scores=scores, test_scores=test_scores, failure=why,
+        )  # fmt: skip
         if isinstance(self.objective.adaptation, Full):
-            export_model(model, self.objective.network, merged, tokenizer, extra)
+            export_model(model, self.objective.network, merged, tokenizer, extra, facts)
         else:
             export_adapter(
                 model, self.objective.adaptation, self.objective.network, params,
-                self.start, adapter_base(self.config["init"], self.start), tokenizer, extra,
+                self.start, base, tokenizer, extra, facts,
             )  # fmt: skip
-        trained, alone, total = self.parameters()
         result = Result(
             seed=self.seed,
             step=step,
@@ -349,6 +350,8 @@ class FineTuning:
         write_figures(self.workdir / "report.json", report_blocks(data, predictions, result))
         write_report([self.workdir], self.workdir / "report.html")
         write_result(self.workdir, result)
+        for note in data.notes:
+            log.warning("%s", note)
         remove_best_params(self.workdir)
         return result
 
@@ -358,7 +361,7 @@ class FineTuning:
         return self.data.codec.score(examples, self.predict(examples, state)) if examples else {}
 
     def _last_loss(self) -> float | None:
-        """The last quarter of the run's mean training loss, where it is a plain mean."""
+        """Mean training loss over the last quarter of the run; None where it is no plain mean."""
         if not self.objective.settings.plain:
             return None
         losses = [r["loss"] for r in read_rows(self.workdir) if "loss" in r]
@@ -366,7 +369,7 @@ class FineTuning:
 
 
 def _absent() -> dict[str, Any]:
-    """{dotted key: what it means where an older run's config.json lacks it}."""
+    """{dotted key: its value where an older run's config.json lacks it}."""
     return {**absent_values(FinetuneSettings), **absent_values(ElectraConfig, "network")}
 
 

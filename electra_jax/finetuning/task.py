@@ -1,12 +1,13 @@
-"""What a row of the table of tasks says. Apart from the rows, because the kinds read it too."""
+"""A row of the table of tasks (`task_table.py`); here because the kinds read it too."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 SETTINGS_KEY = "task_settings"
-"""Where config.json of a fine-tuned model says what its task is."""
+"""The key in config.json of a fine-tuned model under which its task is recorded."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,21 +17,22 @@ class Task:
     Attributes:
       kind: the name of its kind (`kinds/table.py`), or a user's own as FILE.py:CLASS.
       metrics: names of its scores; the first is `metric`.
-      texts: column sets that hold the text or the two texts; the first that a file has is read.
-      roles: names by which the other columns are looked for, by role.
-      labels: the labels in the order of their ids; None where the training data tells them.
+      texts: names of the column or the two columns of text; the first that a file has is read.
+      roles: accepted names of the other columns, by role.
+      labels: the labels in the order of their ids; None: those of the training data.
       aliases: other spellings of labels (tensorflow-datasets').
       target_range: least and greatest target of a regression; the reference divides by it. None:
         the training data's.
       positive: the label that "f1" of a classification is about.
-      spans: whether tags mark spans of words (B-X, I-X, O); None: the labels tell.
-      tag_scheme: the scheme in which tags are learnt: "given", or one of `spans.SCHEMES`.
+      spans: whether tags mark spans of words (B-X, I-X, O); None: judged by the labels.
+      tag_scheme: the scheme in which tags are learned: "given", or one of `spans.SCHEMES`.
       questions: whose rules and scores of question answering: "v1", "v2", "cmrc" or "mrqa".
       headerless: columns of the official file where that has no header line.
       glue_file: name in a GLUE submission; two for MNLI: matched, mismatched.
       tfds: data set; `splits`: its splits for "train", "eval" and "test" (MNLI: also the
         mismatched ones).
       trained_by: the task whose models this one evaluates, where it has no training data.
+      kind_settings: values of the kind's own fields (`Kind.Settings`).
     """
 
     name: str
@@ -53,6 +55,7 @@ class Task:
     tfds: str | None = None
     splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
     trained_by: str | None = None
+    kind_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def metric(self) -> str:

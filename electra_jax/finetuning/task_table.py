@@ -1,18 +1,20 @@
-"""The table of tasks: what a task's data looks like, how it is scored, and its usual settings.
+"""The table of tasks: what a task's data looks like, how it is scored, and its default settings.
 
 A new task is a new row here. Nothing else in the package knows tasks by name.
 """
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from electra_jax.errors import UserError
+from electra_jax.config.fields import field, group_from
+from electra_jax.config.finetuning import FinetuneSettings
+from electra_jax.errors import UserError, nearest
 from electra_jax.finetuning.data.examples import Example
-from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.kinds.table import find_kind, kind_of
 from electra_jax.finetuning.kinds.tagging import TAGS
 from electra_jax.finetuning.kinds.text import PAIRS, SINGLE
 from electra_jax.finetuning.task import Task
@@ -152,12 +154,24 @@ def get_task(name: str) -> Task:
         return TASKS[name]
     if is_file_reference(name):
         return _own_task(name)
-    near = difflib.get_close_matches(name.lower(), TASKS, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    near = nearest(name, TASKS, 3)
+    hint = f"did you mean {' or '.join(near)}? The" if near else "the"
     raise UserError(
-        f'unknown task "{name}"; {hint}The tasks are: {", ".join(TASKS)}, and a kind of your own '
+        f'unknown task "{name}"; {hint} tasks are: {", ".join(TASKS)}, and a kind of your own '
         "as FILE.py:CLASS"
     )
+
+
+def configured_task(config: Mapping[str, Any]) -> Task:
+    """The task of a fine-tuning configuration, with the settings of its kind."""
+    return dataclasses.replace(get_task(config["task"]), kind_settings=config.get("kind") or {})
+
+
+def fields_of(config: Mapping[str, Any]) -> type:
+    """The fields of a fine-tuning configuration, with those of the kind of its task."""
+    own = kind_of(get_task(config["task"])).Settings
+    more = [("kind", own, field(own, "The task's kind."))] if dataclasses.fields(own) else []
+    return group_from(FinetuneSettings, "FinetuneSettings", without=("kind",), more=more)
 
 
 def _own_task(name: str) -> Task:
@@ -184,4 +198,4 @@ def collect_labels(task: Task, examples: Iterable[Example]) -> tuple[str, ...]:
     Raises:
       UserError: the examples have fewer than two labels (one, for several labels a text).
     """
-    return task.labels if task.labels is not None else find_kind(task.kind).labels(task, examples)
+    return task.labels if task.labels is not None else kind_of(task).labels(task, examples)

@@ -1,8 +1,9 @@
-"""What a fine-tuning run starts from: the model that it is given, and which of its weights go into
-the fresh trees. Apart from the run, because it alone knows what earlier heads are worth."""
+"""Initialising a fine-tuning run from a model: its encoder always, its head where task and labels
+match."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +21,14 @@ from electra_jax.interop.mapping.names import OWN_HEADS, REFERENCE
 from electra_jax.modeling.heads.huggingface import HEADS
 from electra_jax.modeling.peft.base import Full, is_head
 from electra_jax.modeling.trees import flatten, unflatten
+from electra_jax.text.tokenizers.settled import with_case
 
 log = logging.getLogger(__name__)
 
 
-def load_start(init: str | None) -> LoadedModel:
-    """The model that `init` names. Raises `UserError` where it is not set or no model."""
+def load_start(init: str | None, cased: bool | None = None) -> LoadedModel:
+    """The model that `init` names; `cased` is for a vocabulary without settings (None: guessed).
+    Raises `UserError` where it is not set or no model."""
     if not init:
         raise UserError(
             "init is not set: --config.init=MODEL, a model folder, a pretraining run, a TF1 "
@@ -34,23 +37,26 @@ def load_start(init: str | None) -> LoadedModel:
     start = load_model_folder(init)
     if start.kind == "generator":
         log.warning("%s is a generator; ELECTRA is fine-tuned from the discriminator", init)
+    if cased is not None and start.tokenizer_folder is not None:
+        folder = with_case(start.tokenizer_folder, cased)
+        start = dataclasses.replace(start, tokenizer_folder=folder)
     return start
 
 
 def adapter_base(init: str, start: LoadedModel) -> str:
-    """How an adapter names its base: a Hub id stays one, for other machines."""
+    """The base that an adapter records: a folder's path, or the Hub id as given."""
     return start.source if Path(init).expanduser().exists() else init
 
 
 def place(
     start: LoadedModel, data: TaskData, objective: FineTuneObjective, params: Any, frozen: Any
 ) -> tuple[Any, Any]:
-    """`params` and `frozen` with the encoder's weights in them; the head's too where the model has
-    this very head. Raises `UserError` where an encoder's weight is missing or of another shape."""
+    """`params` and `frozen` with the encoder's weights of `start`, and its head's where that is for
+    the same task. Raises `UserError` where an encoder's weight is missing or of another shape."""
     _, encoder = encoder_of(start)
     known = {f"electra/{n}": x for n, x in flatten(encoder).items()}
-    wanted = {n: x.shape for tree in (params, frozen) for n, x in flatten(tree).items()}
-    head = _kept_head(start, data, objective, wanted)
+    shapes = {n: x.shape for tree in (params, frozen) for n, x in flatten(tree).items()}
+    head = _kept_head(start, data, objective, shapes)
     if head is not None:
         known |= head
         log.warning("%s: its head has these labels, and is kept", start.source)
@@ -79,18 +85,18 @@ def _kept_head(
     start: LoadedModel,
     data: TaskData,
     objective: FineTuneObjective,
-    wanted: Mapping[str, tuple[int, ...]],
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> dict[str, Any] | None:
-    """The start's head, flat, where it answers this very task; None where it does not."""
+    """The head of `start`, flat, where it is for the same task; None where it is not."""
     network, labels = objective.network, tuple(data.codec.labels)
     head = {n: x for n, x in flatten(start.params).items() if is_head(n)}
-    if any(x.shape != wanted.get(n) for n, x in head.items()):
+    if any(x.shape != shapes.get(n) for n, x in head.items()):
         return None
     kind, stated = data.kind, start.settings.get(SETTINGS_KEY, {})
     codec = stated.get("codec", {})
     if start.kind != network.saved_as:
         return None
-    if start.kind == REFERENCE:  # of one task, which the folder's settings tell
+    if start.kind == REFERENCE:  # one task, named in the folder's settings
         same = stated.get("task") == data.task.name and tuple(stated.get("labels", ())) == labels
         return head if same and kind.same_scale(codec, data.settings) else None
     if start.kind == OWN_HEADS and stated.get("kind") != kind.name:

@@ -28,13 +28,13 @@ from electra_jax.modeling.encoder import BertBlock, ModernBlock, join_layers, sp
 from electra_jax.modeling.heads.huggingface import CHOICE, QUESTION
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
-LENGTH_STEP = 32  # batches are padded to a multiple of it, so that few lengths are compiled
+LENGTH_STEP = 32  # batches are padded to a multiple of it, so that there are few shapes to compile
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outputs:
-    """What a network gives for a batch of B rows of L tokens (C choices, labels); float32 arrays
-    on the device, None where the network has no such output.
+    """The outputs of a network for a batch of B rows of L tokens (C choices, labels): float32
+    arrays on the device, None where the network has no such output.
 
     `logits`: discriminator [B, L] (that the token was replaced); generator [B, L, vocabulary];
     sequence classification [B, labels]; token classification [B, L, labels]; multiple choice
@@ -84,7 +84,7 @@ class Model(LoadedModel):
 
         Args:
           inputs: what `tokenizer(…)` returns, or a mapping with the same names: `input_ids` int
-            [B, L] (multiple choice: [B, C, L]), `attention_mask` (None: what is no padding) and
+            [B, L] (multiple choice: [B, C, L]), `attention_mask` (None: all but padding) and
             `token_type_ids` (None: all 0), as `transformers` names them.
           hidden_states: also give the embeddings and every layer's output.
 
@@ -114,10 +114,10 @@ class Model(LoadedModel):
 
     def _half(self, kind: str) -> Model:
         if not isinstance(self.config, PairConfig):
-            raise UserError(f"{self.source} holds a {self.kind}, no pair: call the model itself")
+            raise UserError(f"{self.source} holds a {self.kind}, not a pair: call the model itself")
         half = split_pair(self.config, self.params)[kind]
         if half is None:
-            raise UserError(f"{self.source}: its generator draws evenly and has no network")
+            raise UserError(f"{self.source}: its generator samples uniformly and has no network")
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return Model(**{**fields, "kind": kind, "config": half[0], "params": half[1]})
 
@@ -187,12 +187,12 @@ def _run(
     if not hidden_states:
         return module.apply({"params": tree}, inputs, *more), None  # type: ignore[return-value]
 
-    def wanted(part: nn.Module, method: str) -> bool:
+    def is_layer(part: nn.Module, method: str) -> bool:
         block = isinstance(part, BertBlock | ModernBlock) or part.name == "encoder"
         return method == "__call__" and block
 
     output, found = module.apply(
-        {"params": tree}, inputs, *more, capture_intermediates=wanted, mutable="intermediates"
+        {"params": tree}, inputs, *more, capture_intermediates=is_layer, mutable="intermediates"
     )
     sown = found["intermediates"]["electra"]
     embedded, last = sown["embedded"][0], sown["encoder"]["__call__"][0]

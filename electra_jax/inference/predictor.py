@@ -34,7 +34,7 @@ from electra_jax.modeling.encoder import join_layers, split_layers
 log = logging.getLogger(__name__)
 
 BLOCK = 2048  # examples read, answered and written at a time
-FEW = (1, 4, 16)  # rows of a batch of few inputs: one text costs one row
+SMALL_BATCHES = (1, 4, 16)  # a partial batch is padded to one of these: one text costs one row
 
 
 class Predictor:
@@ -61,9 +61,9 @@ class Predictor:
         shorter = [n for n in LENGTHS if n < longest]
         config = self.trained.network.config.replace(scan_layers=False)
         network = dataclasses.replace(self.trained.network, config=config)
-        few = tuple(n for n in FEW if n < batch_size)
+        small = tuple(n for n in SMALL_BATCHES if n < batch_size)
         fields = network.kind.fields
-        plan = Plan((*shorter, longest), batch_size, config.pad_token_id, few, fields)
+        plan = Plan((*shorter, longest), batch_size, config.pad_token_id, small, fields)
         self._params = jax.device_put(split_layers(self.trained.params))
         self._forward = Forward(network, plan, merge=lambda params, _: join_layers(params))
 
@@ -76,8 +76,8 @@ class Predictor:
             encoded = [codec.encode(e, False) for e in block]
             features = [f for each in encoded for f in each]
             outputs = iter(self._forward(self._params, features))
-            for example, mine in zip(block, encoded, strict=True):
-                yield codec.decode(example, mine, [next(outputs) for _ in mine])
+            for example, parts in zip(block, encoded, strict=True):
+                yield codec.decode(example, parts, [next(outputs) for _ in parts])
         if cut := codec.truncated - cut:
             missed = codec.missed_words - missed
             words = f"; {missed:,} words have no tag" if missed else ""
@@ -99,7 +99,7 @@ class Predictor:
         given = value
         if isinstance(value, Mapping):
             given = {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
-        columns, usual = self.trained.columns, self.trained.usual
+        columns, usual = self.trained.columns, self.trained.training_columns
         try:
             return kind.input(self.trained.task, given, where, number, columns, usual)
         except (KeyError, TypeError, AttributeError) as error:
@@ -120,11 +120,13 @@ class Predictor:
 
         def examples() -> Iterator[Example]:
             labels = codec.labels or None
-            return read_examples(task, path, names, labels=labels, usual=self.trained.usual)
+            return read_examples(
+                task, path, names, labels=labels, usual=self.trained.training_columns
+            )
 
         again: Iterable[Example]
         if _can_be_read_twice(path):
-            # Once through it first: what is wrong in the last line is said before any work.
+            # A first pass finds what is wrong, in the last line too, before any work is done.
             count, again = kind.check_examples(task, path, examples()), examples()
         else:
             again = list(examples())
@@ -160,14 +162,14 @@ class Predictor:
     ) -> int:
         """Writes one JSON line for each example of `source`, in order; how many.
 
-        A file is read through once before any work: what is wrong in its last line costs nothing.
-        `target` appears when it is whole.
+        A first pass over the file finds what is wrong, in its last line too, before any work.
+        `target` is moved into place when it is complete.
         """
         check_outputs(source, target)
         names, task = {**self.trained.columns, **(columns or {})}, self.trained.task
 
         def examples() -> Iterator[Example]:
-            return read_examples(task, source, names, False, usual=self.trained.usual)
+            return read_examples(task, source, names, False, usual=self.trained.training_columns)
 
         total = sum(1 for _ in examples()) if _can_be_read_twice(source) else None
         bar = tqdm(
@@ -177,12 +179,12 @@ class Predictor:
 
 
 def _can_be_read_twice(source: str) -> bool:
-    """A file or data set; a pipe is read once."""
+    """True of a file or a data set, False of a pipe."""
     return source.startswith(TFDS_PREFIX) or os.path.isfile(source)
 
 
 def write_lines(records: Iterable[Mapping[str, Any]], target: str | os.PathLike[str]) -> int:
-    """Writes records as JSON lines (.gz: packed) and moves the file into place when whole.
+    """Writes records as JSON lines (.gz: packed) and moves the file into place when complete.
 
     A link stays one: its target is written. "-" is standard output; that, pipes and devices get
     each line as it comes.
@@ -222,7 +224,7 @@ def _write(records: Iterable[Mapping[str, Any]], stream: Any) -> int:
 
 
 def check_outputs(source: str, *targets: str | os.PathLike[str] | None) -> None:
-    """Raises `UserError` where two of what is read and written are one file."""
+    """Raises `UserError` where an output is the input or another output."""
     seen = {Path(source).resolve()}
     for target in targets:
         if target is None or str(target) == "-":

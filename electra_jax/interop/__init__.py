@@ -1,1 +1,1 @@
-"""One table of names: this tree ⇄ Hugging Face ⇄ TF1; reading and writing model folders."""
+"""Reading and writing models: this library's trees ⇄ Hugging Face folders ⇄ TF1 checkpoints."""

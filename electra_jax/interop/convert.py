@@ -14,6 +14,16 @@ import numpy as np
 
 from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
+from electra_jax.interop.conversion_report import Network, Report
+from electra_jax.interop.formats.adapter_folder import ADAPTER_CONFIG
+from electra_jax.interop.formats.hub import name_on_hub, uploaded
+from electra_jax.interop.formats.model_card import (
+    CARD,
+    ModelFacts,
+    pair_card,
+    read_card,
+    stated_license,
+)
 from electra_jax.interop.formats.model_folder import (
     CONFIG,
     ENCODER_FOLDER,
@@ -28,63 +38,16 @@ from electra_jax.interop.mapping import names as table
 from electra_jax.interop.mapping.hf_config import has_class, masked_lm_activation, to_settings
 from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR, PAIR, REFERENCE
 from electra_jax.interop.mapping.pair import split_pair
-from electra_jax.interop.mapping.tf1_networks import slots_from_tf1, tf1_from_tree, tree_from_tf1
+from electra_jax.interop.mapping.tf1_networks import moments_from_tf1, tf1_from_tree, tree_from_tf1
 from electra_jax.interop.save import save_model_folder, save_pair
 from electra_jax.interop.verify import difference
 from electra_jax.modeling.trees import Tree, flatten
+from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
 TARGETS = ("hf", "tf1")
 # Fields of config.json that describe a file or a program, not the network.
 _NOT_KEPT = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures"}
 TOLERANCE = 1e-4
-
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """One line of the table: a network that was written."""
-
-    name: str
-    kind: str
-    folder: Path
-    tensors: int
-    parameters: int
-    difference: float | None = None
-    largest: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What `convert` did; `str(report)` is the table it prints."""
-
-    source: str
-    target: str
-    networks: list[Network]
-    ignored: list[str]
-    notes: list[str]
-    verified: bool
-
-    def __str__(self) -> str:
-        lines = [f"{self.source} → {self.target}"]
-        header = ("network", "kind", "tensors", "parameters", "largest difference of logits")
-        rows = [header] + [
-            (n.name, n.kind, f"{n.tensors:,}", f"{n.parameters:,}", self._measured(n))
-            for n in self.networks
-        ]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-        for row in rows:
-            cells = [
-                text.rjust(width) if i in (2, 3) else text.ljust(width)
-                for i, (text, width) in enumerate(zip(row, widths, strict=True))
-            ]
-            lines.append("  " + "  ".join(cells).rstrip())
-        lines.append(f"ignored: {', '.join(self.ignored) or 'nothing'}")
-        return "\n".join(lines + [f"note: {note}" for note in self.notes])
-
-    def _measured(self, network: Network) -> str:
-        if network.difference is None:
-            needs = " (needs transformers and a Hugging Face folder)" if self.verified else ""
-            return f"not measured{needs}"
-        return f"{network.difference:.1e} (of {network.largest:.3g}), against transformers"
 
 
 def convert(
@@ -98,22 +61,27 @@ def convert(
     encoder_only: bool = False,
     slots: bool = False,
     tokenizer: str | os.PathLike[str] | None = None,
-    do_lower_case: bool = True,
+    do_lower_case: bool | None = None,
+    private: bool = False,
 ) -> Report:
     """Reads `src` (anything `load_model_folder` reads) and writes `dst` as `to` ("hf" or "tf1").
 
     A pair becomes `dst/discriminator` and `dst/generator`, one network `dst` itself. TF1 bundles
     are `dst/model.ckpt[-STEP]` with the vocabulary and the configurations beside. `verify` measures
-    the logits against `transformers`, `encoder_only` leaves heads out, `slots` takes Adam's moments
-    along from bundle to bundle, `tokenizer` is a folder to ship in place of the source's,
-    `do_lower_case` describes a bare vocab.txt. `dst` must not exist or be empty; it appears whole
-    or not at all.
+    the logits against `transformers`, `encoder_only` leaves heads out, `slots` copies Adam's
+    moments from bundle to bundle, `tokenizer` is a folder to ship in place of the source's,
+    `do_lower_case` describes a bare vocab.txt. `dst` must not exist or be empty; it is written
+    whole or not at all. It may be a model on the Hub, "hub:ORGANISATION/NAME", which `private`
+    makes a private one.
 
     Raises `UserError` for everything that would not be exact.
     """
     if to not in TARGETS:
         raise UserError(f"--to={to}: choose one of {', '.join(TARGETS)}")
-    with new_folder(dst) as scratch:
+    name = name_on_hub(dst)
+    if private and name is None:
+        raise UserError(f"--private: {dst} is no model on the Hub (hub:ORGANISATION/NAME)")
+    with new_folder(dst) if name is None else uploaded(name, private) as scratch:
         loaded = load_model_folder(
             src,
             num_attention_heads=num_attention_heads,
@@ -125,8 +93,11 @@ def convert(
         if loaded.tokenizer_folder is None:
             notes.append("no tokenizer beside the source: the result has none either (--tokenizer)")
         elif not (loaded.tokenizer_folder / "tokenizer_config.json").is_file():
-            case = "lower-cased" if do_lower_case else "cased"
+            tokens = load_tokenizer(loaded.tokenizer_folder, do_lower_case=do_lower_case)
+            case = "lower-cased" if tokens.do_lower_case else "cased"
             notes.append(f"the vocabulary comes without its settings: taken to be {case}")
+        becomes_electra = loaded.settings.get("model_type") == "bert"
+        card = _card_of(loaded, src, encoder_only or becomes_electra or to != "hf")
         if encoder_only:
             config, encoder = encoder_of(loaded)
             loaded = dataclasses.replace(
@@ -139,13 +110,13 @@ def convert(
                 settings={},
             )
         if to == "hf":
-            networks = _to_hf(loaded, scratch, verify, do_lower_case)
+            networks = _to_hf(loaded, scratch, verify, do_lower_case, card)
         else:
             networks = _to_tf1(loaded, src, scratch, verify, slots, notes)
     final = [
         dataclasses.replace(n, folder=Path(dst) / n.folder.relative_to(scratch)) for n in networks
     ]
-    return Report(str(src), str(dst), final, loaded.ignored, notes, verify)
+    return Report(str(src), str(dst), final, loaded.ignored, notes)
 
 
 def _parts(loaded: LoadedModel) -> dict[str, tuple[ElectraConfig, Tree]]:
@@ -156,19 +127,50 @@ def _parts(loaded: LoadedModel) -> dict[str, tuple[ElectraConfig, Tree]]:
     return {loaded.kind: (loaded.config, loaded.params)}
 
 
-def _to_hf(loaded: LoadedModel, scratch: Path, verify: bool, do_lower_case: bool) -> list[Network]:
+def _card_of(loaded: LoadedModel, src: str | os.PathLike[str], changed: bool) -> ModelFacts | str:
+    """The source's own card, which describes the same network; facts for a new one where there is
+    none, or where the network is `changed`."""
+    place = Path(loaded.source)
+    place = place if place.is_dir() else place.parent
+    card = read_card(place)
+    if loaded.kind == PAIR:  # one card for each network
+        card = card or read_card(place / DISCRIMINATOR)
+    elif card is not None and not changed and not (place / ADAPTER_CONFIG).is_file():
+        return card
+    license, language = stated_license(card)
+    training = {"converted from": Path(src).name}
+    if loaded.global_step:
+        training["steps"] = f"{loaded.global_step:,}"
+    return ModelFacts(training=training, license=license, language=language)
+
+
+def _to_hf(
+    loaded: LoadedModel,
+    scratch: Path,
+    verify: bool,
+    do_lower_case: bool | None,
+    card: ModelFacts | str,
+) -> list[Network]:
     parts = _parts(loaded)
     extra = kept_settings(loaded)
     tokenizer = loaded.tokenizer_folder
     if len(parts) > 1:
         assert isinstance(loaded.config, PairConfig)
         save_pair(
-            scratch, loaded.config, loaded.params, tokenizer, extra, do_lower_case=do_lower_case
+            scratch,
+            loaded.config,
+            loaded.params,
+            tokenizer,
+            extra,
+            do_lower_case=do_lower_case,
+            card=card,
         )
+        assert isinstance(card, ModelFacts)
+        (scratch / CARD).write_text(pair_card(card), encoding="utf-8")
     else:
         ((kind, (config, params)),) = parts.items()
         save_model_folder(
-            scratch, kind, config, params, tokenizer, extra, do_lower_case=do_lower_case
+            scratch, kind, config, params, tokenizer, extra, do_lower_case=do_lower_case, card=card
         )
     return [
         _network(
@@ -179,8 +181,8 @@ def _to_hf(loaded: LoadedModel, scratch: Path, verify: bool, do_lower_case: bool
 
 
 def kept_settings(loaded: LoadedModel) -> dict[str, Any]:
-    """What config.json of the source says beyond the network: labels, the head's dropout, the
-    step.
+    """The fields of the source's config.json that do not describe the network: labels, the head's
+    dropout, the global step.
     """
     settings = dict(loaded.settings)
     extra: dict[str, Any] = {}
@@ -209,7 +211,7 @@ def _network(
     loaded: LoadedModel,
     verify: bool,
 ) -> Network:
-    """The table's line of one written network, measured where that is asked for."""
+    """The table's line of one written network; with `verify`, its measured difference."""
     leaves = flatten(params)
     rows = table.model_rows(config, ENCODER if not has_class(config, kind) else kind)
     written = {n for row in rows for n in row.names("huggingface")}
@@ -234,7 +236,7 @@ def _network(
 
 def _checked(network: Network, measured: tuple[float, float] | None) -> Network:
     if measured is None:
-        return network
+        return dataclasses.replace(network, unmeasured="transformers or torch is not installed")
     found, largest = measured
     if not found <= TOLERANCE * max(1.0, largest):
         raise UserError(
@@ -266,7 +268,7 @@ def _to_tf1(
             )
     moments = None
     if slots:
-        moments = load_slots(src)
+        moments = load_moments(src)
         if moments is None:
             raise UserError(f"--slots: {src} holds no optimizer moments (adam_m, adam_v)")
     tensors = tf1_from_tree(
@@ -274,7 +276,7 @@ def _to_tf1(
         loaded.params,
         kind=loaded.kind,
         global_step=loaded.global_step,
-        slots=moments,
+        moments=moments,
     )
     step = loaded.global_step
     prefix = scratch / ("model.ckpt" if step is None else f"model.ckpt-{step}")
@@ -295,7 +297,7 @@ def _to_tf1(
         )
     if loaded.tokenizer_folder is not None:
         copy_tokenizer(loaded.tokenizer_folder, scratch)
-    # The bundle is read like any other, so that what is counted and measured is what stands there.
+    # Read back like any other bundle, so that the table describes the files and not the memory.
     return [
         _bundled(kind, config, params, loaded, src, scratch, verify)
         for kind, (config, params) in _parts(load_model_folder(scratch)).items()
@@ -321,12 +323,15 @@ def _bundled(
     folder = Path(src) / kind if loaded.kind == PAIR else Path(src)
     if loaded.kind == REFERENCE:
         folder, params = folder / ENCODER_FOLDER, {"electra": params["electra"]}
-    if not verify or not (folder / CONFIG).is_file() or loaded.settings.get("model_type") == "bert":
+    if not verify:
         return network
+    if not (folder / CONFIG).is_file() or loaded.settings.get("model_type") == "bert":
+        reason = "the source is no folder that transformers reads as ELECTRA"
+        return dataclasses.replace(network, unmeasured=reason)
     return _checked(network, difference(folder, kind, config, params))
 
 
-def load_slots(path: str | os.PathLike[str]) -> dict[str, Tree] | None:
+def load_moments(path: str | os.PathLike[str]) -> dict[str, Tree] | None:
     """Adam's moments {"adam_m": tree, "adam_v": tree} of a TF1 checkpoint, in the parameters'
     structure.
 
@@ -335,8 +340,8 @@ def load_slots(path: str | os.PathLike[str]) -> dict[str, Tree] | None:
     if not is_bundle(path):
         return None
     tensors = read_bundle(path)
-    # Moments have the parameters' shapes, on which the number of heads has no bearing.
+    # The number of heads changes no shape, so any will do here.
     source = tree_from_tf1(
         tensors, where=str(path), num_attention_heads=1, generator_num_attention_heads=1
     )
-    return slots_from_tf1(tensors, source, str(path))
+    return moments_from_tf1(tensors, source, str(path))

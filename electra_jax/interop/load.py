@@ -1,7 +1,7 @@
 """Reading a network from any model folder, run or checkpoint; `save.py` writes folders.
 
-What a folder is, is decided here; Hugging Face's layout is read in `load_huggingface.py`, TF1
-checkpoints in `load_tf1.py`. All give a `LoadedModel` (`loaded.py`).
+This module recognises the layout; `load_huggingface.py` and `load_tf1.py` read it. All return a
+`LoadedModel` (`loaded.py`).
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def load_model_folder(
     """A network (or pair) from a Hugging Face folder, a folder of two, a run's folder, or a TF1
     checkpoint.
 
-    `path` may be one weight file in such a folder, and config.json may be absent: shapes and names
-    tell all but a few fields, which are assumed and noted. A name that is no path is looked up on
-    the Hub where the extra `hub` is installed. Every tensor is used or listed in `ignored`, every
-    parameter is filled; anything else is a `UserError` that lists what is wrong.
+    `path` may be one weight file in such a folder, and config.json may be absent: all but a few
+    fields follow from shapes and names, the others are assumed and noted. A name that is no path is
+    looked up on the Hub where the extra `hub` is installed. Every tensor is used or listed in
+    `ignored`, every parameter is filled; anything else is a `UserError` that lists what is wrong.
     """
     folder = local_path(path)
     if (folder / "model").is_dir() and not has_weights(folder):  # the folder of a run
@@ -90,7 +90,7 @@ def load_model_folder(
 def _load_one(
     folder: Path, num_attention_heads: int | None, file: Path | None = None
 ) -> LoadedModel:
-    """One network of a folder, from `file` in place of its own weights where that is given."""
+    """One network of a folder; `file` replaces the folder's own weight file."""
     if file is None and (folder / ADAPTER_CONFIG).is_file():
         return _load_adapted(folder, num_attention_heads)
     settings = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
@@ -127,14 +127,15 @@ def _load_own(folder: Path, settings: dict[str, Any], num_heads: int | None) -> 
 
 
 def _load_adapted(folder: Path, num_heads: int | None) -> LoadedModel:
-    """A base with the small tree that was trained onto it."""
+    """A base model with the adapter that was trained on it."""
     content = read_json(folder / ADAPTER_CONFIG)
     try:
         base = load_model_folder(content["base"], num_attention_heads=num_heads)
     except UserError as error:
         raise UserError(
-            f"{folder} is trained onto the base {content['base']}, which cannot be read ({error}); "
-            f'where the base is elsewhere, write its place as "base" into {folder / ADAPTER_CONFIG}'
+            f"{folder} was trained onto the base {content['base']}, which cannot be read "
+            f'({error}); where the base has moved, write its path as "base" into '
+            f"{folder / ADAPTER_CONFIG}"
         ) from None
     config, encoder = encoder_of(base)
     params = apply_adapter(folder, content, encoder)

@@ -1,5 +1,5 @@
 """Reading one network of a folder in Hugging Face's layout: names, shapes and config.json must
-agree, and every tensor is used or knowingly left out.
+agree, and every tensor is used or listed as ignored.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def load_huggingface(
     num_attention_heads: int | None,
     file: Path | None = None,
 ) -> LoadedModel:
-    """The network of `folder`, whose config.json says `settings` (empty: there is none); from
-    `file` in place of the folder's own weights where that is given.
+    """The network of `folder`, whose config.json holds `settings` (empty: there is no such file).
+    `file` replaces the folder's own weight file.
     """
     where = str(file or folder)
     tensors = _modern_keys(read_file(file) if file else read_weights(folder))
@@ -55,7 +55,7 @@ def load_huggingface(
     tensors, settings = _fit_vocabulary(tensors, settings, scheme, prefix, folder, notes)
     untied = _is_untied(tensors, settings, scheme, kind, prefix)
     bias = "cls.predictions.decoder.bias"
-    if untied and bias in tensors:  # BertForMaskedLM adds this one; its twin is dead weight
+    if untied and bias in tensors:  # BertForMaskedLM adds this one; `predictions.bias` is unused
         tensors = {**tensors, "cls.predictions.bias": tensors[bias]}
     config = _configure(tensors, settings, scheme, kind, prefix, num_attention_heads, notes, where)
     config = config.replace(tie_word_embeddings=not untied)
@@ -84,7 +84,7 @@ def load_huggingface(
 
 
 def _modern_keys(tensors: Tensors) -> Tensors:
-    """Tensors under today's names: old files say LayerNorm.gamma and .beta."""
+    """Tensors under their modern names: old files have LayerNorm.gamma and .beta."""
     old = {".gamma": ".weight", ".beta": ".bias"}
     renamed = {
         name: name.removesuffix(end) + new
@@ -103,7 +103,7 @@ def _fit_vocabulary(
     folder: Path,
     notes: list[str],
 ) -> tuple[Tensors, dict[str, Any]]:
-    """Cuts a vocabulary that was padded, and refuses one of another size than the tokenizer's."""
+    """Cuts a padded vocabulary to the tokenizer's size; refuses a smaller one."""
     word = prefix + table.WORD_TABLE[scheme]
     if word not in tensors:
         return tensors, settings
@@ -112,8 +112,9 @@ def _fit_vocabulary(
     tied = table.OUTPUT_TABLE[scheme].huggingface
     per_token = [word, f"{tied}.weight", f"{tied}.bias", "cls.predictions.bias"]
     tensors = fit_rows(tensors, rows, size, per_token, str(folder), notes)
-    if rows != size and settings.get("vocab_size") == rows:
-        settings = {**settings, "vocab_size": size}
+    kept = int(np.shape(tensors[word])[0])
+    if kept != rows and settings.get("vocab_size") == rows:
+        settings = {**settings, "vocab_size": kept}
     return tensors, settings
 
 
@@ -143,7 +144,7 @@ def _configure(
     notes: list[str],
     where: str,
 ) -> ElectraConfig:
-    """The configuration that the shapes tell, completed by config.json and checked against it."""
+    """The configuration inferred from shapes, completed by config.json and checked against it."""
     stated = from_settings(settings, scheme, kind, where)
     if scheme == "modernbert":
         inferred = infer_modern(tensors, where=where, prefix=prefix)
@@ -161,7 +162,7 @@ def _configure(
 def _account(
     tensors: Tensors, used: set[str], scheme: str, params: Mapping[str, Any], where: str
 ) -> list[str]:
-    """The names knowingly ignored; a name that is neither used nor known is refused."""
+    """The names that are ignored; a name that is neither used nor known is refused."""
     left = sorted(set(tensors) - used)
     ignored = [name for name in left if _known_extra(name, scheme, tensors, params)]
     unknown = sorted(set(left) - set(ignored))
@@ -174,7 +175,7 @@ def _account(
 
 
 def _known_extra(name: str, scheme: str, tensors: Tensors, params: Mapping[str, Any]) -> bool:
-    """Whether a tensor may be left out: buffers, repeated tied weights, BERT's sentence heads."""
+    """Whether a tensor can be ignored: buffers, repeated tied weights, BERT's sentence heads."""
     if name.endswith(("embeddings.position_ids", "embeddings.token_type_ids")):
         return True
     if scheme == "bert":
@@ -183,7 +184,6 @@ def _known_extra(name: str, scheme: str, tensors: Tensors, params: Mapping[str, 
         if name.removeprefix("bert.").startswith("pooler.dense."):
             return True
         if name.startswith("cls."):
-            # A bare encoder does not use the heads; next-sentence prediction has no use here at
-            # all.
+            # A bare encoder uses no head, and nothing here uses next-sentence prediction.
             return "generator_predictions" not in params or "seq_relationship" in name
     return name == f"{table.OUTPUT_TABLE[scheme].huggingface}.weight"

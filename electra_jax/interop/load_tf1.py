@@ -15,7 +15,11 @@ from electra_jax.modeling.trees import flatten
 
 
 def load_tf1(path: Path, d_heads: int | None, g_heads: int | None) -> LoadedModel:
-    """The network (or pair) of a checkpoint, completed by the JSON files beside it."""
+    """The network (or pair) of a checkpoint, completed by the JSON files beside it.
+
+    `d_heads`, `g_heads`: attention heads of discriminator and generator that the user gave; they go
+    before those of the files.
+    """
     where = str(path)
     folder = path if path.is_dir() else Path(find_bundle(path)).parent
     discriminator, generator = _settings_beside(folder)

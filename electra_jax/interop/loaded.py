@@ -1,4 +1,4 @@
-"""What reading a network gives (`LoadedModel`), and questions that all its users have."""
+"""The result of reading a network, `LoadedModel`, and small functions of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LoadedModel:
     `PairConfig`), "reference" (task heads of the reference, under `task_specific/`) or "own_heads"
     (heads that a kind of task defines itself). `params` are float32 arrays in the tree that
     `model.apply({"params": params}, …)` takes. `settings` is the folder's config.json, `ignored`
-    the tensors that were knowingly left out.
+    the names of tensors that were not used.
     """
 
     kind: str
@@ -51,7 +51,7 @@ class LoadedModel:
 
     @property
     def model(self) -> nn.Module:
-        """The Linen module that computes this network (of a "reference" model: its encoder)."""
+        """The Linen module that computes this network (for a "reference" model: its encoder)."""
         return module_of(self.config, self.kind, self.num_labels, self.dropout_rate)
 
     @property
@@ -88,8 +88,8 @@ class LoadedModel:
         task_heads: dict[str, list[str]] | None = None,
         ignored: list[str] | None = None,
     ) -> LoadedModel:
-        """The network read from `folder` (or its file `source`), with what its config.json
-        (`settings`) says beside the shapes. `tokenizer_folder` where the folder has none.
+        """The network read from `folder` (or its file `source`), with the fields of its
+        config.json (`settings`). `tokenizer_folder` is used where the folder has no tokenizer.
         """
         settings = dict(settings or {})
         return cls(
@@ -126,7 +126,7 @@ def single(loaded: LoadedModel) -> tuple[ElectraConfig, Tree]:
 
 
 def expect_kind(loaded: LoadedModel, kind: str) -> LoadedModel:
-    """`loaded`, if it is of `kind`; else a `UserError` that says what it is and what to do."""
+    """`loaded`, if it is of `kind`; else a `UserError` with the kind found and the remedy."""
     if loaded.kind != kind:
         other = {DISCRIMINATOR: GENERATOR, GENERATOR: DISCRIMINATOR}.get(kind, kind)
         remedy = f": name the {kind}'s folder instead" if loaded.kind == other else ""

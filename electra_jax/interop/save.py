@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.interop.formats.model_card import ModelFacts, model_card, write_card
 from electra_jax.interop.formats.model_folder import (
     CONFIG,
     ENCODER_FOLDER,
@@ -43,16 +44,18 @@ def save_model_folder(
     extra_config: Mapping[str, Any] | None = None,
     *,
     overwrite: bool = True,
-    do_lower_case: bool = True,
+    do_lower_case: bool | None = None,
+    card: ModelFacts | str | None = None,
 ) -> None:
-    """Writes one network as a model folder; it appears whole or not at all.
+    """Writes one network as a model folder, whole or not at all.
 
     `kind` and `params` are `LoadedModel`'s ("discriminator": params of `Discriminator`,
     "generator": of `MaskedLM`, "encoder": {"electra": …}, Hugging Face's fine-tuning heads: of
     `FineTuned`, "reference": {"electra": …, "task_specific": …}). What `transformers`
     computes becomes its class; anything else `model_type: electra_jax`. `extra_config` is merged
-    into config.json (id2label, problem_type, …). `overwrite` replaces an earlier model folder,
-    never one that holds anything else.
+    into config.json (id2label, problem_type, …). `card` are the facts for its model card, or the
+    whole text of it. `overwrite` replaces an earlier model folder, never one that holds anything
+    else, and never a card that a person wrote.
     """
     flat = {path: np.asarray(leaf) for path, leaf in flatten(params).items()}
     params = unflatten({path: a.astype(np.float32, copy=False) for path, a in flat.items()})
@@ -68,16 +71,21 @@ def save_model_folder(
         else:
             settings = _save_own(scratch, kind, config, params, ids)
         if tokenizer_folder is not None:
-            places = [scratch] + [scratch / ENCODER_FOLDER] * (scratch / ENCODER_FOLDER).is_dir()
-            for place in places:
+            inner = [scratch / ENCODER_FOLDER] if (scratch / ENCODER_FOLDER).is_dir() else []
+            for target in [scratch, *inner]:
                 copy_tokenizer(
                     tokenizer_folder,
-                    place,
+                    target,
                     token_types=config.block == "bert",
                     max_length=config.max_position_embeddings,
                     do_lower_case=do_lower_case,
                 )
-        write_json(scratch / CONFIG, settings | extra)
+        settings |= extra
+        write_json(scratch / CONFIG, settings)
+        if not isinstance(card, str):
+            size = sum(int(a.size) for a in flat.values())
+            card = model_card(kind, config, settings, card or ModelFacts(), size)
+        write_card(scratch, card, Path(folder))
 
 
 def _save_own(
@@ -110,7 +118,7 @@ def save_pair(
     params: Mapping[str, Any],
     tokenizer_folder: str | os.PathLike[str] | None,
     extra_config: Mapping[str, Any] | None = None,
-    **options: bool,
+    **options: Any,
 ) -> None:
     """Writes `folder/discriminator` and, unless it is uniform, `folder/generator`, each by
     `save_model_folder`, whose options are passed on. `params` is `Electra`'s tree.

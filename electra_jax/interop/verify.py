@@ -95,6 +95,6 @@ def _forward(
     if kind == GENERATOR:
         positions = np.arange(ids.shape[1], dtype=np.int32)
         arguments.append(jnp.asarray(np.broadcast_to(positions, ids.shape)))
-    # Without the matrix units' reduced precision: what is measured is the mapping.
+    # At full precision: a GPU's or TPU's faster products would hide an error of the mapping.
     with jax.default_matmul_precision("highest"):
         return np.asarray(module.apply({"params": params}, *arguments))

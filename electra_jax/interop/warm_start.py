@@ -1,5 +1,5 @@
-"""Where pretraining starts from: a released pair, a discriminator alone, BERT weights, each
-with its own vocabulary.
+"""Initial parameters of pretraining from other models: a released pair, a discriminator alone, BERT
+weights, each with its own vocabulary.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class _Start:
 
 
 class _Tokens(NamedTuple):
-    """The run's tokenizer folder, and whether another vocabulary may be mapped to it."""
+    """The run's tokenizer folder, and whether embeddings of another vocabulary are mapped to it."""
 
     folder: str | os.PathLike[str] | None
-    may_map: bool
+    map_vocabulary: bool
 
 
 @overload
@@ -131,8 +131,8 @@ def initial_parameters(
     tokenizer_folder: str | os.PathLike[str] | None = None,
     vocabulary: str = "map",
 ) -> tuple[Tree, list[str], int | None]:
-    """Parameters to pretrain from: `fresh` with everything that the given models hold put in
-    its place.
+    """Parameters to pretrain from: `fresh`, with every part that the given models hold replaced by
+    theirs.
 
     `init` is a pair, a discriminator, or an encoder (ElectraModel, BertModel, BertForMaskedLM),
     which starts the discriminator with a fresh head; `init_generator` a masked-LM network or an
@@ -141,7 +141,8 @@ def initial_parameters(
     vocabulary differs, `vocabulary="map"` keeps the embeddings of shared tokens and leaves new ones
     as in `fresh`; "same" refuses.
 
-    Returns the tree, what was done (one line each), and the global step that `init` names. Raises
+    Returns the tree, a line of text for each network on where it comes from, and the global step of
+    `init`. Raises
     `UserError` where shapes do not fit, or a generator is given as `init` (or the reverse).
     """
     lines: list[str] = []
@@ -250,10 +251,10 @@ def _starts(
         loaded = load_model_folder(init)
         if loaded.kind == GENERATOR and loaded.settings.get("model_type") != "bert":
             raise UserError(
-                f"init={init}: holds a generator (a masked-LM network), not a discriminator: give "
-                "it "
-                "as init_generator, or name the discriminator's folder; to start the discriminator "
-                "from this network's encoder on purpose, convert it with --encoder_only first"
+                f"init={init}: holds a generator (a masked-LM network), not a discriminator: "
+                "give it as init_generator, or name the discriminator's folder; to start the "
+                "discriminator from this network's encoder on purpose, convert it with "
+                "--encoder_only first"
             )
         d = _start(loaded, DISCRIMINATOR)
         if loaded.kind == PAIR:
@@ -265,9 +266,8 @@ def _starts(
         loaded = load_model_folder(init_generator)
         if loaded.kind == DISCRIMINATOR:
             raise UserError(
-                f"init_generator={init_generator}: holds a discriminator, not a generator: give "
-                "it as "
-                "init, or name the generator's folder"
+                f"init_generator={init_generator}: holds a discriminator, not a generator: give it "
+                "as init, or name the generator's folder"
             )
         g = _start(loaded, GENERATOR)
     return d, g
@@ -288,7 +288,7 @@ def _start(loaded: LoadedModel, role: str) -> _Start:
         config, tree = loaded.config, loaded.params
         if loaded.kind not in (DISCRIMINATOR, GENERATOR, ENCODER, REFERENCE):
             raise UserError(
-                f"{loaded.source}: a fine-tuned {loaded.kind} network is no start for pretraining: "
+                f"{loaded.source}: a fine-tuned {loaded.kind} network cannot start pretraining: "
                 "convert it with --encoder_only first"
             )
     head = tree.get(_D_HEAD if role == DISCRIMINATOR else _G_HEAD)
@@ -347,34 +347,29 @@ def _vocabulary_rows(
         if size != start.config.vocab_size:
             raise UserError(
                 f"{source.source}: its vocabulary has {start.config.vocab_size} tokens, this run's "
-                f"{size}, and there is no tokenizer beside it that would tell which are shared"
+                f"{size}, and without a tokenizer beside it, the shared ones are not known"
             )
         note = f"{source.source}: no tokenizer beside it, its ids are taken to be this run's"
         if tokens.folder is not None and note not in lines:
             lines.append(note)
         return None
     old, new = load_tokenizer(source.tokenizer_folder), load_tokenizer(tokens.folder)
-    if old.hash == new.hash and size == start.config.vocab_size:
-        return None
     old_tokens, new_tokens = (t.ids_to_tokens(range(t.vocab_size)) for t in (old, new))
-    if old_tokens == new_tokens and size == start.config.vocab_size:
-        note = f"{source.source}: same vocabulary, but its tokenizer splits text differently"
-        if note not in lines:
-            lines.append(note)
+    same = old_tokens == new_tokens
+    note = f"{source.source}: same vocabulary, but its tokenizer splits text differently"
+    if same and old.hash != new.hash and note not in lines:
+        lines.append(note)
+    if same and size == start.config.vocab_size:
         return None
-    if not tokens.may_map:
+    if not same and not tokens.map_vocabulary:
         raise UserError(
             f"{source.source}: its vocabulary ({len(old_tokens)} tokens) is not this run's "
             f"({len(new_tokens)}): prepare the rows with its tokenizer, or keep the embeddings of "
             "shared tokens with --config.init_vocabulary=map"
         )
-    rows = token_map(
-        old_tokens,
-        new_tokens,
-        dataclasses.asdict(old.special_ids),
-        dataclasses.asdict(new.special_ids),
-    )
-    # A table wider than its vocabulary (rounded up) has rows without a token: they start fresh.
+    special = (dataclasses.asdict(t.special_ids) for t in (old, new))
+    rows = np.arange(len(new_tokens)) if same else token_map(old_tokens, new_tokens, *special)
+    # A table larger than its vocabulary has rows without a token: they start fresh.
     return np.concatenate([rows, np.full(size - len(rows), -1, np.int64)])
 
 

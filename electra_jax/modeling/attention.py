@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
-from electra_jax.modeling.dropout import Noise, dropout
+from electra_jax.modeling.dropout import DropoutRng, dropout
 from electra_jax.modeling.layers import Dense, truncated_normal
 
 
@@ -21,14 +21,14 @@ def attend(
     key: jax.Array,
     value: jax.Array,
     mask: jax.Array,
-    noise: Noise | None,
+    rng: DropoutRng | None,
     site: int,
 ) -> jax.Array:
     """softmax(query · keyᵀ / √d) · value over heads: [batch, n, length, d] each, result [batch,
     length, n · d].
 
-    `mask` is bool, broadcastable to [batch, 1, query, key]; True may be attended to. In its place
-    cuDNN also takes how many keys of each row may be, int32 [batch]. Softmax in float32.
+    `mask` is bool, broadcastable to [batch, 1, query, key]; True: the key is attended to. For
+    cuDNN it may be the number of real keys of each row instead, int32 [batch]. Softmax in float32.
     """
     batch, heads, length, depth = query.shape
     if config.attention == "cudnn":
@@ -38,7 +38,7 @@ def attend(
     scores = jnp.einsum("bnqd,bnkd->bnqk", query * depth**-0.5, key)
     scores = jnp.where(mask, scores.astype(jnp.float32), -1e9)
     weights = jax.nn.softmax(scores, axis=-1)
-    weights = dropout(weights.astype(value.dtype), config.attention_probs_dropout_prob, noise, site)
+    weights = dropout(weights.astype(value.dtype), config.attention_probs_dropout_prob, rng, site)
     mixed = jnp.einsum("bnqk,bnkd->bnqd", weights, value)
     return jnp.swapaxes(mixed, 1, 2).reshape(batch, length, heads * depth)
 
@@ -50,13 +50,13 @@ def _cudnn(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array) 
             "model.attention='cudnn' computes in bfloat16 alone: set train.dtype=bfloat16, or "
             "model.attention='xla'"
         )
-    seen: Any = {"key_value_seq_lengths": mask}  # lengths cost nothing
+    masking: Any = {"key_value_seq_lengths": mask}  # lengths cost nothing
     if mask.dtype == jnp.bool_:
         # A mask becomes a bias [batch, 1, query, key] there, and is not broadcast over queries.
         length = query.shape[2], key.shape[2]
-        seen = {"mask": jnp.broadcast_to(mask, (*mask.shape[:2], *length))}
+        masking = {"mask": jnp.broadcast_to(mask, (*mask.shape[:2], *length))}
     query, key, value = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
-    return jax.nn.dot_product_attention(query, key, value, implementation="cudnn", **seen)
+    return jax.nn.dot_product_attention(query, key, value, implementation="cudnn", **masking)
 
 
 def _split_heads(x: jax.Array, heads: int) -> jax.Array:
@@ -73,12 +73,12 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, hidden: jax.Array, mask: jax.Array, noise: Noise | None, site: int
+        self, hidden: jax.Array, mask: jax.Array, rng: DropoutRng | None, site: int
     ) -> jax.Array:
         c = self.config
         parts = [Dense(c, c.hidden_size, name=n)(hidden) for n in ("query", "key", "value")]
         query, key, value = (_split_heads(x, c.num_attention_heads) for x in parts)
-        return attend(c, query, key, value, mask, noise, site)
+        return attend(c, query, key, value, mask, rng, site)
 
 
 def rotary(x: jax.Array, positions: jax.Array, theta: float) -> jax.Array:
@@ -104,7 +104,7 @@ class RotaryAttention(nn.Module):
         hidden: jax.Array,
         mask: jax.Array,
         positions: jax.Array,
-        noise: Noise | None,
+        rng: DropoutRng | None,
         site: int,
     ) -> jax.Array:
         c = self.config
@@ -114,6 +114,6 @@ class RotaryAttention(nn.Module):
         )
         query = rotary(query, positions, c.rope_theta)
         key = rotary(key, positions, c.rope_theta)
-        mixed = attend(c, query, key, value, mask, noise, site)
+        mixed = attend(c, query, key, value, mask, rng, site)
         init = truncated_normal(c.initializer_range / (2 * c.num_hidden_layers) ** 0.5)
         return Dense(c, c.hidden_size, use_bias=False, kernel_init=init, name="Wo")(mixed)

@@ -1,8 +1,8 @@
 """Dropout whose mask is a pure function of (seed, site, row, position, …, unit).
 
-A counter hash, fused by XLA into the loop that uses it, costs a tenth of drawing threefry bits and
-depends on no array's shape: padding, sharding or splitting a batch changes no draw. The mask is
-recomputed in the backward pass.
+A counter hash, fused by XLA into the loop that uses it, costs a tenth of generating threefry bits
+and depends on no array's shape: padding, sharding or splitting a batch leaves every mask as it is.
+The backward pass recomputes the mask.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ def _mix(x: jax.Array) -> jax.Array:
 
 
 @struct.dataclass
-class Noise:
-    """What dropout draws from: `seed` uint32 [] (run, step and stream folded), `rows` int32
-    [batch] global rows."""
+class DropoutRng:
+    """The random-number state of dropout: `seed` uint32 [] (run, step and stream folded in) and
+    `rows` int32 [batch], the global row numbers."""
 
     seed: jax.Array
     rows: jax.Array
 
-    def fold(self, number: jax.Array | int) -> Noise:
-        """Another independent stream, e.g. one for each network, layer or place in a layer."""
+    def fold(self, number: jax.Array | int) -> DropoutRng:
+        """An independent stream, e.g. one for each network, layer or dropout site in a layer."""
         number = jnp.asarray(number, jnp.uint32)
         return self.replace(seed=_mix(self.seed ^ _mix(number + jnp.uint32(_GOLDEN))))  # type: ignore[attr-defined]
 
 
-def noise_from_key(key: jax.Array, rows: jax.Array) -> Noise:
-    """Noise from a typed PRNG key and the global row numbers int32 [batch]."""
-    words = jax.random.key_data(key).astype(jnp.uint32)
-    return Noise(seed=_mix(words[0] ^ _mix(words[-1] + jnp.uint32(_GOLDEN))), rows=rows)
+def dropout_rng_from_key(key: jax.Array, rows: jax.Array) -> DropoutRng:
+    """The state for a typed PRNG key and the global row numbers int32 [batch]."""
+    key_data = jax.random.key_data(key).astype(jnp.uint32)
+    seed = _mix(key_data[0] ^ _mix(key_data[-1] + jnp.uint32(_GOLDEN)))
+    return DropoutRng(seed=seed, rows=rows)
 
 
 def _bits(seed: jax.Array, rows: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -74,10 +75,10 @@ def _backward(rate: float, residuals: Any, gradient: jax.Array) -> Any:
 _dropout.defvjp(_forward, _backward)
 
 
-def dropout(x: jax.Array, rate: float, noise: Noise | None, site: int) -> jax.Array:
-    """Inverted dropout of `x` [batch, …] at `rate`; the identity where `noise` is None or the rate
-    0."""
-    if noise is None or rate == 0.0:
+def dropout(x: jax.Array, rate: float, rng: DropoutRng | None, site: int) -> jax.Array:
+    """Inverted dropout of `x` [batch, …] at `rate`; the identity where `rng` is None or the rate
+    0. `site` numbers the place in a layer, so that each has a mask of its own."""
+    if rng is None or rate == 0.0:
         return x
-    at = noise.fold(site)
-    return _dropout(x, at.seed, at.rows, rate)
+    rng = rng.fold(site)
+    return _dropout(x, rng.seed, rng.rows, rate)

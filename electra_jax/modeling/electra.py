@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from electra_jax.config.model import ElectraConfig, PairConfig
-from electra_jax.modeling.dropout import Noise, dropout
+from electra_jax.modeling.dropout import DropoutRng, dropout
 from electra_jax.modeling.encoder import Encoder
 from electra_jax.modeling.layers import (
     Dense,
@@ -31,9 +31,9 @@ class Inputs:
 
     `input_ids` int32 [B, L]; `mask` bool broadcastable to [B, 1, L, L] (True: the key may be seen);
     `token_type_ids` int32 [B, L] or None (all 0); `positions` int32 [B, L] or None (0, 1, 2, …).
-    `offset` float32 [B, L, E] is added to the word embeddings (adversarial noise).
-    `lengths` int32 [B] says the same as `mask` where every row is one piece, padded on its right:
-    what cuDNN reads in place of the mask; None where rows are not so.
+    `offset` float32 [B, L, E] is added to the word embeddings (adversarial noise). `lengths` int32
+    [B] replaces `mask` in cuDNN where every row is one segment, padded on its right; None for other
+    rows.
     """
 
     input_ids: jax.Array
@@ -67,7 +67,7 @@ class Embeddings(nn.Module):
             )
         self.LayerNorm = LayerNorm(c, use_bias=c.block == "bert")
 
-    def __call__(self, inputs: Inputs, noise: Noise | None) -> jax.Array:
+    def __call__(self, inputs: Inputs, rng: DropoutRng | None) -> jax.Array:
         c = self.config
         x = jnp.take(self.word_embeddings, inputs.input_ids, axis=0)
         if inputs.offset is not None:
@@ -84,11 +84,11 @@ class Embeddings(nn.Module):
                 one_hot = jax.nn.one_hot(inputs.token_type_ids, c.type_vocab_size, dtype=x.dtype)
                 x = x + one_hot @ self.token_type_embeddings
         x = self.LayerNorm(x)
-        return batch_constraint(dropout(x, c.hidden_dropout_prob, noise, EMBEDDING_SITE))
+        return batch_constraint(dropout(x, c.hidden_dropout_prob, rng, EMBEDDING_SITE))
 
 
 class Backbone(nn.Module):
-    """Embeddings (own or lent) → projection where widths differ → encoder."""
+    """Embeddings (own or shared) → projection where widths differ → encoder."""
 
     config: ElectraConfig
     own_embeddings: bool = True
@@ -102,19 +102,19 @@ class Backbone(nn.Module):
         self.encoder = Encoder(c)
 
     def __call__(
-        self, inputs: Inputs, noise: Noise | None = None, lender: Embeddings | None = None
+        self, inputs: Inputs, rng: DropoutRng | None = None, shared: Embeddings | None = None
     ) -> jax.Array:
-        """Hidden states [B, L, H]. `lender` embeds in place of own embeddings."""
+        """Hidden states [B, L, H]. `shared`: another network's embeddings, in place of own ones."""
         c = self.config
-        embed = self.embeddings if lender is None else lender
-        hidden = embed(inputs, noise)
+        embed = self.embeddings if shared is None else shared
+        hidden = embed(inputs, rng)
         if c.embedding_size != c.hidden_size:
             hidden = self.embeddings_project(hidden)
         self.sow("intermediates", "embedded", hidden)
         mask = inputs.mask
         if c.attention == "cudnn" and inputs.lengths is not None:
             mask = inputs.lengths
-        return self.encoder(hidden, mask, inputs.positions, noise)
+        return self.encoder(hidden, mask, inputs.positions, rng)
 
 
 class GeneratorHead(nn.Module):
@@ -177,29 +177,29 @@ class Electra(nn.Module):
             self.generator_predictions = GeneratorHead(p.generator)
         self.discriminator_predictions = DiscriminatorHead(p.discriminator)
 
-    def generator_hidden(self, inputs: Inputs, noise: Noise | None = None) -> jax.Array:
+    def generator_hidden(self, inputs: Inputs, rng: DropoutRng | None = None) -> jax.Array:
         """The generator's hidden states [B, L, Hg]."""
         p = self.config
         if p.sharing == "all":
-            return self.electra(inputs, noise)
-        lender = self.electra.embeddings if p.sharing == "embeddings" else None
-        return self.generator(inputs, noise, lender)
+            return self.electra(inputs, rng)
+        shared = self.electra.embeddings if p.sharing == "embeddings" else None
+        return self.generator(inputs, rng, shared)
 
     def generator_logits(
-        self, inputs: Inputs, positions: jax.Array, noise: Noise | None = None
+        self, inputs: Inputs, positions: jax.Array, rng: DropoutRng | None = None
     ) -> jax.Array:
         """Masked-LM logits float32 [B, N, V] at `positions` int32 [B, N]; zeros for the uniform
         generator."""
         p = self.config
         if p.generator is None:
             return jnp.zeros((*positions.shape, p.discriminator.vocab_size), jnp.float32)
-        hidden = gather_positions(self.generator_hidden(inputs, noise), positions)
-        lender = self.generator if p.sharing == "none" else self.electra
-        return self.generator_predictions(hidden, lender.embeddings.word_embeddings)
+        hidden = gather_positions(self.generator_hidden(inputs, rng), positions)
+        owner = self.generator if p.sharing == "none" else self.electra
+        return self.generator_predictions(hidden, owner.embeddings.word_embeddings)
 
-    def discriminator_logits(self, inputs: Inputs, noise: Noise | None = None) -> jax.Array:
+    def discriminator_logits(self, inputs: Inputs, rng: DropoutRng | None = None) -> jax.Array:
         """Logit that each token was replaced, float32 [B, L]."""
-        return self.discriminator_predictions(self.electra(inputs, noise))
+        return self.discriminator_predictions(self.electra(inputs, rng))
 
     def __call__(self, inputs: Inputs, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Both networks on the same inputs (used to initialise): generator and discriminator
@@ -218,10 +218,10 @@ class MaskedLM(nn.Module):
         self.generator_predictions = GeneratorHead(self.config)
 
     def __call__(
-        self, inputs: Inputs, positions: jax.Array, noise: Noise | None = None
+        self, inputs: Inputs, positions: jax.Array, rng: DropoutRng | None = None
     ) -> jax.Array:
         """Masked-LM logits float32 [B, N, V] at `positions` int32 [B, N]."""
-        hidden = gather_positions(self.electra(inputs, noise), positions)
+        hidden = gather_positions(self.electra(inputs, rng), positions)
         return self.generator_predictions(hidden, self.electra.embeddings.word_embeddings)
 
 
@@ -234,5 +234,5 @@ class Discriminator(nn.Module):
         self.electra = Backbone(self.config)
         self.discriminator_predictions = DiscriminatorHead(self.config)
 
-    def __call__(self, inputs: Inputs, noise: Noise | None = None) -> jax.Array:
-        return self.discriminator_predictions(self.electra(inputs, noise))
+    def __call__(self, inputs: Inputs, rng: DropoutRng | None = None) -> jax.Array:
+        return self.discriminator_predictions(self.electra(inputs, rng))

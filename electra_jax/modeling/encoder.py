@@ -1,8 +1,8 @@
 """The two block styles and the stack of layers, scanned or unrolled over parameters stacked
 `[layers, …]`.
 
-A block maps (hidden [batch, length, width], mask, positions, noise, per-layer inputs) to hidden.
-The mask is explicit, so that a caller decides who sees whom (padding, packed documents).
+A block maps (hidden [batch, length, width], mask, positions, rng, per-layer inputs) to hidden.
+The caller gives the mask, and so decides which positions attend to which (padding, packed rows).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from electra_jax.config.model import ElectraConfig
 from electra_jax.modeling.attention import RotaryAttention, SelfAttention
-from electra_jax.modeling.dropout import Noise, dropout
+from electra_jax.modeling.dropout import DropoutRng, dropout
 from electra_jax.modeling.layers import (
     Dense,
     LayerNorm,
@@ -36,11 +36,11 @@ class _Residual(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, residual: jax.Array, noise: Noise | None, site: int
+        self, x: jax.Array, residual: jax.Array, rng: DropoutRng | None, site: int
     ) -> jax.Array:
         c = self.config
         y = Dense(c, c.hidden_size, name="dense")(x)
-        y = dropout(y, c.hidden_dropout_prob, noise, site)
+        y = dropout(y, c.hidden_dropout_prob, rng, site)
         return LayerNorm(c, name="LayerNorm")(y + residual)
 
 
@@ -48,9 +48,9 @@ class _Attention(nn.Module):
     config: ElectraConfig
 
     @nn.compact
-    def __call__(self, hidden: jax.Array, mask: jax.Array, noise: Noise | None) -> jax.Array:
-        mixed = SelfAttention(self.config, name="self")(hidden, mask, noise, ATTENTION_SITE)
-        return _Residual(self.config, name="output")(mixed, hidden, noise, ATTENTION_OUTPUT_SITE)
+    def __call__(self, hidden: jax.Array, mask: jax.Array, rng: DropoutRng | None) -> jax.Array:
+        mixed = SelfAttention(self.config, name="self")(hidden, mask, rng, ATTENTION_SITE)
+        return _Residual(self.config, name="output")(mixed, hidden, rng, ATTENTION_OUTPUT_SITE)
 
 
 class _Intermediate(nn.Module):
@@ -73,13 +73,13 @@ class BertBlock(nn.Module):
         hidden: jax.Array,
         mask: jax.Array,
         positions: jax.Array | None,
-        noise: Noise | None,
+        rng: DropoutRng | None,
         layer: dict[str, jax.Array],
     ) -> tuple[jax.Array, None]:
-        noise = noise.fold(layer["index"]) if noise is not None else None
-        hidden = _Attention(self.config, name="attention")(hidden, mask, noise)
+        rng = rng.fold(layer["index"]) if rng is not None else None
+        hidden = _Attention(self.config, name="attention")(hidden, mask, rng)
         wide = _Intermediate(self.config, name="intermediate")(hidden)
-        hidden = _Residual(self.config, name="output")(wide, hidden, noise, FEED_FORWARD_SITE)
+        hidden = _Residual(self.config, name="output")(wide, hidden, rng, FEED_FORWARD_SITE)
         return batch_constraint(hidden), None
 
 
@@ -89,12 +89,12 @@ class _GatedMlp(nn.Module):
     config: ElectraConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, noise: Noise | None) -> jax.Array:
+    def __call__(self, x: jax.Array, rng: DropoutRng | None) -> jax.Array:
         c = self.config
         both = Dense(c, 2 * c.intermediate_size, use_bias=False, name="Wi")(x)
         value, gate = jnp.split(both, 2, axis=-1)
         mixed = activation(c.hidden_act, value) * gate
-        mixed = dropout(mixed, c.hidden_dropout_prob, noise, FEED_FORWARD_SITE)
+        mixed = dropout(mixed, c.hidden_dropout_prob, rng, FEED_FORWARD_SITE)
         init = truncated_normal(c.initializer_range / (2 * c.num_hidden_layers) ** 0.5)
         return Dense(c, c.hidden_size, use_bias=False, kernel_init=init, name="Wo")(mixed)
 
@@ -111,20 +111,20 @@ class ModernBlock(nn.Module):
         hidden: jax.Array,
         mask: jax.Array,
         positions: jax.Array,
-        noise: Noise | None,
+        rng: DropoutRng | None,
         layer: dict[str, jax.Array],
     ) -> tuple[jax.Array, None]:
         c = self.config
-        noise = noise.fold(layer["index"]) if noise is not None else None
+        rng = rng.fold(layer["index"]) if rng is not None else None
         normed = layer_norm(hidden, layer["attention_scale"], None, c.layer_norm_eps)
         normed = jnp.where(layer["index"] == 0, hidden.astype(jnp.float32), normed).astype(c.dtype)
         attended = RotaryAttention(c, name="attention")(
-            normed, mask, positions, noise, ATTENTION_SITE
+            normed, mask, positions, rng, ATTENTION_SITE
         )
-        attended = dropout(attended, c.attention_probs_dropout_prob, noise, ATTENTION_OUTPUT_SITE)
+        attended = dropout(attended, c.attention_probs_dropout_prob, rng, ATTENTION_OUTPUT_SITE)
         hidden = hidden + attended
         normed = LayerNorm(c, use_bias=False, name="mlp_norm")(hidden)
-        return batch_constraint(hidden + _GatedMlp(c, name="mlp")(normed, noise)), None
+        return batch_constraint(hidden + _GatedMlp(c, name="mlp")(normed, rng)), None
 
 
 class _AttentionNorms(nn.Module):
@@ -149,8 +149,8 @@ _REMAT_POLICIES: dict[str, Any] = {
 
 
 class Encoder(nn.Module):
-    """The stack of layers: hidden [batch, length, width] → the same shape (and every layer's, when
-    asked for)."""
+    """The stack of layers: hidden [batch, length, width] → hidden states of the last layer, the
+    same shape."""
 
     config: ElectraConfig
 
@@ -160,7 +160,7 @@ class Encoder(nn.Module):
         hidden: jax.Array,
         mask: jax.Array,
         positions: jax.Array | None = None,
-        noise: Noise | None = None,
+        rng: DropoutRng | None = None,
     ) -> jax.Array:
         c = self.config
         layers = {"index": jnp.arange(c.num_hidden_layers)}
@@ -181,7 +181,7 @@ class Encoder(nn.Module):
             unroll=1 if c.scan_layers else c.num_hidden_layers,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
-        hidden, _ = stack(c, name="layer")(hidden, mask, positions, noise, layers)
+        hidden, _ = stack(c, name="layer")(hidden, mask, positions, rng, layers)
         if c.block == "modern":
             hidden = LayerNorm(c, use_bias=False, name="final_norm")(hidden)
         return hidden
@@ -190,9 +190,9 @@ class Encoder(nn.Module):
 def split_layers(params: Any) -> Any:
     """Parameters of a network with every stack of layers as a list of its layers, for inference.
 
-    A program that takes stacked layers and runs them unrolled copies each out of the stack at
-    every call, which for a short row costs as much as the rest. Inside the program `join_layers`
-    puts them together again, and the compiler sees that nothing needs to move.
+    A program that takes stacked layers and runs them unrolled copies every layer out of the stack
+    at each call, which for a short row costs as much as the rest. `join_layers`, called inside the
+    program, stacks them again, and the compiler removes the copies.
     """
 
     def split(path: Any, leaf: Any) -> Any:

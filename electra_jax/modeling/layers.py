@@ -23,8 +23,8 @@ def activation(name: str, x: jax.Array) -> jax.Array:
 def gelu(x: jax.Array) -> jax.Array:
     """x · Φ(x), Φ by erf, computed in float32.
 
-    The derivative is computed in the forward pass, where Φ(x) is at hand, and is all that a
-    gradient keeps of it.
+    The derivative is computed in the forward pass, which has Φ(x) already, and is the only value
+    that the backward pass needs from it.
     """
     return _gelu_and_derivative(x)[0]
 
@@ -43,8 +43,8 @@ def _gelu_and_derivative(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def truncated_normal(stddev: float) -> nn.initializers.Initializer:
-    """Normal draws of `stddev` redrawn beyond two of them, as the reference (resulting std 0.88 ×
-    stddev)."""
+    """Normal numbers of `stddev`, truncated at two standard deviations as in the reference (the
+    resulting one is 0.88 × stddev)."""
     return nn.initializers.truncated_normal(stddev)
 
 
@@ -70,7 +70,8 @@ def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array | None, epsilon: 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _normalised(x: jax.Array, epsilon: float) -> jax.Array:
-    """(x − mean) / sqrt(variance + epsilon). A gradient keeps the result and the root, no more."""
+    """(x − mean) / sqrt(variance + epsilon). The backward pass keeps the result and the
+    inverse root alone."""
     return _normalised_and_inverse(x, epsilon)[0]
 
 
@@ -105,8 +106,7 @@ class Dense(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         init = self.kernel_init or truncated_normal(self.config.initializer_range)
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
-        # Two dimensions: with more, XLA's CPU compiler transposes the gradient once more for the
-        # kernel's.
+        # Two dimensions: with more, XLA's CPU compiler adds a transpose to the kernel's gradient.
         flat = x.reshape(-1, x.shape[-1]).astype(self.config.dtype)
         y = jnp.matmul(flat, kernel.astype(self.config.dtype))
         y = y.reshape(*x.shape[:-1], self.features)

@@ -1,5 +1,5 @@
-"""Trees of parameters, nested as Linen has them and flat by name: what tables of names, adaptations
-and files go by."""
+"""Trees of parameters, nested as Linen has them and flat by name, as the table of names, the
+adaptations and files on disk use them."""
 
 from __future__ import annotations
 

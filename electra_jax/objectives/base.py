@@ -1,5 +1,4 @@
-"""The contract of an objective: what the training loop, a pretraining run and its reports know of
-one.
+"""The interface of an objective to the training loop, to a pretraining run and to its reports.
 
 **To write a new pretraining objective** (in the package: one file here and one row in `table.py`;
 in a file of your own: `--config.objective.name=my_file.py:MyObjective`), subclass
@@ -7,7 +6,7 @@ in a file of your own: `--config.objective.name=my_file.py:MyObjective`), subcla
 discriminator, and give:
 
     Settings          a frozen dataclass of `fields.field`s: the keys of `--config.objective.*`
-    from_config       the objective from its settings and what the run is like
+    from_config       the objective from its settings and the run's shape
     init              fresh parameters; what is only read (teachers) apart from what is trained
     coefficients      the terms of the loss and their weights (numbers or schedules)
     weights           the denominator of each term, from the batch and the step alone
@@ -17,8 +16,9 @@ discriminator, and give:
     flops_per_token   for --dry_run and the model FLOPs utilisation
 
 All of these are required (a class that lacks one is refused by name); `parameter_groups`,
-`warm_start`, `alarm` and `report_blocks` have defaults. Random numbers come from `Draws` alone,
-and losses are sums over tokens or rows: then accumulation, meshes and resuming need nothing more.
+`explain`, `warm_start`, `alarm` and `report_blocks` have defaults. Random numbers come from `Draws`
+alone, and losses are sums over tokens or rows: then accumulation, meshes and resuming need nothing
+more.
 """
 
 from __future__ import annotations
@@ -72,18 +72,21 @@ class NetworkOf(NamedTuple):
 
 
 class Alarm(NamedTuple):
-    """A metric that must have reached `at_least` once the warm-up is well over.
+    """A metric that must have reached `at_least` once the warm-up is well over, or from the share
+    `after_share` of the run on.
 
-    `message` is formatted with `value` (the metric) and `tokens` (seen so far).
+    `key` is a key of a row: held-out metrics begin with `eval_`. `message` is formatted with
+    `value` (the metric) and `tokens` (seen so far).
     """
 
     key: str
     at_least: float
     message: str
+    after_share: float | None = None
 
 
 class Objective(abc.ABC):
-    """A loss to train: all that the step and the loop know.
+    """A loss to train: all that the step and the loop use.
 
     total = Σ coefficient · sum / (weight + 1e-6) over the terms that `coefficients` names, every
     weight being the whole batch's however it is split.
@@ -118,6 +121,17 @@ class Objective(abc.ABC):
     def summarize(self, sums: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
         """Named numbers from summed terms and metrics (on the host); `loss` is among them."""
 
+    def explain(self) -> Sequence[str]:
+        """Lines that are printed once when a run begins: of what `loss` is the sum."""
+        titles = {metric.key: metric.title for metric in self.metrics}
+        terms = [
+            titles.get(name, name)
+            if value == 1
+            else f"{Schedule.parse(value)} × {titles.get(name, name)}"
+            for name, value in self.coefficients.items()
+        ]
+        return [f"loss = {' + '.join(terms)}"] if len(terms) > 1 else []
+
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """Parameters that learn differently; none: all learn alike."""
         return ()
@@ -125,7 +139,7 @@ class Objective(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class RunShape:
-    """What a pretraining run tells its objective.
+    """What an objective can know of a pretraining run when it is built.
 
     `config` is the whole resolved configuration (`model`, `train.dtype`, `init`, …), `rows` the
     name of the rows folder for messages, `max_segments` the largest number of documents in a row.
@@ -151,7 +165,7 @@ class RunShape:
 
 @dataclasses.dataclass(frozen=True)
 class NoSettings:
-    """Of an objective without settings."""
+    """The settings of an objective that has none."""
 
 
 class PretrainingObjective(Objective):
@@ -195,7 +209,7 @@ class PretrainingObjective(Objective):
         return dataclasses.replace(settings, **changes) if changes else settings
 
     def shapes(self) -> dict[str, Any]:
-        """What config.json records of the networks; a resumed run must have the same."""
+        """The networks' configurations for config.json; a resumed run must have the same."""
         params = jax.eval_shape(lambda key: self.init(key)[0], jax.random.key(0))
         return {
             name: dataclasses.asdict(network.config)
@@ -203,7 +217,7 @@ class PretrainingObjective(Objective):
         }
 
     def absent_shapes(self) -> dict[str, Any]:
-        """{dotted key of `shapes`: what it means where an older run's lacks it}."""
+        """{dotted key of `shapes`: its value where an older run's config.json lacks it}."""
         params = jax.eval_shape(lambda key: self.init(key)[0], jax.random.key(0))
         found: dict[str, Any] = {}
         for name, network in self.networks(params).items():
@@ -213,21 +227,20 @@ class PretrainingObjective(Objective):
     def warm_start(
         self, init: str | None, init_generator: str | None, fresh: Tree, tokenizer_folder: Any
     ) -> tuple[Tree, list[str], int | None]:
-        """`fresh` with the weights of given models in place: (tree, a line each on what was done,
-        the step that `init` names or None)."""
+        """`fresh` with the weights of other models in place: (tree, lines for the log, the step
+        of `init` or None)."""
         raise UserError(
             f"init: {type(self).__name__} cannot start from another model; leave init and "
             "init_generator unset"
         )
 
-    def alarm(self, watch: Mapping[str, Any]) -> Alarm | None:
-        """What would show that the run does not learn; `watch` is the group of the
-        configuration."""
+    def alarm(self, watch: Mapping[str, Any]) -> Alarm | Sequence[Alarm] | None:
+        """The metric or metrics by which the watch-dog judges whether the run learns; `watch` is
+        the group of the configuration."""
         return None
 
     def report_blocks(self, held_out: Any) -> list[dict[str, Any]]:
-        """What the report shows beside the curves (see `reporting/blocks.py`); `held_out` are
-        `Rows`."""
+        """Blocks of the report beside the curves; `held_out` are `Rows`."""
         return []
 
 

@@ -1,5 +1,5 @@
-"""What objectives share whose networks one value, `config`, describes: an `ElectraConfig`, or a
-`PairConfig`. They can start from other models, and predict masked tokens."""
+"""Base class of objectives whose networks are described by one value, `config`: an `ElectraConfig`
+or a `PairConfig`. They can start from other models, and predict masked tokens."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class ConfiguredObjective(PretrainingObjective):
     config: Any
 
     def shapes(self) -> dict[str, Any]:
-        """The config's fields; of a pair with what the two share."""
+        """The config's fields; for a pair those of both networks and `sharing`."""
         return dataclasses.asdict(self.config)
 
     def absent_shapes(self) -> dict[str, Any]:
-        """Of what `shapes` records."""
+        """The values of fields that older runs lack."""
         return absent_values(type(self.config))
 
     def warm_start(
         self, init: str | None, init_generator: str | None, fresh: Tree, tokenizer_folder: Any
     ) -> tuple[Tree, list[str], int | None]:
-        """From pairs, discriminators, generators or encoders, as the config has room."""
+        """From pairs, discriminators, generators or encoders; see `interop.warm_start`."""
         from electra_jax.interop.warm_start import initial_parameters
 
         return initial_parameters(init, init_generator, self.config, fresh, tokenizer_folder)

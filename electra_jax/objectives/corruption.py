@@ -1,5 +1,5 @@
-"""Masking and replacing tokens, shared by every objective that corrupts rows: their settings, which
-positions are predicted, what the generator reads, what it puts there.
+"""Masking and replacing tokens, shared by every objective that corrupts rows: the settings, the
+selection of positions, the generator's inputs, the sampled replacements.
 
 All of it happens inside the compiled step, from token ids alone.
 """
@@ -24,11 +24,11 @@ from electra_jax.objectives.masking import (
     Selection,
     candidates,
     mask_inputs,
+    max_predictions_per_seq,
+    num_to_mask,
+    scatter_update,
     select_with_replacement,
     select_without_replacement,
-    slot_count,
-    wanted,
-    write_slots,
 )
 from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.row_structure import SpecialIds, Structure, row_structure
@@ -46,7 +46,9 @@ class MaskingSettings:
         0.15, "share of a document's tokens that is predicted; evaluation uses the final value"
     )
     masking: str = field(
-        "without_replacement", "how positions are drawn; reference: duplicates", choices=MASKING
+        "without_replacement",
+        "how positions are sampled; reference: with replacement",
+        choices=MASKING,
     )
 
     def __post_init__(self) -> None:
@@ -162,15 +164,16 @@ class Masking:
             )
 
     @property
-    def slots(self) -> int:
-        """Slots N of every row: the reference's number, or as many as a row can need."""
+    def max_predictions(self) -> int:
+        """Array size N for the predictions of a row: the reference's, or the most that a row can
+        need."""
         share = max(Schedule.parse(self.settings.mask_prob).maximum, self.evaluation_share or 0)
         if self.settings.masking == "reference":
-            return slot_count(self.seq_len, share)
-        # The reference's number is one short at some lengths: 9 of the 10 that 64 tokens want.
-        # In float32, as `wanted` rounds: 0.3 · 95 is 28 in float64 and 29 there.
+            return max_predictions_per_seq(self.seq_len, share)
+        # The reference's number is one short at some lengths: 9 of the 10 that 64 tokens need.
+        # In float32, as `num_to_mask` rounds: 0.3 · 95 is 28 in float64 and 29 there.
         whole = int(np.round(np.float32(share) * np.float32(self.seq_len)))
-        return max(slot_count(self.seq_len, share, self.max_segments), whole)
+        return max(max_predictions_per_seq(self.seq_len, share, self.max_segments), whole)
 
     def share_at(self, step: jax.Array | None) -> Any:
         """The mask rate at a training step (a Python number where it is constant); None: in
@@ -201,17 +204,17 @@ class Masking:
         return structure
 
     def selections(self, batch: Batch, step: jax.Array | None = None) -> jax.Array:
-        """How many slots a batch uses at a training step (None: in evaluation), float32 []: the
-        masked-LM denominator, known before any draw."""
+        """Number of selected positions of a batch at a training step (None: in evaluation),
+        float32 []: the denominator of the masked-LM loss, a function of lengths alone."""
         structure = self.structure(batch)
-        may = candidates(batch["input_ids"], structure.valid, self.special)
+        selectable = candidates(batch["input_ids"], structure.valid, self.special)
         numbers = jnp.arange(1, self.max_segments + 1)[None, None, :]
         segments = structure.segment_ids[:, :, None] == numbers
         tokens = jnp.sum(segments, axis=1)
-        available = jnp.sum(segments & may[:, :, None], axis=1)
-        number = wanted(tokens, self.share_at(step))
+        available = jnp.sum(segments & selectable[:, :, None], axis=1)
+        number = num_to_mask(tokens, self.share_at(step))
         if self.settings.masking == "reference":
-            number = jnp.where(available > 0, jnp.minimum(number, self.slots), 0)
+            number = jnp.where(available > 0, jnp.minimum(number, self.max_predictions), 0)
         else:
             number = jnp.minimum(number, available)
         return jnp.sum(number).astype(jnp.float32)
@@ -221,19 +224,21 @@ class Masking:
         s, structure = self.settings, self.structure(batch)
         share = self.share_at(draws.step if train else None)
         ids = batch["input_ids"]
-        may = candidates(ids, structure.valid, self.special)
+        selectable = candidates(ids, structure.valid, self.special)
         reference = s.masking == "reference"
-        # Draws belong to positions where slots are chosen by position, to slots where slots are
-        # drawn.
+        # Without replacement a random number belongs to a position of the row; with replacement
+        # to an entry of the selection.
         if reference:
-            slot = jnp.arange(self.slots)[None, :]
-            uniforms, show = draws.uniform("select", slot)
+            entries = jnp.arange(self.max_predictions)[None, :]
+            uniforms, show = draws.uniform("select", entries)
             tokens = jnp.sum(structure.valid, axis=1)
-            selection = select_with_replacement(may, tokens, uniforms, share, self.slots)
+            selection = select_with_replacement(
+                selectable, tokens, uniforms, share, self.max_predictions
+            )
         else:
             uniforms, _ = draws.uniform("select", jnp.arange(ids.shape[1])[None, :])
             selection = select_without_replacement(
-                may, structure.segment_ids, uniforms, share, self.slots
+                selectable, structure.segment_ids, uniforms, share, self.max_predictions
             )
             show, _ = draws.uniform("show", selection.positions)
         masked = mask_inputs(ids, selection, show, self.special, average_duplicates=reference)
@@ -253,13 +258,13 @@ def sample_replacements(
     temperature = s.temperature_at(draws.step) if train else jnp.float32(final_value(s.temperature))
     forbidden = rows.targets if s.disallow_correct else None
     logits = tempered(logits, temperature, forbidden)
-    # With distinct positions a draw belongs to its position; duplicates need one for each slot.
-    at = rows.selection.positions
+    # Random numbers by position where positions are distinct; duplicates need one for each entry.
+    counter = rows.selection.positions
     if s.masking == "reference":
-        at = jnp.arange(at.shape[1])[None, :]
+        counter = jnp.arange(counter.shape[1])[None, :]
     if s.sampler == "gumbel":
-        return gumbel_sample(logits, draws.uniform_units("sample", at, logits.shape[-1]))
-    return inverse_cdf_sample(logits, *draws.uniform("sample", at))
+        return gumbel_sample(logits, draws.uniform_units("sample", counter, logits.shape[-1]))
+    return inverse_cdf_sample(logits, *draws.uniform("sample", counter))
 
 
 def replace_tokens(
@@ -269,6 +274,6 @@ def replace_tokens(
     [B, N]."""
     original = rows.structure.inputs
     averaged = settings.masking == "reference"
-    ids = write_slots(original.input_ids, sampled, rows.selection, average_duplicates=averaged)
+    ids = scatter_update(original.input_ids, sampled, rows.selection, average_duplicates=averaged)
     labels = replaced_labels(original.input_ids, ids, rows.structure.valid)
     return original.replace(input_ids=ids), labels  # type: ignore[attr-defined]

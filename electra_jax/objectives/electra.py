@@ -4,7 +4,7 @@ token ids alone."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -62,18 +62,55 @@ class ElectraObjective(PairObjective):
             "discriminator_loss": self.settings.discriminator_weight,
         }
 
-    def alarm(self, watch: Mapping[str, Any]) -> Alarm | None:
-        """A discriminator that is still at chance."""
-        return Alarm(
-            "discriminator_auc",
-            watch["minimum_auc"],
-            "the discriminator is at AUC {value:.2f} after {tokens:.3g} tokens, near chance; "
-            "the usual causes are a learning rate too high for the size, a generator too strong "
-            "or a batch too small",
+    def explain(self) -> Sequence[str]:
+        """The total loss, and why skill in training falls while the temperature does."""
+        lines = super().explain()
+        temperature = Schedule.parse(self.settings.temperature)
+        if temperature.is_constant:
+            return lines
+        return [
+            *lines,
+            f"skill in training is at the sampling temperature, which goes from "
+            f"{temperature.initial:g} to {temperature.final:g} and makes replacements harder to "
+            f"detect as it falls; held-out skill is at {temperature.final:g} throughout",
+        ]
+
+    def alarm(self, watch: Mapping[str, Any]) -> Sequence[Alarm]:
+        """Warns of a discriminator that is still at chance, and of one that has learnt next to
+        nothing by half of the run."""
+        alarms = [
+            Alarm(
+                "discriminator_auc",
+                watch["minimum_auc"],
+                "the discriminator is at AUC {value:.2f} after {tokens:.3g} tokens, near chance; "
+                "the usual causes are a learning rate too high for the size, a generator too "
+                "strong or a batch too small",
+            )
+        ]
+        if watch["minimum_skill"] > 0:
+            alarms.append(
+                Alarm(
+                    "eval_rtd_skill",
+                    watch["minimum_skill"],
+                    "half of the run is over and the held-out skill is {value:.3f}: the "
+                    f"discriminator knows little beyond the replaced rate. {self.remedy()}",
+                    after_share=0.5,
+                )
+            )
+        return alarms
+
+    def remedy(self) -> str:
+        """What most often helps a discriminator that does not learn."""
+        rate = "Begin again with a lower optimizer.learning_rate (half)"
+        if self.config.discriminator.block == "modern":
+            return rate
+        return (
+            f"{rate}, or with pre-norm blocks (model.block=modern, with model.embedding_size equal "
+            "to model.hidden_size), which leave this plateau"
         )
 
     def weights(self, batch: Batch, step: jax.Array | None = None) -> dict[str, jax.Array]:
-        """Selected slots and valid tokens of a batch."""
+        """Numbers of selected positions and of valid tokens."""
         valid = self.masking.structure(batch).valid
         return {
             "generator_loss": self.masking.selections(batch, step),
@@ -85,8 +122,8 @@ class ElectraObjective(PairObjective):
     ) -> tuple[Sums, Sums]:
         """Terms `generator_loss`, `discriminator_loss` and the metrics of both networks.
 
-        A batch may bring its own `sampled_ids` int32 [B, N] in place of draws (to compare runs
-        given the same samples).
+        A batch may hold `sampled_ids` int32 [B, N], which are then used as the replacements (to
+        compare implementations on the same samples).
         """
         rows = self.masking.mask(batch, draws, train)
         return self.loss_of(params, rows, draws, train, batch.get("sampled_ids"))
@@ -100,15 +137,15 @@ class ElectraObjective(PairObjective):
         sampled: jax.Array | None = None,
     ) -> tuple[Sums, Sums]:
         """`loss` of rows that are masked already; samples replacements unless given."""
-        generator_noise, discriminator_noise = self.dropout(draws, train)
-        logits = self.generator_logits(params, rows, generator_noise)
+        generator_rng, discriminator_rng = self.dropout(draws, train)
+        logits = self.generator_logits(params, rows, generator_rng)
         generator_term, metrics = masked_lm_sums(logits, rows)
         if sampled is None:
             sampled = self.replacements(params, logits, rows, draws, train)
         hits = jnp.sum((sampled == rows.targets) * rows.selection.weights)
         metrics["sampled_accuracy"] = (hits, generator_term[1])
         inputs, labels = self.corrupt(rows, sampled)
-        logits = self.discriminator_logits(params, inputs, discriminator_noise)
+        logits = self.discriminator_logits(params, inputs, discriminator_rng)
         discriminator_term, more = discriminator_sums(logits, labels, rows.structure.valid)
         more |= self.masking.rate_metric(draws, train)
         terms = {"generator_loss": generator_term, "discriminator_loss": discriminator_term}

@@ -1,5 +1,5 @@
-"""Losses as (per-element loss, weight); sums and denominators are the caller's. Everything in
-float32."""
+"""Per-element losses, float32; weights, sums and denominators are the caller's. Labels of replaced
+tokens."""
 
 from __future__ import annotations
 

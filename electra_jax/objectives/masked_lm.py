@@ -1,5 +1,5 @@
-"""Plain masked-LM pretraining: the baseline that everyone compares with (the reference with both
-objectives off)."""
+"""Plain masked-LM pretraining (BERT's objective without sentence pairs), the baseline of the
+paper."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class MaskedLMObjective(ConfiguredObjective):
         return 3 * masked_lm_flops_per_token(self.config, seq_len, masked)
 
     def weights(self, batch: Batch, step: jax.Array | None = None) -> dict[str, jax.Array]:
-        """Selected slots of a batch."""
+        """Number of selected positions."""
         return {"generator_loss": self.masking.selections(batch, step)}
 
     def loss(
@@ -97,9 +97,9 @@ class MaskedLMObjective(ConfiguredObjective):
     ) -> tuple[Sums, Sums]:
         """The term `generator_loss` and `masked_lm_accuracy`."""
         rows = self.masking.mask(batch, draws, train)
-        noise = draws.noise("generator_dropout") if train else None
+        dropout_rng = draws.noise("generator_dropout") if train else None
         logits: Any = self.model.apply(
-            {"params": params}, rows.masked_inputs, rows.selection.positions, noise
+            {"params": params}, rows.masked_inputs, rows.selection.positions, dropout_rng
         )
         term, metrics = masked_lm_sums(logits, rows)
         valid = rows.structure.valid.astype(jnp.float32)

@@ -1,7 +1,8 @@
 """Which tokens are predicted, and what the generator sees there.
 
 `select_without_replacement` is the default; `select_with_replacement` is the reference's `mask()`,
-which draws positions with replacement (7 % of its slots are duplicates at length 128).
+which samples positions with replacement (at length 128, 7 % of them are duplicates). Both return
+arrays of a fixed size N, the most predictions that a row can need; unused entries have weight 0.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from electra_jax.objectives.row_structure import SpecialIds
 
 @struct.dataclass
 class Selection:
-    """Slots of predicted positions: `positions` int32 [B, N] (0 where unused), `weights` float32
-    [B, N] (0 or 1)."""
+    """The positions that the generator predicts: `positions` int32 [B, N] (0 where unused),
+    `weights` float32 [B, N] (0 or 1)."""
 
     positions: jax.Array
     weights: jax.Array
 
 
-def slot_count(seq_len: int, mask_prob: float, max_segments: int = 1) -> int:
-    """Slots N of a row: the reference's `int((mask_prob + 0.005) · seq_len)`, enlarged for packed
-    rows.
+def max_predictions_per_seq(seq_len: int, mask_prob: float, max_segments: int = 1) -> int:
+    """Array size N for the predictions of a row: the reference's
+    `int((mask_prob + 0.005) · seq_len)`, enlarged for packed rows.
 
-    A piece of n tokens gets max(1, round(mask_prob · n)) selections, so k pieces can exceed the
-    share of the whole row by at most max(1/2, 1 − 3 · mask_prob) each (the shortest piece has 3
-    tokens); nothing is ever cut off.
+    In a segment of n tokens max(1, round(mask_prob · n)) are selected, so k segments can exceed the
+    share of the whole row by at most max(1/2, 1 − 3 · mask_prob) each (the shortest segment has 3
+    tokens); no selection is ever cut off.
     """
     single = int((mask_prob + 0.005) * seq_len)
     if max_segments <= 1:
@@ -48,7 +49,7 @@ def candidates(input_ids: jax.Array, valid: jax.Array, special: SpecialIds) -> j
     return valid & ~forbidden
 
 
-def wanted(tokens: jax.Array, mask_prob: float) -> jax.Array:
+def num_to_mask(tokens: jax.Array, mask_prob: float) -> jax.Array:
     """max(1, round(mask_prob · tokens)), half to even, specials counted: int32 like `tokens`."""
     share = jnp.round(tokens.astype(jnp.float32) * jnp.float32(mask_prob))
     return jnp.maximum(1, share.astype(jnp.int32))
@@ -59,9 +60,9 @@ def select_without_replacement(
     segment_ids: jax.Array,
     uniforms: jax.Array,
     mask_prob: float,
-    slots: int,
+    max_predictions: int,
 ) -> Selection:
-    """In every piece the `wanted` candidates with the smallest uniforms [B, L]; slots in order of
+    """In every segment the `num_to_mask` candidates with the smallest uniforms [B, L], in order of
     position."""
     length = may_select.shape[1]
     index = jnp.arange(length)
@@ -72,38 +73,45 @@ def select_without_replacement(
         & (index[None, None, :] < index[None, :, None])
     )
     rank = jnp.sum(same & earlier & may_select[:, None, :], axis=2)
-    selected = may_select & (rank < wanted(tokens, mask_prob))
+    selected = may_select & (rank < num_to_mask(tokens, mask_prob))
     order = jnp.sort(jnp.where(selected, index[None, :], length), axis=1)
-    order = jnp.pad(order, ((0, 0), (0, max(0, slots - length))), constant_values=length)[:, :slots]
+    order = jnp.pad(order, ((0, 0), (0, max(0, max_predictions - length))), constant_values=length)[
+        :, :max_predictions
+    ]
     used = order < length
     return Selection(jnp.where(used, order, 0), used.astype(jnp.float32))
 
 
 def select_with_replacement(
-    may_select: jax.Array, tokens: jax.Array, uniforms: jax.Array, mask_prob: float, slots: int
+    may_select: jax.Array,
+    tokens: jax.Array,
+    uniforms: jax.Array,
+    mask_prob: float,
+    max_predictions: int,
 ) -> Selection:
-    """The reference's selection: each slot draws a candidate evenly, whatever the others drew.
+    """The reference's selection: each prediction samples a candidate uniformly, independent of the
+    others.
 
-    `tokens` int32 [B] counts the row's tokens, `uniforms` float32 [B, N] decide the slots.
+    `tokens` int32 [B] counts the row's tokens; each of `uniforms` float32 [B, N] chooses one.
     """
     count = jnp.sum(may_select, axis=1)
     pick = jnp.floor(uniforms * count[:, None]).astype(jnp.int32)
     pick = jnp.minimum(pick, jnp.maximum(count - 1, 0)[:, None])
     ordinal = jnp.where(may_select, jnp.cumsum(may_select, axis=1) - 1, -1)
     positions = jnp.argmax(ordinal[:, None, :] == pick[:, :, None], axis=2)
-    number = jnp.minimum(wanted(tokens, mask_prob), slots)
-    used = (jnp.arange(slots)[None, :] < number[:, None]) & (count > 0)[:, None]
+    number = jnp.minimum(num_to_mask(tokens, mask_prob), max_predictions)
+    used = (jnp.arange(max_predictions)[None, :] < number[:, None]) & (count > 0)[:, None]
     return Selection(jnp.where(used, positions, 0), used.astype(jnp.float32))
 
 
-def write_slots(
+def scatter_update(
     row: jax.Array, values: jax.Array, selection: Selection, *, average_duplicates: bool = False
 ) -> jax.Array:
     """`row` [B, L] with `values` [B, N] written at the selected positions.
 
-    Unused slots write nothing, and position 0 is never written (the reference's unused slots point
-    there). With `average_duplicates` a position drawn twice gets the floor of the mean of its
-    values, as in the reference's `scatter_update`; without it positions must be distinct.
+    Unused entries write nothing, and position 0 is never written (the reference's unused entries
+    point there). With `average_duplicates` a position selected twice gets the floor of the mean of
+    its values, as in the reference's `scatter_update`; without it positions must be distinct.
     """
     rows = jnp.arange(row.shape[0])[:, None]
     used = ((selection.weights > 0) & (selection.positions > 0)).astype(values.dtype)
@@ -123,10 +131,10 @@ def mask_inputs(
     average_duplicates: bool = False,
     masked_share: float = 0.85,
 ) -> jax.Array:
-    """What the generator reads: [MASK] in the slots whose uniform [B, N] is below 0.85, the
-    original elsewhere."""
+    """The generator's input ids: [MASK] at the selected positions whose uniform [B, N] is below
+    `masked_share`, the original elsewhere."""
     hidden = selection.replace(  # type: ignore[attr-defined]
         weights=selection.weights * (show_uniforms < masked_share)
     )
     masks = jnp.full_like(selection.positions, special.mask)
-    return write_slots(input_ids, masks, hidden, average_duplicates=average_duplicates)
+    return scatter_update(input_ids, masks, hidden, average_duplicates=average_duplicates)

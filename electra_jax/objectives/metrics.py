@@ -1,5 +1,5 @@
-"""Metrics as sums over tokens, so that microbatches, devices and batches add up; finished on the
-host.
+"""Metrics as sums over tokens, which add up over microbatches, devices and batches; the ratios are
+computed on the host.
 
 A metric travels as (sum, weight); the area under the ROC curve travels as two counts over 200
 thresholds, the reference's number.

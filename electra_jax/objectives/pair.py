@@ -1,5 +1,5 @@
 """A generator that corrupts rows for a discriminator: the networks of such objectives, how they
-begin, and what is exported. What is learnt from the corrupted rows is the objective's own."""
+start, and what is exported. The losses on the corrupted rows are each objective's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.config.schedule import Schedule
 from electra_jax.errors import UserError
 from electra_jax.flops import train_flops_per_token
-from electra_jax.modeling.dropout import Noise
+from electra_jax.modeling.dropout import DropoutRng
 from electra_jax.modeling.electra import Electra, Inputs, padding_mask
 from electra_jax.objectives.base import (
     NetworkOf,
@@ -110,19 +110,21 @@ class PairObjective(ConfiguredObjective):
         share = Schedule.parse(self.settings.mask_prob).maximum
         return train_flops_per_token(self.config, seq_len, share)
 
-    def dropout(self, draws: Draws, train: bool) -> tuple[Noise | None, Noise | None]:
-        """What dropout draws from in the generator and in the discriminator; None in evaluation."""
+    def dropout(self, draws: Draws, train: bool) -> tuple[DropoutRng | None, DropoutRng | None]:
+        """Dropout RNGs of the generator and of the discriminator; None in evaluation."""
         if not train:
             return None, None
         return draws.noise("generator_dropout"), draws.noise("discriminator_dropout")
 
-    def generator_logits(self, params: Tree, rows: MaskedRows, noise: Noise | None) -> jax.Array:
-        """float32 [B, N, V] at the selected positions."""
+    def generator_logits(
+        self, params: Tree, rows: MaskedRows, dropout_rng: DropoutRng | None
+    ) -> jax.Array:
+        """Logits float32 [B, N, V] at the selected positions."""
         found: Any = self.model.apply(
             {"params": params},
             rows.masked_inputs,
             rows.selection.positions,
-            noise,
+            dropout_rng,
             method="generator_logits",
         )
         return found
@@ -130,15 +132,18 @@ class PairObjective(ConfiguredObjective):
     def replacements(
         self, params: Tree, logits: jax.Array, rows: MaskedRows, draws: Draws, train: bool
     ) -> jax.Array:
-        """Sampled ids int32 [B, N], of logits without dropout where the settings want that."""
+        """Sampled ids int32 [B, N]; with `sample_with_dropout=False` from logits of a second pass
+        without dropout."""
         if train and not self.settings.sample_with_dropout:
             logits = self.generator_logits(params, rows, None)
         return self.sample(logits, rows, draws, train)
 
-    def discriminator_logits(self, params: Tree, inputs: Inputs, noise: Noise | None) -> jax.Array:
-        """float32 [B, L]: that a token was replaced."""
+    def discriminator_logits(
+        self, params: Tree, inputs: Inputs, dropout_rng: DropoutRng | None
+    ) -> jax.Array:
+        """Logits float32 [B, L] that a token was replaced."""
         found: Any = self.model.apply(
-            {"params": params}, inputs, noise, method="discriminator_logits"
+            {"params": params}, inputs, dropout_rng, method="discriminator_logits"
         )
         return found
 

@@ -1,5 +1,5 @@
-"""How people are shown the numbers of an objective; apart from it, because what writes and draws
-them needs no JAX."""
+"""How the metrics of an objective are shown; a module of its own, because logs and reports need no
+JAX."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Metric(NamedTuple):
-    """How people are shown one number that `summarize` names `key`.
+    """How one number that `summarize` names `key` is shown.
 
     `unit` is a unit or what the number means in a few words; `better` is 1 where higher is better,
     -1 where lower is, 0 where neither. Metrics of one `section` stand together in the report;

@@ -1,8 +1,8 @@
-"""What a row of token ids means: pieces, positions, sentences, and who may attend to whom.
+"""Segments, positions, token types and attention masks of rows of token ids.
 
-A row is right-padded; every piece in it begins with [CLS] and text never yields that id, so all of
-this is a function of the ids. It is always computed from the original ids: a sampled [CLS] changes
-nothing.
+A row is right-padded; every segment in it begins with [CLS], an id that text never yields, so all
+of this is a function of the ids. It is always computed from the original ids: a sampled [CLS]
+changes nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from electra_jax.text.tokenizers.special_ids import SpecialIds as SpecialIds
 
 @struct.dataclass
 class Structure:
-    """`segment_ids` int32 [B, L] (0 = padding, pieces from 1); `inputs` ready for an encoder."""
+    """`segment_ids` int32 [B, L] (0 = padding, segments from 1); `inputs` ready for an encoder."""
 
     segment_ids: jax.Array
     inputs: Inputs
@@ -31,9 +31,9 @@ class Structure:
 def row_structure(input_ids: jax.Array, special: SpecialIds, packed: bool) -> Structure:
     """Structure of rows int32 [B, L].
 
-    `packed=False` promises one piece a row: attention needs only the padding mask [B, 1, 1, L] and
-    positions are 0, 1, 2, …. With `packed=True` pieces are isolated: mask [B, 1, L, L], positions
-    restart in each.
+    `packed=False` promises one segment a row: attention needs only the padding mask [B, 1, 1, L]
+    and positions are 0, 1, 2, …. With `packed=True` segments are isolated: mask [B, 1, L, L],
+    positions restart in each.
     """
     valid = input_ids != special.pad
     starts = (input_ids == special.cls) & valid
@@ -42,7 +42,7 @@ def row_structure(input_ids: jax.Array, special: SpecialIds, packed: bool) -> St
     if not packed:
         segment_ids = valid.astype(jnp.int32)
         types = jnp.where(valid, jnp.minimum(before, 1), 0)
-        # A row of padding alone (held-out batches are filled up with them) sees one key.
+        # A row of padding alone (held-out batches are filled up with them) attends to one key.
         lengths = jnp.maximum(jnp.sum(segment_ids, axis=1), 1)
         inputs = Inputs(input_ids, valid[:, None, None, :], types, lengths=lengths)
         return Structure(segment_ids, inputs)

@@ -1,4 +1,4 @@
-"""Drawing replacement tokens from the generator's distribution. No gradient passes through a
+"""Sampling of replacement tokens from the generator's distribution. No gradient passes through a
 sample."""
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ def tempered(
 def gumbel_sample(logits: jax.Array, uniforms: jax.Array) -> jax.Array:
     """The reference's sampler: argmax(logits − log(−log(u + 1e-9) + 1e-9)), int32 [B, N] from [B,
     N, V]."""
-    noise = -jnp.log(-jnp.log(uniforms + 1e-9) + 1e-9)
-    return jnp.argmax(jax.nn.softmax(logits + noise, axis=-1), axis=-1).astype(jnp.int32)
+    gumbel = -jnp.log(-jnp.log(uniforms + 1e-9) + 1e-9)
+    return jnp.argmax(jax.nn.softmax(logits + gumbel, axis=-1), axis=-1).astype(jnp.int32)
 
 
 def inverse_cdf_sample(logits: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
     """A token of softmax(logits [B, N, V]) from two uniforms [B, N]: int32 [B, N].
 
     Two levels: `first` chooses a block of about √V tokens by the blocks' masses, `second` a token
-    inside it. The product of the two probabilities is the token's, so the draw is exact in
+    inside it. The product of the two probabilities is the token's, so the sample is exact in
     distribution; short sums also keep float32 rounding far below one over a whole vocabulary's
     cumulative sum.
     """

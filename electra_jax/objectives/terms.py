@@ -1,5 +1,4 @@
-"""Loss terms with the metrics that come with them, of logits that a network has computed already,
-and how those metrics are shown."""
+"""Loss terms and metrics as functions of logits, and how those metrics are shown."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from electra_jax.data.rows import Rows
 
 def unigram_entropy(rows: Rows) -> float:
     """Entropy in nats of a split's token frequencies, padding, [CLS], [SEP] and [MASK] left out:
-    what a generator that knows only frequencies can reach."""
+    the loss that a generator which knows only frequencies can reach."""
     counts = np.zeros(rows.vocab_size, np.int64)
     for start in range(0, rows.count, 4096):
         ids = rows.take(np.arange(start, min(start + 4096, rows.count)))

@@ -126,11 +126,17 @@ def pack_block(block: Block, tokenizer: Tokenizer, rule: Packing) -> BlockRows:
     lines_of = np.fromiter(map(len, documents), np.int64, len(documents))
     chosen = held_out(rule.seed, rule.eval_fraction, block.first_document, len(documents))
     packed = {}
-    for name, mine in (("train", ~chosen), ("eval", chosen)):
-        my_lines = np.repeat(mine, lines_of)
-        my_ids = ids[np.repeat(my_lines, line_lengths)]
+    for name, in_split in (("train", ~chosen), ("eval", chosen)):
+        kept_lines = np.repeat(in_split, lines_of)
+        kept_ids = ids[np.repeat(kept_lines, line_lengths)]
         packed[name] = _pack(
-            my_ids, line_lengths[my_lines], lines_of[mine], block.index, name, tokenizer, rule
+            kept_ids,
+            line_lengths[kept_lines],
+            lines_of[in_split],
+            block.index,
+            name,
+            tokenizer,
+            rule,
         )
     counts = {
         "documents": len(documents),

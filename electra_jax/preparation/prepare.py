@@ -1,17 +1,16 @@
 """Text → a rows folder (`electra-jax prepare`): the one entry, whatever the rows are made from.
 
-The format is described in ARCHITECTURE.md and kept in data/row_format.py.
+The format is described in docs/formats.md and kept in data/row_format.py.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from electra_jax.data.row_format import (
     MANIFEST,
@@ -27,9 +26,21 @@ from electra_jax.errors import UserError
 from electra_jax.preparation.blocks import BlockRows, Packing, available_cores, packed_blocks
 from electra_jax.preparation.packing import MIN_SEQ_LEN
 from electra_jax.preparation.reference_records import read_reference_tfrecords
-from electra_jax.preparation.rows_writer import Progress, RowsWriter, disk_errors, finished_rows
+from electra_jax.preparation.rows_writer import (
+    JOURNAL,
+    Progress,
+    RowsWriter,
+    disk_errors,
+    finished_rows,
+    read_json,
+)
 from electra_jax.text.corpus import Corpus, open_corpus
+from electra_jax.text.documents import BLANK_LINES, FILES
+from electra_jax.text.progress import advance, corpus_bar
+from electra_jax.text.separation import AUTO, SEPARATIONS
 from electra_jax.text.tokenizers.tokenizer import Tokenizer, load_tokenizer
+
+log = logging.getLogger(__name__)
 
 _CHECKPOINT_BLOCKS = 16
 """Blocks (of 4 MiB of text) between two entries in the journal."""
@@ -48,6 +59,9 @@ def prepare(
     max_segments: int | None = None,
     split_sentences: bool = False,
     reference_tfrecords: bool = False,
+    do_lower_case: bool | None = None,
+    documents: str = AUTO,
+    field: str | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Tokenizes and packs text into the rows that `pretrain` reads.
@@ -68,6 +82,10 @@ def prepare(
       max_segments: with "full": most documents that share one row.
       split_sentences: with "full": a segment of several lines is split into sentences A and B.
       reference_tfrecords: the inputs are record files, whatever their names.
+      do_lower_case: of a vocabulary that comes without its settings (see `load_tokenizer`).
+      documents: how those of .txt files are told apart (see `open_corpus`). "auto" means for a
+        folder that is there already what the folder was made with.
+      field: the field, column or feature with the text (see `open_corpus`).
       progress: show a progress bar on stderr.
 
     Returns:
@@ -78,6 +96,8 @@ def prepare(
         holds something else.
     """
     inputs = [inputs] if isinstance(inputs, str) else inputs
+    if not isinstance(tokenizer, Tokenizer):
+        tokenizer = load_tokenizer(tokenizer, do_lower_case=do_lower_case)
     if reference_tfrecords or any(map(_names_records, inputs)):
         if not reference_tfrecords:
             _refuse_mixed(inputs)
@@ -86,10 +106,11 @@ def prepare(
         )
     rule = Packing(packing, seq_len, seed, eval_fraction, max_segments, split_sentences)
     _check(rule, workers)
-    if not isinstance(tokenizer, Tokenizer):
-        tokenizer = load_tokenizer(tokenizer)
     folder = Path(output).expanduser()
-    return _prepare_text(open_corpus(inputs), tokenizer, folder, rule, workers, progress)
+    corpus = open_corpus(inputs, documents=documents, field=field)
+    if documents == AUTO:
+        corpus = _as_recorded(corpus, tokenizer, folder, rule)
+    return _prepare_text(corpus, tokenizer, folder, rule, workers, progress)
 
 
 def _names_records(pattern: str) -> bool:
@@ -112,11 +133,7 @@ def _prepare_text(
     workers: int | None,
     progress: bool,
 ) -> dict[str, Any]:
-    settings = {
-        **asdict(rule),
-        "tokenizer_hash": tokenizer.hash,
-        "inputs": corpus.identity(),
-    }
+    settings = _settings(corpus, tokenizer, rule)
     finished = finished_rows(folder, settings)
     if finished is not None:
         _refuse_newer_inputs(corpus, folder)
@@ -131,7 +148,54 @@ def _prepare_text(
             manifest = describe_rows(tokenizer, rule.name, rule.seq_len, rule.seed, settings)
             done = writer.progress
             manifest["statistics"] = row_statistics(done.counts, done.splits, rule.seq_len)
-            return writer.finish(manifest)
+            manifest = writer.finish(manifest)
+    if rule.eval_fraction and "eval" not in manifest["splits"]:
+        _warn_without_evaluation(corpus, done.counts["documents"])
+    return manifest
+
+
+def _settings(corpus: Corpus, tokenizer: Tokenizer, rule: Packing) -> dict[str, Any]:
+    """Everything that decides the rows."""
+    return {
+        **asdict(rule),
+        "tokenizer_hash": tokenizer.hash,
+        "inputs": corpus.identity(),
+        **corpus.reading(),
+    }
+
+
+def _as_recorded(corpus: Corpus, tokenizer: Tokenizer, folder: Path, rule: Packing) -> Corpus:
+    """The corpus, read as for the rows in `folder` where all other settings are theirs."""
+    for name in (MANIFEST, JOURNAL):
+        recorded = (read_json(folder / name) or {}).get("settings") or {}
+        separation = recorded.get("documents", BLANK_LINES)
+        if recorded and separation in SEPARATIONS:
+            as_before = replace(corpus, separation=separation)
+            if _settings(as_before, tokenizer, rule) == _without(recorded, "changed"):
+                if as_before != corpus:
+                    log.warning("note: %s was begun with --documents=%s", folder, separation)
+                return as_before
+    return corpus
+
+
+def _without(settings: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != key}
+
+
+def _warn_without_evaluation(corpus: Corpus, documents: int) -> None:
+    if documents == 1 and any(path.removesuffix(".gz").endswith(".txt") for path in corpus.files):
+        how = {BLANK_LINES: "blank lines separate those of a .txt", FILES: "each .txt is one"}
+        log.warning(
+            "the input is one document, so nothing is held out for evaluation: %s "
+            "(--documents=lines: each line is one)",
+            how.get(corpus.separation, "it has one line"),
+        )
+    else:
+        log.warning(
+            "nothing is held out for evaluation: of %d document(s) the first is for training, and "
+            "those held out have no text",
+            documents,
+        )
 
 
 def _check(rule: Packing, workers: int | None) -> None:
@@ -165,18 +229,19 @@ def _write_blocks(
     workers: int | None,
     progress: bool,
 ) -> None:
-    bar = tqdm(
-        desc="prepare", total=corpus.total_bytes, unit="B", unit_scale=True, disable=not progress
-    )
+    bar = corpus_bar("prepare", corpus, progress)
     with bar:
+        # Until the first block is through, the bar stands at 0 %.
+        workers = workers or available_cores()
+        bar.set_postfix_str("reading the first text, starting processes")
         blocks = corpus.blocks(skip=writer.progress.next_block)
         saved = folder / TOKENIZER_FOLDER
-        for block in packed_blocks(blocks, tokenizer, saved, rule, workers or available_cores()):
+        for block in packed_blocks(blocks, tokenizer, saved, rule, workers):
             rows = {name: packed.rows for name, packed in block.packed.items()}
             writer.append(_added(writer.progress, block), rows)
             if writer.progress.next_block % _CHECKPOINT_BLOCKS == 0:
                 writer.checkpoint()
-            bar.update(block.position - bar.n)
+            advance(bar, block.position, writer.progress.counts["documents"])
             bar.set_postfix_str(f"{writer.progress.splits['train'].rows:,} rows", refresh=False)
     done = writer.progress
     if not done.counts.get("tokens"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -28,7 +27,8 @@ from electra_jax.data.row_format import (
     shard_name,
 )
 from electra_jax.errors import UserError
-from electra_jax.files import read_object, replace_text, sha256_of
+from electra_jax.files import FileLock, HeldError, read_object, replace_text, sha256_of
+from electra_jax.text.corpus import READ_WHEN_ABSENT
 
 SHARD_BYTES = 2**28
 JOURNAL = "unfinished.json"
@@ -162,8 +162,8 @@ class RowsWriter:
     def _present(self, name: str, rows: int) -> bool:
         for shard in range(-(-rows // self._shard_rows)):
             path = self._path(name, shard)
-            wanted = min(self._shard_rows, rows - shard * self._shard_rows) * self._row_bytes
-            if not path.exists() or path.stat().st_size < wanted:
+            size = min(self._shard_rows, rows - shard * self._shard_rows) * self._row_bytes
+            if not path.exists() or path.stat().st_size < size:
                 return False
         return True
 
@@ -188,7 +188,7 @@ def finished_rows(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | No
     if manifest is not None:
         found = manifest.get("settings", {})
         differences = [
-            f"{key} was {_shown(found.get(key))}, is now {_shown(settings.get(key))}"
+            f"{key} was {_shown(key, found)}, is now {_shown(key, settings)}"
             for key in sorted({*found, *settings})
             if found.get(key) != settings.get(key)
         ]
@@ -209,25 +209,21 @@ def finished_rows(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | No
     return None
 
 
-def _shown(value: Any) -> str:
+def _shown(key: str, settings: dict[str, Any]) -> str:
+    value = settings.get(key, READ_WHEN_ABSENT.get(key))
     if isinstance(value, dict):  # inputs
         return "{files} files of {bytes} bytes (digest {digest})".format(**value)
     return str(value)
 
 
-def _locked(folder: Path) -> BinaryIO:
+def _locked(folder: Path) -> FileLock:
     """Holds the folder against a second writer; the lock of a dead process does not count."""
-    lock = open(folder / _LOCK, "wb")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
+        return FileLock(folder / _LOCK, optional=True)
+    except HeldError:
         raise UserError(
             f"another process is writing {folder}; wait for it or choose another --output"
         ) from None
-    except OSError:
-        pass  # a file system without locks
-    return lock
 
 
 @contextlib.contextmanager

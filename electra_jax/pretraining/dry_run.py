@@ -1,4 +1,4 @@
-"""What a pretraining run would be: mesh, shapes, FLOPs, bytes of every device. Trains nothing."""
+"""The plan of a pretraining run: mesh, shapes, FLOPs, bytes on every device. Trains nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from electra_jax.training.step import PackedStep, init_state
 
 @dataclasses.dataclass(frozen=True)
 class AssumedRows:
-    """Stands for rows that are not prepared yet, where only shapes matter."""
+    """Shapes of rows that are not prepared yet."""
 
     vocab_size: int
     seq_len: int
@@ -50,9 +50,9 @@ class AssumedRows:
 def dry_run(
     config: Mapping[str, Any], devices: int | None = None, topology: str | None = None
 ) -> str:
-    """What a run would be, as text: mesh, shapes, FLOPs, bytes on every device. Trains nothing.
+    """The plan of a run as text: mesh, shapes, FLOPs, bytes on every device. Trains nothing.
 
-    devices: as many as are not here; memory beside the state is then an estimate.
+    devices: plan for this number of absent devices; memory beside the state is then an estimate.
     topology: a TPU slice to compile for without having it, such as "v4:2x2x4" (needs `libtpu`).
     With neither, the step is compiled for the devices that are here. Without `data.path`, rows of
     model.max_position_embeddings tokens and the published vocabulary's size are assumed.

@@ -1,5 +1,5 @@
-"""Pretraining: from a resolved configuration and a rows folder to model folders. What `fit` is
-handed, and what becomes of it."""
+"""Pretraining: from a resolved configuration and a rows folder to model folders: the `Run` that
+`fit` trains, then export and report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,17 @@ from electra_jax.files import write_json_atomic
 from electra_jax.objectives.base import Alarm, PretrainingObjective, RunShape, Tree
 from electra_jax.objectives.row_structure import SpecialIds
 from electra_jax.objectives.table import build_objective, check_exports, fields_of
+from electra_jax.pretraining.card import model_facts
 from electra_jax.pretraining.pace import steps_of_minutes
 from electra_jax.training.checkpoint.bucket import CHECKPOINTS, Bucket, folder_of, is_bucket
 from electra_jax.training.distributed import on_first, on_host
-from electra_jax.training.loop import Evaluation, LoopSettings, Run, fit
+from electra_jax.training.loop import fit
 from electra_jax.training.metrics_log import write_metrics
 from electra_jax.training.optimizer import build_optimizer, with_adam_moments
 from electra_jax.training.resolve import learning_rate, loop_settings, run_length
+from electra_jax.training.run import Evaluation, LoopSettings, Run
 from electra_jax.training.schedules import RateSchedule
-from electra_jax.training.sharding import make_mesh, places_here
+from electra_jax.training.sharding import local_batch_indices, make_mesh
 from electra_jax.training.step import TrainState
 from electra_jax.training.versions import versions
 from electra_jax.training.workdir import (
@@ -47,7 +49,7 @@ log = logging.getLogger(__name__)
 
 # What may differ between a run and its resumption: nothing here changes a parameter.
 MAY_CHANGE = (
-    r"train\.(log_every|eval_every|eval_rows|checkpoint_every|keep|keep_every)",
+    r"train\.(log_every|eval_every|eval_rows|checkpoint_(every|minutes)|keep|keep_every)",
     r"train\.(tensorboard|wandb).*",
     r"train\.accumulate",
     r"mesh\..*",
@@ -60,7 +62,7 @@ MAY_CHANGE = (
 
 
 def run_shape(config: Mapping[str, Any], rows: Any, held_out: Any, steps: int) -> RunShape:
-    """What an objective is told of a run over rows of one shape."""
+    """The `RunShape` of a run over `rows`."""
     return RunShape(
         config=config,
         rows=str(rows.folder),
@@ -74,7 +76,7 @@ def run_shape(config: Mapping[str, Any], rows: Any, held_out: Any, steps: int) -
 
 
 def starting_point(config: Mapping[str, Any], rows: Rows, objective: PretrainingObjective) -> Any:
-    """What puts the weights of `init` and `init_generator` in place of fresh ones; None without.
+    """A function that replaces fresh weights by those of `init` and `init_generator`; None without.
 
     A model of another vocabulary than the rows' is refused unless `init_vocabulary="map"`, which
     keeps the embeddings of the tokens that both have.
@@ -111,46 +113,53 @@ def starting_point(config: Mapping[str, Any], rows: Rows, objective: Pretraining
 
 
 def starting_moments(config: Mapping[str, Any]) -> Any:
-    """What puts the Adam moments of the TF1 checkpoint `init` into the optimizer's state; None
-    where `init_slots` does not ask for it."""
+    """A function that puts the Adam moments of the TF1 checkpoint `init` into the optimizer's
+    state; None where `init_slots` is off."""
     if not config["init_slots"]:
         return None
-    from electra_jax.interop.convert import load_slots
+    from electra_jax.interop.convert import load_moments
 
-    slots = load_slots(config["init"]) if config["init"] else None
-    if slots is None:
+    moments = load_moments(config["init"]) if config["init"] else None
+    if moments is None:
         raise UserError(
             f"init_slots: init={config['init']} is no TF1 checkpoint with optimizer slots "
             "(published ones have none): leave init_slots=False"
         )
-    return lambda opt_state: with_adam_moments(opt_state, slots["adam_m"], slots["adam_v"])
+    return lambda opt_state: with_adam_moments(opt_state, moments["adam_m"], moments["adam_v"])
 
 
-def watch_dog(alarm: Alarm | None, warmup_steps: int, minimum_tokens: float) -> Any:
-    """Warns once when what an objective watches is still too low after max(2 × warm-up,
-    `minimum_tokens`); None where it watches nothing."""
-    if alarm is None:
+def watch_dog(
+    alarm: Alarm | Sequence[Alarm] | None, warmup_steps: int, minimum_tokens: float, steps: int
+) -> Callable[[Mapping[str, float], float], str | None] | None:
+    """A function of (row of metrics, tokens so far) that warns once of each alarm whose metric is
+    too low: after both 2 × warm-up and `minimum_tokens`, or after the alarm's own share of the
+    run's `steps`. None without an alarm."""
+    waiting = [alarm] if isinstance(alarm, Alarm) else list(alarm or ())
+    if not waiting:
         return None
-    warned = False
+
+    def late(alarm: Alarm, step: float, tokens: float) -> bool:
+        if alarm.after_share is not None:
+            return step >= alarm.after_share * steps
+        return step >= 2 * warmup_steps and tokens >= minimum_tokens
 
     def watch(row: Mapping[str, float], tokens: float) -> str | None:
-        nonlocal warned
-        value = row.get(alarm.key)
-        late = row["step"] >= 2 * warmup_steps and tokens >= minimum_tokens
-        if warned or not late or value is None or value >= alarm.at_least:
-            return None
-        warned = True
-        return f"step {int(row['step'])}: {alarm.message.format(value=value, tokens=tokens)}"
+        step, lines = row["step"], []
+        for alarm in list(waiting):
+            value = row.get(alarm.key)
+            if value is not None and value < alarm.at_least and late(alarm, step, tokens):
+                waiting.remove(alarm)
+                message = alarm.message.format(value=value, tokens=tokens)
+                lines.append(f"step {int(step):,}: {message}")
+        return "\n".join(lines) or None
 
     return watch
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a configuration and the shape of the rows decide, before any device is asked.
-
-    `config` are the fields, `settings` what the loop is told.
-    """
+    """Everything that follows from a configuration and the shape of the rows, without devices (also
+    for --dry_run). `config` is the configuration as typed fields, `settings` the loop's."""
 
     config: PretrainSettings
     objective: PretrainingObjective
@@ -197,7 +206,7 @@ def recorded_in(workdir: Path, bucket: Bucket | None) -> Mapping[str, Any] | Non
 
 @dataclasses.dataclass
 class Pretraining:
-    """A run made ready: everything checked, nothing trained."""
+    """A run that is checked and set up, before training."""
 
     config: dict[str, Any]
     workdir: Path
@@ -243,7 +252,7 @@ class Pretraining:
                 f"train.batch_size={settings.batch_size}: "
                 "prepare more text or use a smaller batch"
             )
-        places = places_here(mesh, settings.batch_size)
+        batch_indices = local_batch_indices(mesh, settings.batch_size)
 
         def batches(first_example: int) -> Iterator[Mapping[str, np.ndarray]]:
             return train_batches(
@@ -251,7 +260,7 @@ class Pretraining:
                 seed=settings.seed,
                 batch_size=settings.batch_size,
                 start_example=first_example,
-                places=places,
+                batch_indices=batch_indices,
                 backend=given.data.backend,  # type: ignore[arg-type]  # one of its choices
             )
 
@@ -259,7 +268,7 @@ class Pretraining:
         if held_out is not None:
             size = settings.batch_size // settings.accumulate  # what fits in a training step
             evaluate = functools.partial(
-                eval_batches, held_out, size, given.train.eval_rows, places_here(mesh, size)
+                eval_batches, held_out, size, given.train.eval_rows, local_batch_indices(mesh, size)
             )
             evaluations.append(Evaluation(evaluate, size))
         run = Run(
@@ -277,7 +286,10 @@ class Pretraining:
             checkpoints=bucket.url / CHECKPOINTS if bucket else None,
             before_save=bucket.store if bucket else None,
             watch=watch_dog(
-                plan.objective.alarm(config["watch"]), plan.warmup, given.watch.after_tokens
+                plan.objective.alarm(config["watch"]),
+                plan.warmup,
+                given.watch.after_tokens,
+                settings.steps,
             ),
             tensorboard=given.train.tensorboard,
             wandb=given.train.wandb,
@@ -286,8 +298,8 @@ class Pretraining:
         return cls(config, workdir, rows, held_out, plan.objective, run, bucket)
 
     def recorded(self) -> dict[str, Any]:
-        """The configuration as config.json keeps it: resolved, with what the data were and what
-        computes."""
+        """The configuration as config.json keeps it: resolved, with the data's fingerprint, the
+        networks and the versions."""
         return {
             **self.config,
             "data": {
@@ -303,7 +315,7 @@ class Pretraining:
         }
 
     def absent(self) -> dict[str, Any]:
-        """{dotted key: what it means where an older run's config.json lacks it}."""
+        """{dotted key: its value where an older run's config.json lacks it}."""
         shapes = self.objective.absent_shapes()
         return {
             **absent_values(fields_of(self.config)),
@@ -339,7 +351,7 @@ class Pretraining:
         return state
 
     def finish(self, params: Tree) -> None:
-        """Writes what a finished run leaves: its networks and the report."""
+        """Exports the networks and writes the report."""
         from electra_jax.reporting.page import write_report
 
         self.export(params)
@@ -349,7 +361,7 @@ class Pretraining:
             self.bucket.store()
 
     def report_blocks(self) -> list[dict[str, Any]]:
-        """What the objective shows beside the curves."""
+        """The objective's blocks beside the curves."""
         return [] if self.held_out is None else self.objective.report_blocks(self.held_out)
 
     def export(self, params: Tree) -> None:
@@ -360,8 +372,16 @@ class Pretraining:
 
         tokenizer = self.rows.tokenizer_folder
         copy_tokenizer(tokenizer, self.workdir / "tokenizer")
+        facts = model_facts(
+            self.config,
+            self.rows,
+            self.objective.metrics,
+            self.workdir,
+            self.run.settings.steps,
+        )
         for name, (kind, network, tree) in self.objective.networks(params).items():
-            save_model_folder(self.workdir / "model" / name, kind, network, tree, tokenizer)
+            folder = self.workdir / "model" / name
+            save_model_folder(folder, kind, network, tree, tokenizer, card=facts)
 
 
 def open_held_out(path: str) -> Rows | None:

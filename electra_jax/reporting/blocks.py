@@ -1,10 +1,10 @@
-"""Blocks of `report.json`: what whoever ran a run wants shown beside its figures.
+"""Blocks of `report.json`: what a run shows beside its figures.
 
 A block has a `title` and any of these, shown in this order:
 
     text       plain text; a paragraph where something follows it
     table      {"columns": [name, …], "rows": [[cell, …], …]}, or one list of rows, names first
-    html       markup, put in as it is
+    html       markup, inserted unescaped
     tokens     [[{"text", "probability"?, "replaced"?, "original"?}, …], …]: sentences, a token each
     matrix     {"labels": [...], "counts": [[...], ...]}: rows are true, columns predicted
     reference  {metric: value}: a horizontal line, named by the title, in that metric's chart
@@ -20,7 +20,7 @@ from electra_jax.reporting.runs import ReportedRun
 
 
 def blocks(runs: Sequence[ReportedRun]) -> str:
-    """One run's blocks follow its figures; those of several are folded, a fold for each run."""
+    """The blocks as markup; with several runs, folded, one fold a run."""
     folds = []
     for run in runs:
         heading = "h3" if len(runs) > 1 else "h2"
@@ -37,7 +37,7 @@ def blocks(runs: Sequence[ReportedRun]) -> str:
 
 
 def _block(block: Mapping[str, Any], path: Path) -> str | None:
-    """Its markup; None for one that is drawn elsewhere."""
+    """Its markup; None if it is drawn elsewhere (a reference line)."""
     parts = []
     try:
         for kind, shown in _KINDS.items():
@@ -63,7 +63,7 @@ def _block_table(table: Any) -> str:
         head, *rows = table
     for row in rows:
         if isinstance(row, str) or len(row) != len(head):
-            raise ValueError(f"a row has not the {len(head)} cells of the header: {row!r}")
+            raise ValueError(f"a row does not have the {len(head)} cells of the header: {row!r}")
     numeric = {
         column
         for column in range(len(head))

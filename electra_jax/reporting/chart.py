@@ -1,7 +1,7 @@
 """Curves as inline SVG that needs no script: ticks, smoothing, thinning, one figure per metric.
 
-The drawing area is stretched to the width it finds, strokes and labels are not: axis labels are
-HTML placed in per cent, so they are as large on a phone as on a desk.
+The drawing area stretches with the page while strokes and labels keep their size: axis labels are
+HTML placed in per cent, as large on a phone as on a desktop.
 """
 
 import dataclasses
@@ -61,8 +61,8 @@ def draw(chart: Chart) -> str:
     for curve in sorted(curves, key=lambda curve: curve.held_out):
         lines.extend(_paths(curve, x, y))
     marks = ticks(low, high)
-    name = _plain_labels(marks) if form is human_figure else form
-    y_labels = "".join(f'<span style="top:{y(t) / 10:.1f}%">{name(t)}</span>' for t in marks)
+    label = _plain_labels(marks) if form is human_figure else form
+    y_labels = "".join(f'<span style="top:{y(t) / 10:.1f}%">{label(t)}</span>' for t in marks)
     x_labels = "".join(
         f'<span style="left:{x(t) / 10:.1f}%"{_edge(x(t))}>{human_count(t)}</span>'
         for t in ticks(left, right)
@@ -132,7 +132,7 @@ class _Prepared:
     held_out: bool
     steps: np.ndarray  # of what is drawn in full colour
     values: np.ndarray
-    raw_steps: np.ndarray  # of the pale line behind it, empty where there is none
+    raw_steps: np.ndarray  # of the pale line behind it; may be empty
     raw_values: np.ndarray
     last: float | None
 
@@ -162,7 +162,7 @@ def _thin(steps: np.ndarray, values: np.ndarray, limit: int) -> tuple[np.ndarray
 
 
 def _envelope(steps: np.ndarray, values: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the greatest of each stretch, so that thinning does not hide the noise."""
+    """Minimum and maximum of each stretch, so that thinning does not hide the noise."""
     if len(steps) <= limit:
         return steps, values
     chosen: list[int] = []
@@ -181,7 +181,7 @@ def _envelope(steps: np.ndarray, values: np.ndarray, limit: int) -> tuple[np.nda
 def _span_of_steps(curves: Sequence[Curve]) -> tuple[float, float]:
     left = float(min(curve.steps.min() for curve in curves))
     right = float(max(curve.steps.max() for curve in curves))
-    left = 0.0 if left < 0.2 * right else left  # nearly all begin at zero: say so
+    left = 0.0 if left < 0.2 * right else left  # an axis that nearly begins at zero does
     return (left, right) if right > left else (left - 0.5, right + 0.5)
 
 
@@ -254,12 +254,12 @@ def _finite_points(curve: _Prepared) -> list[list[float]]:
 
 
 def _plain_labels(marks: Sequence[float]) -> Callable[[float], str]:
-    """As many decimals as the distance of the marks asks for, the same for all."""
+    """As many decimals as it takes to tell neighbouring ticks apart, the same for all."""
     step = marks[1] - marks[0] if len(marks) > 1 else 1.0
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     return lambda value: f"{value:.{decimals}f}" if decimals < 5 else f"{value:.1e}"
 
 
-def _edge(place: float) -> str:
-    """A label at the very end is aligned to it, lest it stand out over the edge."""
-    return ' class="end"' if place > 970 else ' class="begin"' if place < 30 else ""
+def _edge(position: float) -> str:
+    """A label at an end of the axis is aligned to it, so that it does not overhang."""
+    return ' class="end"' if position > 970 else ' class="begin"' if position < 30 else ""

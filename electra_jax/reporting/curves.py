@@ -35,7 +35,7 @@ def _chart(metric: ShownMetric, runs: Sequence[ReportedRun]) -> Chart | None:
             curves.append(
                 Curve(
                     label=f"{run.name}, {what}" if len(runs) > 1 else what,
-                    # One run: colours tell training from held out. Several: run from run.
+                    # One run: a colour for training, one for held out. Several: one a run.
                     color=number if len(runs) > 1 else int(held_out),
                     held_out=held_out,
                     steps=np.array(steps, np.float64),

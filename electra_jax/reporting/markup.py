@@ -19,12 +19,12 @@ def value_text(value: Any) -> str:
 
 
 def escaped(value: Any) -> str:
-    """Text that no browser takes for markup."""
+    """Text with the characters of markup escaped."""
     return html.escape(str(value))
 
 
 def table_markup(head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: set[int]) -> str:
-    """A table; the columns of `numbers` are set as such."""
+    """A table; `numbers` are the indices of the right-aligned columns."""
 
     def row(cells: Sequence[Any], tag: str) -> str:
         marked = (

@@ -2,7 +2,7 @@
 
 It reads what every run leaves in its work folder (`metrics.jsonl`, `config.json`, the titles of its
 metrics) and, where it is there, `report.json`: a list of blocks that whoever ran it wants shown
-(`blocks.py` says what may be in one).
+(their fields: `blocks.py`).
 """
 
 import os
@@ -67,7 +67,7 @@ def _page(runs: Sequence[ReportedRun]) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        # The page says itself that nothing may be fetched.
+        # The browser refuses anything that the page would fetch.
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:\">"
         f"<title>{escaped(title)} · electra_jax</title><style>{CSS}</style></head>"

@@ -1,13 +1,13 @@
-"""What the page knows of a run: the files of its work folder, and which metrics it shows."""
+"""A run as the page reads it from its work folder, and the metrics that the page shows."""
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.files import read_json
 from electra_jax.objectives.base import Metric
 from electra_jax.reporting.markup import value_text
 from electra_jax.training.metrics_log import EVAL, FILE, columns, read_metrics, read_rows
@@ -63,7 +63,7 @@ class ReportedRun:
         return self._last(key)[1]
 
     def last_step(self, key: str) -> int:
-        """The step that `last` is of; 0 where there is none."""
+        """The step of the value that `last` returns; 0 without one."""
         return self._last(key)[0]
 
     def _last(self, key: str) -> tuple[int, float | None]:
@@ -83,7 +83,7 @@ class ReportedRun:
 
 
 def read_run(workdir: Path, name: str) -> ReportedRun:
-    """The run of a work folder. Raises UserError where it is none, or a file cannot be read."""
+    """Reads a work folder. Raises UserError if no run wrote to it or a file cannot be read."""
     if not any((workdir / file).exists() for file in (FILE, "config.json")):
         raise UserError(
             f"{workdir} is not the workdir of a run: it has neither {FILE} nor config.json"
@@ -92,7 +92,9 @@ def read_run(workdir: Path, name: str) -> ReportedRun:
     blocks = _read_json(workdir / "report.json", list)
     for number, block in enumerate(blocks, start=1):
         if not isinstance(block, dict) or "title" not in block:
-            raise UserError(f"{workdir / 'report.json'}: block {number} is no object with a title")
+            raise UserError(
+                f"{workdir / 'report.json'}: block {number} is not an object with a title"
+            )
     figures = columns(read_rows(workdir))
     return ReportedRun(name, workdir, figures, config, blocks, read_metrics(workdir))
 
@@ -101,7 +103,7 @@ def _read_json(path: Path, kind: type) -> Any:
     if not path.exists():
         return kind()
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}; mend or remove it") from error
     if not isinstance(value, kind):
@@ -110,7 +112,7 @@ def _read_json(path: Path, kind: type) -> Any:
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that tell them apart."""
+    """The shortest trailing parts of the paths that are all different."""
     parts = [path.absolute().parts for path in paths]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-length:]) for part in parts]
@@ -120,7 +122,7 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def sections(runs: Sequence[ReportedRun]) -> list[tuple[str, list[ShownMetric]]]:
-    """What the objectives of the runs show, under their headings, and what every run has."""
+    """(heading, metrics): those of the runs' objectives, then those that every run has."""
     found: dict[str, dict[str, ShownMetric]] = {}
     for metric in (metric for run in runs for metric in run.metrics):
         shown = ShownMetric(metric.key, metric.title, metric.unit, better=metric.better)
@@ -129,7 +131,7 @@ def sections(runs: Sequence[ReportedRun]) -> list[tuple[str, list[ShownMetric]]]
 
 
 def other_metrics(runs: Sequence[ReportedRun]) -> list[ShownMetric]:
-    """Every numeric key that no section names, in the order met."""
+    """Every logged key that no section has, in order of first appearance."""
     named = {metric.key for _, metrics in sections(runs) for metric in metrics} | _NOT_DRAWN
     found = dict.fromkeys(key.removeprefix(EVAL) for run in runs for key in run.columns)
     return [ShownMetric(key, plain_title(key)) for key in found if key not in named]
@@ -149,14 +151,14 @@ def metrics_of(runs: Sequence[ReportedRun]) -> list[ShownMetric]:
 
 
 def differences(runs: Sequence[ReportedRun]) -> list[str]:
-    """Dotted keys whose value is not the same in every run, those that only some have too."""
+    """Dotted keys whose value differs between runs, or that some runs lack."""
     flat = [flatten_config(run.config) for run in runs]
     keys = dict.fromkeys(key for config in flat for key in config)
     return [key for key in keys if len({value_text(config.get(key)) for config in flat}) > 1]
 
 
 def section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A group of a configuration; {} where it has none of that name."""
+    """A group of a configuration; {} without one of that name."""
     found = config.get(name)
     return dict(found) if isinstance(found, Mapping) else {}
 

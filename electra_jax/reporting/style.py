@@ -166,11 +166,12 @@ for (const figure of document.querySelectorAll('.chart')) {
   const move = event => {
     const box = area.getBoundingClientRect();
     const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
-    const asked = data.x[0] + share * (data.x[1] - data.x[0]);
+    const pointed = data.x[0] + share * (data.x[1] - data.x[0]);
     const curves = data.curves.filter(curve => curve.points.length);
     if (!curves.length) return;
-    const found = curves.map(curve => nearest(curve.points, asked));
-    const step = found.reduce((a, b) => Math.abs(b[0] - asked) < Math.abs(a[0] - asked) ? b : a)[0];
+    const found = curves.map(curve => nearest(curve.points, pointed));
+    const step = found.reduce((a, b) => Math.abs(b[0] - pointed) < Math.abs(a[0] - pointed)
+      ? b : a)[0];
     tip.replaceChildren(`step ${step.toLocaleString('en')}`);
     curves.forEach((curve, i) => {
       if (i >= 12) return;
@@ -183,11 +184,11 @@ for (const figure of document.querySelectorAll('.chart')) {
         part('figure', Number(found[i][1].toPrecision(4))));
       tip.append(line);
     });
-    const place = (step - data.x[0]) / (data.x[1] - data.x[0]) * box.width;
-    cursor.style.left = place + 'px';
+    const position = (step - data.x[0]) / (data.x[1] - data.x[0]) * box.width;
+    cursor.style.left = position + 'px';
     tip.style.left = '0';  // so that it is measured unsqueezed
     cursor.hidden = tip.hidden = false;
-    const left = Math.min(place - tip.offsetWidth / 2, box.width - tip.offsetWidth);
+    const left = Math.min(position - tip.offsetWidth / 2, box.width - tip.offsetWidth);
     tip.style.left = Math.max(0, left) + 'px';
   };
   area.addEventListener('pointermove', move);

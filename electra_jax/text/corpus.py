@@ -11,84 +11,32 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from electra_jax.errors import UserError
 from electra_jax.text.datasets import TFDS_PREFIX, open_dataset
-from electra_jax.text.lines import (
-    Stream,
-    json_value,
-    numbered_lines,
-    open_bytes,
-    stored_position,
+from electra_jax.text.documents import (
+    BLANK_LINES,
+    TEXT_FIELD,
+    RawDocument,
+    read_jsonl,
+    read_txt,
 )
+from electra_jax.text.hub_datasets import HUB_PREFIX, open_hub_dataset
+from electra_jax.text.lines import open_bytes, stored_position
+from electra_jax.text.separation import AUTO, check_separation, find_separation
+from electra_jax.text.standard_input import is_stream, stored_stream
+from electra_jax.text.tables import missing_column, read_parquet, read_table
 from electra_jax.text.unicode import well_formed
-
-LINE_LIMIT = 10 * 2**20
-"""Longest line that is read, in bytes. A longer one is a file without line breaks, not text."""
-
-DOCUMENT_LIMIT = 4 * 2**20
-"""A .txt document longer than this (bytes) is continued as a new document at the next line, so
-that a file without blank lines needs no more memory than any other."""
 
 BLOCK_BYTES = 4 * 2**20
 BLOCK_DOCUMENTS = 2048
 """A block ends when either is reached."""
 
-_FORMATS = ("txt", "jsonl")
-_TOO_LONG = "break the text into lines (paragraphs or sentences)"
+READ_WHEN_ABSENT = {"documents": BLANK_LINES, "field": TEXT_FIELD}
+"""The values of `Corpus.reading` that it leaves out."""
 
-
-@dataclass(frozen=True)
-class RawDocument:
-    """One document as bytes, with the place it came from (for error messages).
-
-    `line` counts from 1 and `offset` (bytes) from 0; both refer to the decompressed text.
-    """
-
-    source: str
-    format: str
-    line: int
-    offset: int
-    data: bytes
-
-    def lines(self) -> list[str]:
-        """The document's non-empty lines, stripped. Raises UserError where it is not text."""
-        text = self._decode()
-        if self.format == "jsonl":
-            text = self._text_field(text)
-        return [line for line in map(str.strip, text.split("\n")) if line]
-
-    def _decode(self) -> str:
-        zero = self.data.find(b"\0")
-        try:
-            text = self.data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            if zero < 0 or error.start < zero:
-                raise UserError(
-                    f"{self.source} is not UTF-8 text: byte {self.offset + error.start} is "
-                    f"0x{self.data[error.start]:02x} (line {self._line_of(error.start)}); "
-                    "convert it to UTF-8 or leave it out"
-                ) from None
-        if zero >= 0 and self.format != "tfds":
-            raise UserError(
-                f"{self.source} is a binary file: byte {self.offset + zero} is 0x00 "
-                f"(line {self._line_of(zero)}); give text files only"
-            )
-        return text
-
-    def _line_of(self, position: int) -> int:
-        return self.line + self.data.count(b"\n", 0, position)
-
-    def _text_field(self, text: str) -> str:
-        place = f"{self.source}:{self.line}"
-        record = json_value(text, place)
-        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-            found = ", ".join(record) if isinstance(record, dict) else text.strip()[:40]
-            found = found or "no fields"
-            raise UserError(f'{place} has no string field "text" (found: {found})')
-        value = record["text"]
-        return well_formed(value) if "\\u" in text else value
+_FORMATS = ("txt", "jsonl", "csv", "tsv", "parquet")
 
 
 @dataclass(frozen=True)
@@ -106,10 +54,16 @@ class Block:
 
 @dataclass(frozen=True)
 class Corpus:
-    """An ordered set of inputs: files sorted by path, then tfds data sets sorted by name."""
+    """An ordered set of inputs: files sorted by path, then data sets sorted by name.
+
+    `separation` says how documents of .txt files are told apart, `field` which field, column or
+    feature of all others holds the text (None: `text`, or the only one that could).
+    """
 
     files: tuple[str, ...]
     datasets: tuple[str, ...] = ()
+    separation: str = BLANK_LINES
+    field: str | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -119,6 +73,12 @@ class Corpus:
     def identity(self) -> dict[str, str | int]:
         """Number, stored size and a digest of names and sizes: changes when the corpus does."""
         return inputs_identity([*self.files, *self.datasets])
+
+    def reading(self) -> dict[str, str]:
+        """What beside the inputs decides the documents, as rows.json records it; values of
+        `READ_WHEN_ABSENT` are left out."""
+        settings = {"documents": self.separation, "field": self.field or TEXT_FIELD}
+        return {key: value for key, value in settings.items() if value != READ_WHEN_ABSENT[key]}
 
     def newest_change(self) -> int:
         """Time of the last change of any file, in nanoseconds since the epoch (0: no files)."""
@@ -147,26 +107,48 @@ class Corpus:
     def _raw_documents(self) -> Iterator[tuple[RawDocument, int]]:
         done = 0
         for path in self.files:
-            name, stored = _format_of(path), os.path.getsize(path)
-            reader = _read_jsonl if name == "jsonl" else _read_txt
-            with open_bytes(path) as stream:
-                for document in reader(path, stream):
-                    yield document, done + min(stored_position(stream), stored)
-            done += stored
+            for document, position in self._documents_of(path):
+                yield document, done + position
+            done += os.path.getsize(path)
         for name in self.datasets:
-            for document in _read_tfds(name):
+            reader = _read_hub if name.startswith(HUB_PREFIX) else _read_tfds
+            for document in reader(name, self.field):
                 yield document, done
 
+    def _documents_of(self, path: str) -> Iterator[tuple[RawDocument, int]]:
+        """Documents of a file, each with how many of its stored bytes have been read."""
+        kind, stored = _format_of(path), os.path.getsize(path)
+        if kind == "parquet":
+            for document, share in read_parquet(path, self.field):
+                yield document, int(share * stored)
+            return
+        with open_bytes(path) as stream:
+            if kind == "jsonl":
+                documents = read_jsonl(path, stream, self.field or TEXT_FIELD)
+            elif kind == "txt":
+                documents = read_txt(path, stream, self.separation)
+            else:
+                documents = read_table(path, stream, kind, self.field)
+            for document in documents:
+                yield document, min(stored_position(stream), stored)
 
-def open_corpus(inputs: Sequence[str]) -> Corpus:
-    """Resolves globs of .txt, .jsonl (each also .gz) and `tfds:NAME[/CONFIG][:SPLIT]`.
+
+def open_corpus(
+    inputs: Sequence[str], *, documents: str = BLANK_LINES, field: str | None = None
+) -> Corpus:
+    """Resolves globs of .txt, .jsonl, .csv and .tsv (each also .gz) and .parquet, `-` and pipes,
+    `tfds:NAME[/CONFIG][:SPLIT]` and `hf:NAME[/CONFIG][:SPLIT]`.
 
     Args:
       inputs: paths, globs (`**` allowed) or data sets; a file named twice is read once.
+      documents: of .txt: "blank_lines" between them, "lines": one a line, "files": one a file;
+        "auto" looks at the files and logs what it found.
+      field: of the other formats: where the text is.
 
     Raises:
       UserError: nothing given, a path or glob without a file, an unknown ending, empty files.
     """
+    check_separation(documents)
     if isinstance(inputs, str):
         inputs = [inputs]
     if not inputs or not all(inputs):
@@ -174,14 +156,17 @@ def open_corpus(inputs: Sequence[str]) -> Corpus:
     files: set[str] = set()
     datasets: set[str] = set()
     for pattern in inputs:
-        if pattern.startswith(TFDS_PREFIX):
+        if pattern.startswith((TFDS_PREFIX, HUB_PREFIX)):
             datasets.add(pattern)
         else:
             files.update(_matches(pattern))
-    corpus = Corpus(tuple(sorted(files)), tuple(sorted(datasets)))
+    corpus = Corpus(tuple(sorted(files)), tuple(sorted(datasets)), BLANK_LINES, field)
     if not datasets and corpus.total_bytes == 0:
         raise UserError(f"{_some(corpus.files)}: empty, there is no text to read")
-    return corpus
+    texts = [path for path in corpus.files if _format_of(path) == "txt"]
+    if documents == AUTO:
+        documents = find_separation(texts)
+    return replace(corpus, separation=documents)
 
 
 def inputs_identity(inputs: Sequence[str]) -> dict[str, str | int]:
@@ -193,6 +178,8 @@ def inputs_identity(inputs: Sequence[str]) -> dict[str, str | int]:
 
 
 def _matches(pattern: str) -> list[str]:
+    if is_stream(pattern):
+        return [stored_stream(pattern)]
     pattern = os.path.expanduser(pattern)
     if os.path.isdir(pattern):
         raise UserError(f"{pattern} is a folder; name its files, e.g. '{pattern}/*.txt'")
@@ -211,10 +198,10 @@ def _matches(pattern: str) -> list[str]:
 
 def _format_of(path: str) -> str:
     ending = path.removesuffix(".gz").rpartition(".")[2].lower()
-    if ending not in _FORMATS:
+    if ending not in _FORMATS or (ending == "parquet" and path.endswith(".gz")):
         raise UserError(
-            f"{path}: unknown kind of file; text is read from .txt (documents separated by blank "
-            'lines) and .jsonl (a "text" field in each line), each also as .gz'
+            f'{path}: unknown kind of file; text is read from .txt, .jsonl (a "text" field in each '
+            'line), .csv, .tsv (a "text" column), each also as .gz, and .parquet'
         )
     return ending
 
@@ -224,56 +211,41 @@ def _some(paths: Sequence[str]) -> str:
     return shown if len(paths) <= 3 else f"{shown} and {len(paths) - 3} more"
 
 
-def _is_blank(line: bytes) -> bool:
-    if not line.strip():
-        return True
-    # A line may hold nothing but wide or no-break spaces; such a line is short.
-    return len(line) <= 64 and line[0] >= 0x80 and not line.decode("utf-8", "replace").strip()
-
-
-def _read_txt(path: str, stream: Stream) -> Iterator[RawDocument]:
-    lines: list[bytes] = []
-    size = first = begin = 0
-    for number, offset, line in numbered_lines(path, stream, LINE_LIMIT, _TOO_LONG):
-        blank = _is_blank(line)
-        if lines and (blank or size + len(line) > DOCUMENT_LIMIT):
-            yield RawDocument(path, "txt", first, begin, b"".join(lines))
-            lines, size = [], 0
-        if not blank:
-            if not lines:
-                first, begin = number, offset
-            lines.append(line)
-            size += len(line)
-    if lines:
-        yield RawDocument(path, "txt", first, begin, b"".join(lines))
-
-
-def _read_jsonl(path: str, stream: Stream) -> Iterator[RawDocument]:
-    for number, offset, line in numbered_lines(path, stream, LINE_LIMIT, _TOO_LONG):
-        if line.strip():
-            yield RawDocument(path, "jsonl", number, offset, line)
-
-
-def _read_tfds(name: str) -> Iterator[RawDocument]:
-    """Texts of `tfds:NAME[/CONFIG][:SPLIT]` (split `train` unless named), in stored order.
-
-    The feature `text` is read, or the only text feature where there is no `text`.
-    """
-    features, examples = open_dataset(name)
-    feature = _text_feature(name, features)
-    for number, example in enumerate(examples, start=1):
-        yield RawDocument(f"{name} example {number}", "tfds", 1, 0, example[feature])
-
-
-def _text_feature(name: str, features) -> str:
+def _read_tfds(name: str, field: str | None) -> Iterator[RawDocument]:
+    """Texts of `tfds:NAME[/CONFIG][:SPLIT]` (split `train` unless named), in stored order."""
     import tensorflow_datasets as tfds
 
+    features, examples = open_dataset(name)
     texts = [key for key, value in features.items() if isinstance(value, tfds.features.Text)]
-    if "text" in texts:
-        return "text"
+    feature = _text_feature(name, list(features), texts, field)
+    for number, example in enumerate(examples, start=1):
+        yield RawDocument(f"{name} example {number}", "value", 1, 0, example[feature])
+
+
+def _read_hub(name: str, field: str | None) -> Iterator[RawDocument]:
+    """Texts of `hf:NAME[/CONFIG][:SPLIT]` (split `train` unless named), in stored order."""
+    dataset = open_hub_dataset(name)
+    feature = _text_feature(name, dataset.columns, dataset.texts, field)
+    for number, record in enumerate(dataset.records, start=1):
+        data = well_formed(record[feature] or "").encode("utf-8")
+        yield RawDocument(f"{name} example {number}", "value", 1, 0, data)
+
+
+def _text_feature(
+    name: str, features: Sequence[str], texts: Sequence[str], field: str | None
+) -> str:
+    """The feature `field`, else `text`, else the only text feature."""
+    if field is not None:
+        if field not in features:
+            raise missing_column(name, features, field)
+        if field not in texts:
+            raise UserError(f'{name}: the feature "{field}" holds no text')
+        return field
+    if TEXT_FIELD in texts:
+        return TEXT_FIELD
     if len(texts) == 1:
         return texts[0]
     raise UserError(
         f'{name} has no feature "text" and not exactly one text feature (it has: '
-        f"{', '.join(features)})"
+        f"{', '.join(features)}); --field=NAME names it"
     )

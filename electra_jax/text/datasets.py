@@ -1,4 +1,4 @@
-"""Data sets of tensorflow-datasets, by name; the one place that opens them."""
+"""Data sets of tensorflow-datasets, by name; the only module that opens them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def open_dataset(name: str) -> tuple[Any, Iterator[dict[str, Any]]]:
                 interleave_cycle_length=1, num_parallel_calls_for_interleave_files=1
             ),
         )
-    except Exception as error:  # tfds raises many kinds; each means that this name did not load
+    except Exception as error:  # tfds raises many types; each means that this name did not load
         reason = str(error).strip().splitlines()
         raise UserError(
             f"{name} did not load: {reason[0] if reason else type(error).__name__}"

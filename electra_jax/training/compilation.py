@@ -1,7 +1,7 @@
 """The persistent compilation cache: on by default, in the user's cache folder.
 
-A program compiled for one processor must not run on another, so the folder is named after what the
-processor can do; JAX's own key covers versions, shapes and options.
+A program compiled for one processor must not run on another, so the folder is named after the
+processor's features; JAX's own key covers versions, shapes and options.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax
 
 
 def use_compilation_cache() -> Path | None:
-    """Turns the cache on, unless JAX_COMPILATION_CACHE_DIR says where (empty: nowhere).
+    """Turns the cache on, unless JAX_COMPILATION_CACHE_DIR is set (empty: no cache).
 
     Returns its folder; None where it is off or the folder cannot be written.
     """
@@ -37,7 +37,7 @@ def use_compilation_cache() -> Path | None:
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        abilities = next(line for line in lines if line.startswith(("flags", "Features")))
+        features = next(line for line in lines if line.startswith(("flags", "Features")))
     except (OSError, StopIteration):
-        abilities = platform.processor()
-    return f"{platform.machine()}-{zlib.crc32(abilities.encode()):08x}"
+        features = platform.processor()
+    return f"{platform.machine()}-{zlib.crc32(features.encode()):08x}"

@@ -1,5 +1,4 @@
-"""Several processes, one run: how they find each other, what one of them does for all, how they
-stop together.
+"""Several processes, one run: how they find each other, and work that one does for all.
 
 A process is one of `jax.distributed`: usually one a host (TPU) or one a GPU (Slurm). The first of
 them writes whatever is not a checkpoint.
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -20,6 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from electra_jax.errors import UserError
+from electra_jax.training.stopping import INTERRUPTED
 
 T = TypeVar("T")
 Tree = Any
@@ -29,16 +28,17 @@ Tree = Any
 def joined(
     coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
 ) -> Iterator[None]:
-    """Inside, this process is one of the run's; alone where nothing says otherwise.
+    """Inside, this process has joined the others of the run; it is alone where neither arguments
+    nor the environment name others.
 
     coordinator: HOST:PORT of the first process, where the three are given by hand (Kubernetes, a
         cluster without a scheduler). Under Slurm's srun and on Cloud TPU they are found.
     num_processes: of the run; 1 keeps a process alone wherever it runs.
     process_id: this one's number, from 0.
 
-    An error ends this process at once, told on standard error: the others, which wait for it, then
-    end too. Call it before anything asks JAX for its devices. Raises UserError where the others
-    cannot be found.
+    An error is printed to standard error and ends this process at once: the others, which wait for
+    it, then end too. Enter it before the first use of JAX's devices. Raises UserError where the
+    others cannot be found.
     """
     _join(coordinator, num_processes, process_id)
     if not jax.distributed.is_initialized() or jax.process_count() == 1:
@@ -49,7 +49,7 @@ def joined(
     except SystemExit:
         raise
     except BaseException as error:
-        code = _tell(error)
+        code = _report(error)
         sys.stdout.flush()
         sys.stderr.flush()
         # The interpreter's own way out would wait for the others, who wait for us.
@@ -87,8 +87,8 @@ def _initialize(**arguments: Any) -> None:
 
 
 def _on_cloud_tpu() -> bool:
-    """Is this a Cloud TPU host that may have others beside it? The environment says so, or the
-    chips' device files are here and JAX has to ask the machine's metadata."""
+    """Whether this is a Cloud TPU host that may be one of several: by the environment, or because
+    the chips' device files exist (JAX then reads the machine's metadata)."""
     if os.environ.get("JAX_PLATFORMS", "tpu").split(",")[0] != "tpu":
         return False
     hosts = os.environ.get("TPU_PROCESS_ADDRESSES") or os.environ.get("TPU_WORKER_HOSTNAMES")
@@ -98,15 +98,15 @@ def _on_cloud_tpu() -> bool:
     return chips and not os.path.exists("/dev/nvidiactl")
 
 
-def _tell(error: BaseException) -> int:
-    """Prints why this process ends; returns its exit code."""
+def _report(error: BaseException) -> int:
+    """Prints the error that ends this process; returns the exit code."""
     who = f"electra-jax (process {jax.process_index()} of {jax.process_count()})"
     if isinstance(error, UserError):
         print(f"{who}: {error}", file=sys.stderr)
         return 2
     if isinstance(error, KeyboardInterrupt):
-        print(f"{who}: interrupted", file=sys.stderr)
-        return 130
+        print(f"{who}: {error or 'interrupted'}", file=sys.stderr)
+        return INTERRUPTED
     sys.excepthook(type(error), error, error.__traceback__)
     print(
         f"{who}: ended by the error above. Where it speaks of a connection or a collective, "
@@ -118,13 +118,13 @@ def _tell(error: BaseException) -> int:
 
 
 def is_first() -> bool:
-    """Is this the process that writes logs, reports and models?"""
+    """Whether this is the process that writes logs, reports and models."""
     return jax.process_index() == 0
 
 
 def on_first(work: Callable[[], T]) -> T:
-    """What `work` returns, a JSON value, or the UserError that it raises, in every process; the
-    first alone calls it. All of them have to call this."""
+    """Calls `work` in the first process alone and returns its result, a JSON value, in every
+    process, or raises its UserError there. Collective: call it in every process."""
     if jax.process_count() == 1:
         return work()
     answer: dict[str, Any] = {}
@@ -145,50 +145,18 @@ def on_first(work: Callable[[], T]) -> T:
 
 
 def all_agree(value: bool) -> bool:
-    """Is `value` true in every process? All of them have to call this."""
+    """Whether `value` is true in every process. Collective: call it in every process."""
     if jax.process_count() == 1:
         return value
     return bool(np.all(multihost_utils.process_allgather(np.bool_(value))))
 
 
 def on_host(tree: Tree) -> Tree:
-    """Every leaf as a whole NumPy array, also where other processes hold parts of it. All of them
-    have to call this."""
+    """Every leaf as a whole NumPy array, also where other processes hold parts of it. Collective:
+    call it in every process."""
 
     def fetch(leaf: Any) -> np.ndarray:
         whole = not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
         return np.asarray(leaf if whole else multihost_utils.process_allgather(leaf, tiled=True))
 
     return jax.tree.map(fetch, tree)
-
-
-class Preemption:
-    """Has SIGTERM come, here or to any process of the run? Use it as a context manager.
-
-    `asked(step)` answers alike in every process at the same step, if all of them ask at every
-    step. Alone, the handler that was there before is put back at the end; among several, JAX's
-    own handler and its agreement on a step are used.
-    """
-
-    def __init__(self) -> None:
-        self._came = False
-        self._previous: Any = None
-
-    def __enter__(self) -> Preemption:
-        if jax.process_count() == 1:
-            with contextlib.suppress(ValueError):  # not in the main thread
-                self._previous = signal.signal(signal.SIGTERM, self._come)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
-
-    def _come(self, *_: object) -> None:
-        self._came = True
-
-    def asked(self, step: int) -> bool:
-        """Is it time to save step `step` and to stop?"""
-        if jax.process_count() > 1:
-            self._came = self._came or multihost_utils.reached_preemption_sync_point(step)
-        return self._came

@@ -1,4 +1,5 @@
-"""Keeps the memory that a step frees for the next step, on hosts whose CPU computes.
+"""Keeps the memory that a step frees for the next step, on hosts whose CPU computes, and one step's
+at a time.
 
 XLA's CPU client allocates and frees its scratch memory with every execution. glibc gives large
 blocks back to the system each time, and the system clears every page again: a quarter of a small
@@ -10,10 +11,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
+from pathlib import Path
 
-# Free space that small blocks are taken from, so that none comes to lie in the place of a step's
-# scratch memory: steps of several shapes would need a new place each time. It is address space, no
-# memory, until used.
+import jax
+
+# Free space for small blocks, so that none of them lands inside the range of a step's scratch
+# memory: steps of several shapes would need a new range each time. It is address space, not memory,
+# until used.
 _SMALL_BLOCKS = 1 << 30
 
 # Numbers of malloc.h.
@@ -22,7 +26,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Asks glibc not to return freed memory to the system; True where it could be asked.
+    """Makes glibc keep freed memory instead of returning it to the system; True where that worked.
 
     Call it before the first computation. Costs nothing but the peak staying allocated, which
     training reuses anyway.
@@ -48,3 +52,29 @@ def keep_freed_memory() -> bool:
     malloc(_SMALL_BLOCKS >> 5)  # stays, between that space and the end of the heap
     free(space)
     return True
+
+
+def one_program_at_a_time() -> None:
+    """Makes a CPU execute programs where they are called, in place of queueing them: a queued step
+    has scratch memory of its own beside that of the step that runs. Call it before the first
+    computation."""
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
+def free_memory() -> int | None:
+    """Bytes of the host that a process can still take (Linux's MemAvailable); None elsewhere."""
+    return _bytes("/proc/meminfo", "MemAvailable")
+
+
+def process_memory() -> int | None:
+    """Bytes of this process that are in memory; None where it cannot be told."""
+    return _bytes("/proc/self/status", "VmRSS")
+
+
+def _bytes(file: str, name: str) -> int | None:
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    found = (line.split() for line in lines if line.startswith(f"{name}:"))
+    return next((int(words[1]) << 10 for words in found), None)

@@ -1,4 +1,4 @@
-"""What a run needs of every device: exactly, by XLA's account, or by an estimate that says so.
+"""The memory of a run on each device: exact, by XLA's account, or estimated (and labelled so).
 
 Parameters and optimizer state follow from shapes and shardings. What a step needs besides
 (gradients, activations kept for the backward pass, logits) XLA knows once it has compiled the
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from electra_jax.errors import UserError
+from electra_jax.training.host_memory import free_memory, process_memory
 from electra_jax.training.sharding import AnyMesh, data_parallelism
 from electra_jax.training.step import TrainState
 
@@ -30,8 +32,8 @@ _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr", "body_jaxpr", "cond_jaxpr")
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Bytes on one device. `step` is what a training step takes beside the state, `source` who
-    says so."""
+    """Bytes on one device. `step` is what a training step takes beside the state, `source` where
+    the figure is from."""
 
     parameters: int
     optimizer: int
@@ -100,14 +102,75 @@ def compiled(
     return Memory(*state_bytes(state, shardings), step, "XLA's account of the compiled step")
 
 
+# What a process comes to hold after its first step, measured (benchmarks/LOG.md).
+_CHECKPOINTS = 100 << 20
+_TENSORFLOW = 550 << 20
+_FRAGMENTS = 256 << 20  # scratch of at most so many bytes may lie in the heap twice
+
+
+def outlook(
+    need: Memory, batch: int, accumulate: int, mesh: AnyMesh, imports_later: bool = False
+) -> list[str]:
+    """What a compiled step will take of the memory that there is, as lines to print before the
+    first step; the second is a warning, where it does not fit.
+
+    On a CPU the whole process is counted: beside what it has already, with parameters and optimizer
+    in it, `need.step`, what malloc cannot reuse, what writing checkpoints takes, and TensorFlow
+    where it `imports_later`. On an accelerator, `need` beside the device's own limit.
+    """
+    device = jax.local_devices()[0]
+    if device.platform == "cpu":
+        here, free = process_memory(), free_memory()
+        if here is None or free is None:
+            return [str(need)]
+        step = need.step * len(jax.local_devices())
+        peak = here + step + min(step, _FRAGMENTS) + _CHECKPOINTS
+        if imports_later and "tensorflow" not in sys.modules:
+            peak += _TENSORFLOW
+        lines = [
+            f"{need}; this process: {human_bytes(here)} now, about {human_bytes(peak)} at its "
+            f"peak; the host has {human_bytes(free)} free"
+        ]
+        lacking, fixed = peak - here > free, need.parameters
+        room = free // len(jax.local_devices())
+    else:
+        limit = (device.memory_stats() or {}).get("bytes_limit")
+        if limit is None:
+            return [str(need)]
+        lines = [f"{need}; the device has {human_bytes(limit)}"]
+        lacking, fixed = need.total > limit, need.parameters
+        room = limit - need.parameters - need.optimizer
+    if lacking:
+        parts = fitting_parts(need.step, fixed, room, batch // data_parallelism(mesh), accumulate)
+        remedy = (
+            f"train.accumulate={parts} should fit (the same numbers)"
+            if parts
+            else "no train.accumulate makes it fit: try model.remat=full, a smaller batch or model"
+        )
+        lines.append(f"warning: a step needs {human_bytes(need.step)} and there is less: {remedy}")
+    return lines
+
+
+def fitting_parts(step: int, gradients: int, room: int, rows: int, accumulate: int) -> int | None:
+    """The smallest `train.accumulate` above `accumulate` that divides the `rows` of a device and
+    leaves a step, of which all but `gradients` shrinks with it, within `room` bytes; None where
+    there is none."""
+    activations = max(step - gradients, 0) * accumulate
+    for parts in range(accumulate + 1, rows + 1):
+        # Accumulated gradients lie beside those of the part.
+        if rows % parts == 0 and 2 * gradients + activations // parts <= room:
+            return parts
+    return None
+
+
 def out_of_memory(error: BaseException) -> str:
-    """What to tell somebody whose devices have too little memory, and what to do."""
+    """The message for an out-of-memory error, with the remedies."""
     first = str(error).strip().splitlines()[0]
     return (
         f"a device has too little memory ({first[:200]}): double train.accumulate (the same "
         "numbers, half the activations), recompute with model.remat=dots or full, halve them with "
         "train.dtype=bfloat16, or split parameters and optimizer with mesh.fsdp=-1 mesh.data=1 "
-        "(`--dry_run` tells what each brings)"
+        "(`--dry_run` shows the effect of each)"
     )
 
 
@@ -122,7 +185,7 @@ class _Walk:
         if shape is None or not hasattr(var.aval.dtype, "itemsize"):
             return 0
         size = math.prod(shape) * var.aval.dtype.itemsize
-        # The noise of dropout has the batch's rows too, and does not depend on what is in them.
+        # Dropout masks have the batch's rows too, and do not depend on its values.
         from_batch = from_batch or shape[:1] == (self._rows,)
         return size // self._divided.get(shape, self._parts if from_batch else 1)
 
@@ -140,17 +203,17 @@ class _Walk:
         for number, eqn in enumerate(jaxpr.eqns):
             given = [not isinstance(v, Literal) and batch.get(v, False) for v in eqn.invars]
             made = any(given)
-            inner, told = 0, None
+            inner, inner_batch = 0, None
             for name in _CALLS:
                 called = eqn.params.get(name)
                 if isinstance(called, ClosedJaxpr):
                     called = called.jaxpr
                 if isinstance(called, Jaxpr) and len(called.invars) == len(eqn.invars):
-                    inner, told = self.peak(called, given)
+                    inner, inner_batch = self.peak(called, given)
             loops = eqn.primitive.name in ("scan", "while")
             fresh = 0
-            for place, var in enumerate(eqn.outvars):
-                batch[var] = told[place] if told and not loops else made
+            for index, var in enumerate(eqn.outvars):
+                batch[var] = inner_batch[index] if inner_batch and not loops else made
                 kept = eqn.primitive.name not in _NEVER_STORED
                 if updated_in_place and var in outputs:
                     kept = False

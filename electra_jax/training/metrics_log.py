@@ -1,4 +1,4 @@
-"""The figures of a run: metrics.jsonl, TensorBoard, and Weights & Biases where it is asked for.
+"""The metrics of a run: metrics.jsonl, TensorBoard, and Weights & Biases where it is set up.
 
 `metrics.jsonl` is the record, one JSON object a line; the other two are views of it.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from electra_jax.errors import UserError
-from electra_jax.files import write_json_atomic, write_text_atomic
+from electra_jax.files import read_json, write_json_atomic, write_text_atomic
 from electra_jax.objectives.presentation import Metric
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class _Sink(Protocol):
 
 
 class MetricsLog:
-    """Appends rows to WORKDIR/metrics.jsonl and to what else is asked for.
+    """Appends rows to WORKDIR/metrics.jsonl and to the other logs that are enabled.
 
     resume_step: the step that the run begins at, 0 for a new one. Rows of later steps, left by a
         run that was stopped, are taken out first (in one move), and so is a torn last line, so that
@@ -43,7 +43,7 @@ class MetricsLog:
     wandb: arguments of `wandb.init`; the run's id is kept in WORKDIR/wandb.json and used again.
 
     One process of a run writes. Raises UserError where the disk is full or cannot be written, or
-    where a package that was asked for is missing.
+    where the package of an enabled log is missing.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class MetricsLog:
     def write(self, row: Mapping[str, Any]) -> None:
         """Add one row: `step` (an integer) and figures: numbers, scalar arrays, strings, None.
 
-        A figure that is not finite becomes null: JSON has no word for it. A row whose step and
+        A figure that is not finite becomes null: JSON cannot hold it. A row whose step and
         keys are those of one kept at resumption is the same one and is left out.
         """
         plain = {key: _plain(key, value) for key, value in row.items()}
@@ -100,7 +100,7 @@ class MetricsLog:
 
 
 class NoLog:
-    """What the processes have that do not write: takes rows and keeps none."""
+    """The log of a process that does not write: drops every row."""
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Does nothing."""
@@ -110,8 +110,8 @@ class NoLog:
 
 
 def write_metrics(workdir: str | os.PathLike[str], metrics: Sequence[Metric]) -> None:
-    """Writes how a run's metrics are shown, so that reports need not have its objective; nothing
-    where all are the package's own."""
+    """Writes how a run's metrics are shown, so that reports need no objective's file; writes
+    nothing where all of them are the package's own."""
     from electra_jax.objectives.table import known_metrics
 
     if set(metrics) <= set(known_metrics()):
@@ -120,15 +120,15 @@ def write_metrics(workdir: str | os.PathLike[str], metrics: Sequence[Metric]) ->
 
 
 def read_metrics(workdir: str | os.PathLike[str]) -> tuple[Metric, ...]:
-    """How the metrics of a run are shown; those of the package's objectives where its folder does
-    not say."""
+    """How the metrics of a run are shown; without `metric_titles.json`, those of the package's
+    objectives."""
     path = Path(workdir) / TITLES
     if not path.exists():
         from electra_jax.objectives.table import known_metrics
 
         return known_metrics()
     try:
-        return tuple(Metric(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+        return tuple(Metric(**entry) for entry in read_json(path))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"cannot read {path}: {error}; mend or remove it") from error
 
@@ -208,7 +208,7 @@ class _TensorBoard:
             from tensorboard.summary.writer.record_writer import RecordWriter
         except ImportError as error:
             raise UserError(
-                "TensorBoard files were asked for and the package `tensorboard` is missing: "
+                "train.tensorboard=true and the package `tensorboard` is missing: "
                 "install it, or set train.tensorboard=false"
             ) from error
         self._folder = folder
@@ -273,14 +273,14 @@ class _WeightsAndBiases:
             import wandb
         except ImportError as error:
             raise UserError(
-                "Weights & Biases was asked for and the package `wandb` is missing: "
+                "train.wandb is set and the package `wandb` is missing: "
                 "`pip install wandb`, or leave train.wandb out"
             ) from error
         kept = workdir / _WANDB
         if "id" in arguments:
             identity = str(arguments["id"])
         elif kept.exists():
-            identity = json.loads(kept.read_text(encoding="utf-8"))["id"]
+            identity = read_json(kept)["id"]
         else:
             identity = secrets.token_hex(4)
         write_json_atomic(kept, {"id": identity})

@@ -1,5 +1,5 @@
-"""Optimizers as optax transformations; which parameters decay, freeze or learn slower is said by
-regex over names.
+"""Optimizers as optax transformations; regular expressions over parameter names choose which decay,
+are frozen or learn slower.
 
 `adam_reference` is the reference's: no bias correction, epsilon outside the root, decoupled decay,
 clip by global norm.

@@ -1,12 +1,14 @@
-"""One line that says how a run is doing: rewritten in place on a terminal, repeated in a file."""
+"""The progress line of a run: a tqdm bar on a terminal, a plain line now and then in a file."""
 
+import contextlib
 import math
-import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
+
+from tqdm import tqdm
 
 from electra_jax.objectives.base import Metric
 
@@ -14,18 +16,26 @@ _SPEED = ("tokens_per_second", "tokens/s")
 # Figures shown where a row has them, with their names on the line.
 FIGURES = (("loss", "loss"), _SPEED)
 
-_TERMINAL_SECONDS = 0.2  # between two rewritings
-_WINDOW = 50  # updates over which the speed is measured
+_TERMINAL_SECONDS = 0.2  # between two redraws
+_FIGURE_SECONDS = 5.0  # between two readings of figures for the screen alone
+_SAMPLE_SECONDS = 0.5  # between two samples of the speed,
+_SAMPLES = 50  # of which so many are kept
 
 
 def figures_of(metrics: Sequence[Metric]) -> tuple[tuple[str, str], ...]:
-    """`FIGURES` with those of an objective's metrics that have a brief name."""
-    own = ((metric.key, metric.brief) for metric in metrics if metric.brief)
-    return (("loss", "loss"), *own, _SPEED)
+    """`FIGURES` with those of an objective's metrics that have a brief name, of held-out rows too:
+    those are comparable from step to step where what is trained on changes (a falling sampling
+    temperature)."""
+    own = [(metric.key, metric.brief) for metric in metrics if metric.brief]
+    held_out = [(f"eval_{key}", f"held-out {brief}") for key, brief in own]
+    return (("loss", "loss"), *own, *held_out, _SPEED)
 
 
 class Progress:
-    """The progress line of a run of `total` steps.
+    """The progress of a run of `total` steps.
+
+    The time left is computed here, over the last updates and without what is paused: tqdm's own
+    would count the steps before a resume and the time to compile.
 
     start: the step that this process begins at.
     quiet: print nothing at all.
@@ -49,71 +59,90 @@ class Progress:
         self._figures = figures
         self._stream = sys.stderr if stream is None else stream
         self._terminal = self._stream.isatty()
-        self._pause = _TERMINAL_SECONDS if self._terminal else seconds_between_lines
+        self._interval = _TERMINAL_SECONDS if self._terminal else seconds_between_lines
         self._clock = clock
         self._row: dict[str, Any] = {}
         self._quiet = quiet
-        self._times: deque[tuple[float, int]] = deque([(clock(), start)], maxlen=_WINDOW)
-        self._shown_at = -math.inf
-        self._shown_step = start
-        self._line_open = False
+        # (time, step): the first of them at the first update, after whatever a start takes.
+        self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
+        self._figures_at = self._shown_at = -math.inf
+        self._step = self._shown_step = start
+        self._bar: tqdm[Any] | None = None  # from the first line on, on a terminal
 
     def update(self, step: int, row: Mapping[str, Any] | None = None) -> None:
         """Steps done so far, and newer figures if there are any; prints when it is time."""
-        now = self._clock()
-        self._times.append((now, step))
-        if row is not None:
+        now, self._step = self._clock(), step
+        if not self._samples or now - self._samples[-1][0] >= _SAMPLE_SECONDS:
+            self._samples.append((now, step))
+        if row:
             self._row.update(row)
-        if now - self._shown_at >= self._pause:
-            self._show(now, step)
+            self._figures_at = now
+        if now - self._shown_at >= self._interval:
+            self._show(now)
+
+    def wants_figures(self) -> bool:
+        """Whether the figures shown are old enough to be read again between two rows of metrics."""
+        seconds = max(self._interval, _FIGURE_SECONDS)
+        return not self._quiet and self._clock() - self._figures_at >= seconds
+
+    @contextlib.contextmanager
+    def pause(self, really: bool = True) -> Iterator[None]:
+        """Time inside (of a compilation) is not counted in the time left."""
+        began = self._clock()
+        yield
+        if really:
+            passed = self._clock() - began
+            shifted = [(at + passed, step) for at, step in self._samples]
+            self._samples = deque(shifted, maxlen=_SAMPLES)
 
     def note(self, text: str) -> None:
-        """Print a line of its own, above the progress line."""
-        if self._quiet:
-            return
-        self._end_line()
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+        """Prints a line of its own, above the bar."""
+        if not self._quiet:
+            tqdm.write(text, file=self._stream)
+            self._stream.flush()
 
     def close(self) -> None:
-        """Print the last state, if it is not yet there, and end the line."""
-        now, step = self._times[-1]
-        if step != self._shown_step:
-            self._show(now, step)
-        self._end_line()
+        """Prints the last state, if it has not been, and ends the bar."""
+        if self._step != self._shown_step:
+            self._show(self._clock())
+        if self._bar is not None:
+            self._bar.close()
 
-    def _show(self, now: float, step: int) -> None:
+    def _show(self, now: float) -> None:
         if self._quiet:
             return
-        line = self._line(step)
+        line = self._line(now)
         if self._terminal:
-            width = shutil.get_terminal_size().columns
-            # Erases what a longer line before left; a full line would make some terminals wrap.
-            self._stream.write(f"\r{line[: width - 1]}\x1b[K")
-            self._line_open = True
+            if self._bar is None:
+                self._bar = tqdm(
+                    total=self._total,
+                    initial=self._step,
+                    file=self._stream,
+                    dynamic_ncols=True,
+                    bar_format="{desc} {bar}",  # the bar fills what is left of the line
+                    desc=line,
+                )
+            else:
+                self._bar.n = self._step
+                self._bar.set_description_str(line)  # draws
         else:
             self._stream.write(f"{line}\n")
-        self._stream.flush()
-        self._shown_at, self._shown_step = now, step
+            self._stream.flush()
+        self._shown_at, self._shown_step = now, self._step
 
-    def _line(self, step: int) -> str:
-        percent = 100 * step // self._total if self._total else 100
-        parts = [f"step {step:,}/{self._total:,} ({percent}%)"]
+    def _line(self, now: float) -> str:
+        percent = 100 * self._step // self._total if self._total else 100
+        parts = [f"step {self._step:,}/{self._total:,} ({percent}%)"]
         parts += summary(self._row, self._figures)
-        parts += self._remaining(step)
+        parts += self._remaining(now)
         return "  ".join(parts)
 
-    def _remaining(self, step: int) -> list[str]:
-        (began, first), (now, last) = self._times[0], self._times[-1]
-        if last <= first or now <= began or step >= self._total:
+    def _remaining(self, now: float) -> list[str]:
+        began, first = self._samples[0]
+        if self._step <= first or now <= began or self._step >= self._total:
             return []
-        return [f"ETA {human_duration((self._total - step) * (now - began) / (last - first))}"]
-
-    def _end_line(self) -> None:
-        if self._line_open:
-            self._stream.write("\n")
-            self._stream.flush()
-            self._line_open = False
+        left = (self._total - self._step) * (now - began) / (self._step - first)
+        return [f"ETA {human_duration(left)}"]
 
 
 def summary(

@@ -1,5 +1,5 @@
-"""What durations, intervals and the learning rate of a configuration come to, once the data are
-known: for pretraining and fine-tuning alike."""
+"""Durations, intervals and the learning rate of a configuration in steps, once the data are known:
+for pretraining and fine-tuning alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from electra_jax.config.model import duration
 from electra_jax.config.schedule import Scheduled
 from electra_jax.config.training import DURATIONS, OptimizerSettings, TrainSettings
 from electra_jax.errors import UserError
-from electra_jax.training.loop import LoopSettings
+from electra_jax.training.run import LoopSettings
 from electra_jax.training.schedules import RateSchedule, learning_rate_schedule
 
 
@@ -47,7 +47,7 @@ def run_length(
     if steps is None:
         units = [f"train.{u}" for u in dict(DURATIONS)["train"] if hasattr(train, u)]
         names = f"{', '.join(units[:-1])} or {units[-1]}"
-        raise UserError(f"{names} must say how long to train")
+        raise UserError(f"{names} must be set: how long to train")
     if whole_batches and train.epochs is not None and examples is not None:
         steps = math.ceil(train.epochs * steps_per_epoch(train, examples))
         steps = max(steps, getattr(train, "min_steps", 0))

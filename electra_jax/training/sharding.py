@@ -87,13 +87,13 @@ def make_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = N
 
 
 def abstract_mesh(shape: Mapping[str, int], devices: int) -> AbstractMesh:
-    """The mesh of a machine that is not here: enough to ask what would lie where."""
+    """The mesh of a machine that is not here, to compute shardings without its devices."""
     sizes = mesh_sizes(shape, devices)
     return AbstractMesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def data_parallelism(mesh: AnyMesh) -> int:
-    """Into how many parts a batch is split."""
+    """The number of parts into which a batch is split."""
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
@@ -102,8 +102,8 @@ def batch_sharding(mesh: AnyMesh) -> NamedSharding:
     return NamedSharding(mesh, P(("data", "fsdp")))
 
 
-def places_here(mesh: Mesh, batch_size: int) -> np.ndarray:
-    """Which rows of a batch the devices of this process hold: int64 [share], ascending."""
+def local_batch_indices(mesh: Mesh, batch_size: int) -> np.ndarray:
+    """Indices of the batch's rows that this process's devices hold: int64 [share], ascending."""
     indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
     held = np.zeros(batch_size, bool)
     for index in indices.values():

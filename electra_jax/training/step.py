@@ -1,5 +1,5 @@
-"""One optimizer step and one evaluation step, as pure functions of (state, batch). They know no
-particular objective."""
+"""One optimizer step and one evaluation step, as pure functions of (state, batch), for any
+objective."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from electra_jax.objectives.rng import Draws
 
 @struct.dataclass
 class TrainState:
-    """Everything that must survive a restart, but for what is a function of it: `step` int32 []."""
+    """Everything that a restart needs; the rest is a function of it. `step` is int32 []."""
 
     step: jax.Array
     params: Tree
@@ -42,24 +42,24 @@ def run_key(seed: int, stream: str) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), RUN_STREAMS[stream])
 
 
-def key_words(seed: int, stream: str) -> np.ndarray:
-    """`run_key` as uint32 words on the host: an argument of a compiled step, so that runs of other
-    seeds share its program."""
+def run_key_data(seed: int, stream: str) -> np.ndarray:
+    """`run_key` as uint32 [2] on the host: an argument of a compiled step, so that runs with
+    different seeds share its program."""
     return np.asarray(jax.random.key_data(run_key(seed, stream)))
 
 
-def _key(seed: int, stream: str, words: jax.Array | None) -> jax.Array:
-    return run_key(seed, stream) if words is None else jax.random.wrap_key_data(words)
+def _key(seed: int, stream: str, key_data: jax.Array | None) -> jax.Array:
+    return run_key(seed, stream) if key_data is None else jax.random.wrap_key_data(key_data)
 
 
 def init_state(
     objective: Objective,
     optimizer: optax.GradientTransformation,
     seed: int,
-    words: jax.Array | None = None,
+    key_data: jax.Array | None = None,
 ) -> TrainState:
-    """A fresh state; a pure function of the seed (or its `key_words`), whatever the devices."""
-    params, frozen = objective.init(_key(seed, "init", words))
+    """A fresh state; a pure function of the seed (or its `run_key_data`) on any mesh."""
+    params, frozen = objective.init(_key(seed, "init", key_data))
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), frozen)
 
 
@@ -90,7 +90,7 @@ def make_train_step(
     seed: int,
     accumulate: int = 1,
 ) -> Callable[..., tuple[TrainState, Sums]]:
-    """(state, batch, `key_words` of the seed or nothing) → (state, sums).
+    """(state, batch, `run_key_data` of the seed or nothing) → (state, sums).
 
     The batch is split into `accumulate` microbatches; every denominator is the whole batch's,
     computed first, so that splitting changes nothing but rounding. Sums also carry `gradient_norm`,
@@ -103,9 +103,9 @@ def make_train_step(
     }
 
     def train_step(
-        state: TrainState, batch: Batch, words: jax.Array | None = None
+        state: TrainState, batch: Batch, key_data: jax.Array | None = None
     ) -> tuple[TrainState, Sums]:
-        key = _key(seed, "train", words)
+        key = _key(seed, "train", key_data)
         coefficients = {n: value_at(c, state.step) for n, c in objective.coefficients.items()}
         denominators = objective.weights(batch, state.step)
         size = next(iter(batch.values())).shape[0]
@@ -162,9 +162,9 @@ class PackedStep:
         self.sums: Any = None
 
     def __call__(
-        self, state: TrainState, batch: Batch, words: jax.Array | None = None
+        self, state: TrainState, batch: Batch, key_data: jax.Array | None = None
     ) -> tuple[TrainState, jax.Array]:
-        state, sums = self._step(state, batch, words)
+        state, sums = self._step(state, batch, key_data)
         self.sums = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), sums)
         return state, pack(sums)
 
@@ -172,8 +172,8 @@ class PackedStep:
 def make_eval_step(
     objective: Objective, seed: int
 ) -> Callable[[Tree, Tree, Batch, jax.Array], Sums]:
-    """(params, frozen, batch, first row) → sums. The draws depend on the row alone: every
-    evaluation sees the same corruption of a row, up to what the generator would sample."""
+    """(params, frozen, batch, first row) → sums. The random numbers depend on the row alone:
+    every evaluation masks the same positions of a row."""
 
     def eval_step(params: Tree, frozen: Tree, batch: Batch, first_row: jax.Array) -> Sums:
         size = next(iter(batch.values())).shape[0]

@@ -1,4 +1,4 @@
-"""The versions of what computes a run, for its record."""
+"""The versions of Python, the packages and the device that compute a run, for config.json."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax
 
 
 def versions() -> dict[str, str]:
-    """Of what computes a run."""
+    """{name: version} of Python and the packages that are installed, and `device`, its kind."""
     packages = ("electra_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     found = {"python": platform.python_version()}
     for package in packages:

@@ -1,4 +1,4 @@
-"""What is summed between two rows of metrics, and the seconds of training."""
+"""Sums between two rows of metrics, and the seconds of training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Window:
         self.steps = 0
 
     def add(self, step: int, vector: jax.Array) -> None:
-        """Keeps the vector of the step that made the run `step` steps long."""
+        """Keeps the vector of update number `step`, counted from 1."""
         self._pending.append((step, vector))
 
     def settle(self, until: int) -> None:
@@ -36,22 +36,27 @@ class Window:
         the run."""
         pending = [entry for entry in self._pending if entry[0] <= until]
         self._pending = self._pending[len(pending) :]
-        good = pending[0][0] - 1 if pending else 0
         for step, vector in pending:
             value = np.asarray(vector, np.float64)
             sums = self._packing.unpack(value)
             finite = np.isfinite(total_loss(self._coefficients, sums))
             if not finite or not np.isfinite(sums["gradient_norm"][0]):
                 raise DivergedError(
-                    f"the {'gradient' if finite else 'loss'} is not finite at step {step} (steps "
-                    f"{good + 1}–{step} are lost): lower optimizer.learning_rate, lengthen the "
-                    "warm-up, or use train.dtype=float32. What was saved before stays; a run with "
-                    "other values needs another --workdir (pretraining: --config.resume=THIS ONE "
-                    "goes on from its last checkpoint)"
+                    f"the {'gradient' if finite else 'loss'} is not finite at step {step}: lower "
+                    "optimizer.learning_rate, lengthen the warm-up, or use train.dtype=float32. "
+                    "What was saved before stays; a run with other values needs another --workdir "
+                    "(pretraining: --config.resume=THIS ONE goes on from its last checkpoint)"
                 )
-            good = step
             self.total = self.total + value
             self.steps += 1
+
+    def peek(self, until: int) -> dict[str, tuple[Any, Any]] | None:
+        """The window's sums up to step `until`, which stay in it; None where there are none."""
+        pending = [vector for step, vector in self._pending if step <= until]
+        if not pending and not self.steps:
+            return None
+        total = sum((np.asarray(vector, np.float64) for vector in pending), self.total)
+        return self._packing.unpack(total)
 
     def take(self) -> dict[str, tuple[Any, Any]]:
         """The window's sums, and a new window."""
@@ -69,7 +74,7 @@ class Clock:
     _logged: float = 0.0
 
     def lap(self) -> float:
-        """Adds what has passed; seconds since the last logged row."""
+        """Adds the time since the last call; returns the seconds since the last logged row."""
         now = time.perf_counter()
         self.seconds += now - self._since
         self._since = now
@@ -77,11 +82,11 @@ class Clock:
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
-        """What happens inside does not count."""
+        """Time spent inside is not counted."""
         self.lap()
         yield
         self._since = time.perf_counter()
 
     def logged(self) -> None:
-        """The next lap is counted from here."""
+        """Starts the count of `lap` again, at a logged row."""
         self._logged = self.seconds

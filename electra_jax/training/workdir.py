@@ -1,7 +1,5 @@
 """The work folder of a run: one run at a time, and one configuration."""
 
-import errno
-import fcntl
 import json
 import os
 import re
@@ -20,7 +18,7 @@ from electra_jax.config.resolved import (
     going_on,
 )
 from electra_jax.errors import UserError
-from electra_jax.files import read_object, write_json_atomic
+from electra_jax.files import FileLock, HeldError, read_object, write_json_atomic
 
 _LOCK = ".lock"
 _CONFIG = "config.json"
@@ -30,56 +28,39 @@ _ABSENT = "(absent)"
 class RunLock:
     """Holds a work folder for this process: `with RunLock(workdir): …`, or `acquire`, `release`.
 
-    The operating system drops the lock when the process ends, however it ends; the file stays and
-    blocks nobody. On several hosts with a shared folder only one process takes it.
+    A process that ends, however it ends, no longer holds it (`FileLock`). On several hosts with a
+    shared folder only one process takes it.
     """
 
     def __init__(self, workdir: str | os.PathLike[str]) -> None:
         self.workdir = Path(workdir)
-        self._descriptor: int | None = None
+        self._lock: FileLock | None = None
 
     def acquire(self) -> None:
         """Take the lock, making the folder where it is missing.
 
         Raises UserError that names the process holding it, or where the folder cannot be written.
         """
+        about = f"pid {os.getpid()} on host {socket.gethostname()}, since {time.ctime()}"
         try:
             self.workdir.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.workdir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._lock = FileLock(self.workdir / _LOCK, about)
+        except HeldError as holder:
+            raise UserError(
+                f"another run uses the workdir {self.workdir}: "
+                f"{str(holder) or 'it is just starting'}; "
+                "wait until it ends, stop it, or choose another --workdir"
+            ) from None
         except OSError as error:
             raise UserError(
                 f"cannot write the workdir {self.workdir}: {error.strerror}; choose another "
-                "--workdir or make it writable"
+                "--workdir, on a file system that has locks, or make it writable"
             ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
-            os.close(descriptor)
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise UserError(
-                    f"cannot lock the workdir {self.workdir}: {error.strerror}; choose one on a "
-                    "file system that has locks"
-                ) from error
-            raise UserError(
-                f"another run uses the workdir {self.workdir}: {holder or 'it is just starting'}; "
-                "wait until it ends, stop it, or choose another --workdir"
-            ) from None
-        # A forked child (a data worker) that outlives this process must not hold the lock for it.
-        os.register_at_fork(after_in_child=self._forget)
-        holder = f"pid {os.getpid()} on host {socket.gethostname()}, since {time.ctime()}"
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, holder.encode(), 0)
-        self._descriptor = descriptor
 
     def release(self) -> None:
         """Give the folder back. Harmless where it is not held."""
-        self._forget()
-
-    def _forget(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        if self._lock is not None:
+            self._lock.close()
 
     def __enter__(self) -> "RunLock":
         self.acquire()
@@ -98,14 +79,14 @@ def load_or_check_config(
     absent: Mapping[str, Any] | None = None,
 ) -> dict[str, tuple[Any, Any]]:
     """Write `config` to WORKDIR/config.json, or compare it with the one that the run began with.
-    One that never came to a checkpoint has nothing to resume, and its file is replaced.
+    The file of a run that has no checkpoint yet is replaced: there is nothing to resume.
 
     may_change: regular expressions; a dotted key that one of them matches from end to end, such as
         `train.log_every`, may differ: the file is then brought up to date.
-    remote: the checkpoints are not in the work folder, so that it does not tell whether there are.
-    absent: {dotted key: what it means where the file lacks it}, of fields that a run may predate.
-    Returns the accepted changes, {dotted key: (old, new)}; empty for a first run.
-    Raises UserError that lists every other difference.
+    remote: the checkpoints are in a bucket, so that the work folder does not show whether any
+    exist. absent: {dotted key: its value where the file lacks it}, for fields newer than the run.
+    Returns the accepted changes, {dotted key: (old, new)}; empty for a first run. Raises UserError
+    that lists every other difference.
     """
     path = Path(workdir) / _CONFIG
     new = json.loads(json.dumps(config, allow_nan=False))  # tuples become lists, as in the file
@@ -172,7 +153,8 @@ def resumed_config(
 
 
 def _anything_kept(workdir: Path) -> bool:
-    """Is there a checkpoint, a best step, a failed attempt, or what a finished run leaves?"""
+    """Whether there is a checkpoint, a best step, a failed attempt or the output of a finished
+    run."""
     checkpoints = workdir / "checkpoints"
     saved = checkpoints.is_dir() and any(f.name[:1].isdigit() for f in checkpoints.iterdir())
     names = ("model", "result.json", "best.json", "failed-1")

@@ -72,7 +72,7 @@ def test_the_best_seed_is_one_with_a_model(results, tmp_path):
     )
     found = dataclasses.replace(results, seeds=(nan, without, results[1]))
     assert found.best is results[1]
-    with pytest.raises(UserError, match="no seed came to a model"):
+    with pytest.raises(UserError, match="no seed produced a model"):
         dataclasses.replace(results, seeds=(without,)).best  # noqa: B018
 
 

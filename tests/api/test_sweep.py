@@ -46,6 +46,20 @@ def test_a_dry_run_prints_the_commands(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("file", "key", "verb"),
+    [("pretrain.py:tiny", "train.seed", "pretrain"), ("finetune.py:sst2", "init", "finetune")],
+)
+def test_the_verb_is_what_the_configuration_is_for(tmp_path, capsys, file, key, verb):
+    command = ["sweep", f"--config=configs/{file}", f"--workdir={tmp_path}", f"--vary.{key}=1,2"]
+    assert main([*command, "--dry_run"]) == 0
+    assert capsys.readouterr().out.count(f"-m electra_jax {verb} --config") == 2
+    other = {"pretrain": "finetune", "finetune": "pretrain"}[verb]
+    assert main([*command, "--dry_run", f"--verb={verb}"]) == 0
+    assert main([*command, "--dry_run", f"--verb={other}"]) == 2
+    assert f"is a configuration of {verb}, not of {other}" in capsys.readouterr().err
+
+
 def test_a_key_that_does_not_exist_stops_the_sweep_before_its_first_run(tmp_path, capsys):
     arguments = [*CONFIG, f"--workdir={tmp_path}", "--vary.optimizer.learning_rat=1"]
     assert main(["sweep", *arguments]) == 2

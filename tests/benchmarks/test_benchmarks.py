@@ -1,7 +1,6 @@
 """The benchmarks that need nothing but the package run, and say what they promise to say."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,25 +85,6 @@ def test_a_comparison_is_of_rounds_and_of_the_best_peer(monkeypatch):
     assert found["peer"] == "compile" and found["seconds"]["electra_jax"] == 1.0
     assert found["ratios"] == {"eager": [3.0, 1.5, 3.0], "compile": [2.0, 1.1, 8.0]}
     assert found["ratio"] == 2.0 and found["machine"]["torch"]
-
-
-def test_compiled_programs_are_kept_in_the_user_s_cache_folder(tmp_path):
-    script = (
-        "import jax\n"
-        "from electra_jax.training.compilation import use_compilation_cache\n"
-        "print(use_compilation_cache())\n"
-        "jax.jit(lambda x: x * 2 + 1)(3.0).block_until_ready()\n"
-    )
-    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    environment["XDG_CACHE_HOME"] = str(tmp_path)
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    folder = Path(done.stdout.strip())
-    assert folder.is_relative_to(tmp_path / "electra_jax") and list(folder.iterdir())
-    environment["JAX_COMPILATION_CACHE_DIR"] = ""
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.stdout.strip() == "None"
 
 
 @pytest.mark.parametrize(

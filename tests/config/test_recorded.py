@@ -1,5 +1,5 @@
 """Every shipped configuration has the keys and values that were recorded before its fields were
-declared in electra_jax/settings/."""
+declared in electra_jax/config/."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,17 @@ from electra_jax.finetuning.task_table import TASKS
 
 RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text(encoding="utf-8"))
 # Fields that were added since, by file; each declares what its absence means.
-ADDED = {"finetune": {"data.backend", "model.pooling"}, "pretrain": {"train.minutes"}}
+ADDED = {
+    "finetune": {
+        "data.backend",
+        "data.header",
+        "data.missing_labels",
+        "init_cased",
+        "model.pooling",
+        "train.checkpoint_minutes",
+    },
+    "pretrain": {"train.checkpoint_minutes", "train.minutes", "watch.minimum_skill"},
+}
 
 
 def expected(file, argument):

@@ -101,7 +101,7 @@ def test_text_there_and_back(text):
         ("linear(1, 2, share=0.5, tokens=5)", r"keep one of share= and tokens="),
         ("linear(1, 2, share=1.5)", r"share must be above 0 and at most 1"),
         ("linear(1, 2, tokens=0)", r"tokens must be positive"),
-        ("step(1, 2)", r"say when: share= or tokens="),
+        ("step(1, 2)", r"give the point of the step: share= or tokens="),
         ("exponential(0, 1)", r"exponential needs positive values"),
         (float("nan"), r"must be finite"),
         (True, r"write a number"),
@@ -114,5 +114,5 @@ def test_what_is_no_schedule_is_refused_with_the_field(value, message):
 
 
 def test_a_schedule_that_does_not_know_its_run_is_not_evaluated():
-    with pytest.raises(ValueError, match="how long the run is"):
+    with pytest.raises(ValueError, match="the length of the run first"):
         Schedule.parse("linear(1, 2)").at(0)

@@ -81,9 +81,14 @@ def test_stopping_anywhere_and_starting_there_changes_nothing(rows, backend):
     ids=["halves", "quarters", "scattered"],
 )
 def test_processes_share_each_batch(rows, backend, shares):
-    def run(places: np.ndarray | None) -> list[list[int]]:
+    def run(batch_indices: np.ndarray | None) -> list[list[int]]:
         with train_batches(
-            rows, seed=1, batch_size=40, start_example=80, places=places, backend=backend
+            rows,
+            seed=1,
+            batch_size=40,
+            start_example=80,
+            batch_indices=batch_indices,
+            backend=backend,
         ) as batches:
             return [numbers(batch) for batch in islice(batches, 30)]
 

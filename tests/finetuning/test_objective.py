@@ -156,18 +156,6 @@ def test_single_labels_are_cross_entropy():
     np.testing.assert_allclose(smoothed, 0.9 * expected + 0.1 * mean, rtol=1e-5)
 
 
-def test_smoothing_spreads_over_what_may_be_chosen():
-    """Neither excluded positions nor absent choices."""
-    logits = np.array([[1.0, 2.0, -1e9, 0.5], [0.0, 1.0, -999.0, -1001.0]], np.float32)
-    batch = {"label": jnp.asarray([1, 0]), "weight": jnp.ones(2)}
-    settings = LossSettings(label_smoothing=0.2)
-    found = row_losses("multiple_choice", {"logits": jnp.asarray(logits)}, batch, settings)
-    for row, (allowed, label) in enumerate((([0, 1, 3], 1), ([0, 1], 0))):
-        log_probs = log_softmax(logits[row].astype(np.float64))
-        expected = -0.8 * log_probs[label] - 0.2 * log_probs[allowed].mean()
-        np.testing.assert_allclose(found[row], expected, rtol=1e-5)
-
-
 def test_class_weights_weigh_the_mean():
     settings = LossSettings(class_weights=(1.0, 3.0))
     batch = {"label": jnp.asarray([0, 1, 1]), "weight": jnp.asarray([1.0, 1.0, 0.0])}

@@ -1,11 +1,11 @@
 """Whole fine-tuning runs on tiny tasks: every kind learns, resumes, exports and reports."""
 
-import dataclasses
 import json
 import logging
 import math
-import random
+import os
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -14,20 +14,11 @@ from finetuning.tiny_task import configuration, write_jsonl, write_task
 from matrix import representative
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning import run as run_module
-from electra_jax.finetuning.blocks import report_blocks
 from electra_jax.finetuning.restarts import finetune
 from electra_jax.finetuning.result import (
-    RESTART_STEP,
-    Result,
-    describe_result,
-    describe_summary,
     read_result,
-    summarize,
-    write_result,
 )
 from electra_jax.finetuning.run import FineTuning
-from electra_jax.finetuning.warm_start import adapter_base
 from electra_jax.inference.predictor import Predictor
 from electra_jax.interop.load import load_model_folder
 from electra_jax.modeling.trees import flatten
@@ -133,6 +124,19 @@ def test_a_stopped_run_goes_on_to_the_same_end(tiny_model, tiny_data, tmp_path):
             raise Killed
         return measure(state, step)
 
+    def interrupted(state, step):
+        os.kill(os.getpid(), signal.SIGINT)
+        return measure(state, step)
+
+    stopped.run.measure = interrupted
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt, match="Ctrl-C: saved step 1 and stopped"):
+            stopped.train()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    stopped = FineTuning.build(config, tmp_path / "stopped", quiet=True)
+    measure = stopped.run.measure
     stopped.run.measure = killed_at_the_end
     with pytest.raises(Killed):
         stopped.train()
@@ -221,127 +225,6 @@ def test_a_run_that_patience_ended_does_not_go_on(tiny_model, tiny_data, tmp_pat
     assert max(r["step"] for r in read_rows(tmp_path / "run")) == 10
 
 
-def test_seeds_are_summed_up(tiny_model, tiny_data, tmp_path, capsys):
-    config = configuration("classification", tiny_model, tiny_data)
-    config["seeds"] = 3
-    results = finetune(config, tmp_path / "runs")
-    stored = json.loads((tmp_path / "runs/results.json").read_text())
-    scores = [r.score for r in results]
-    assert [r.seed for r in results] == [0, 1, 2] and stored["summary"]["each"] == scores
-    assert stored["summary"]["mean"] == pytest.approx(np.mean(scores))
-    assert stored["summary"]["std"] == pytest.approx(np.std(scores, ddof=1))
-    assert stored["summary"]["median"] == pytest.approx(np.median(scores))
-    assert stored["summary"]["max"] == max(scores)
-    assert capsys.readouterr().out.count("seed ") == 3
-    assert (tmp_path / "runs/report.html").is_file()
-    heads = [
-        load_model_folder(tmp_path / f"runs/seed-{n}/model").params["classifier"] for n in (0, 1)
-    ]
-    assert not same(*heads)
-
-
-def test_a_run_that_does_not_learn_is_named_and_begun_again(
-    tiny_model, tiny_data, tmp_path, caplog
-):
-    """A learning rate of 0 cannot learn; each attempt has a seed and a folder of its own."""
-    config = configuration("classification", tiny_model, tiny_data)
-    config["optimizer"]["learning_rate"], config["train"]["restarts"] = 0.0, 1
-    with caplog.at_level(logging.WARNING):
-        (result,) = finetune(config, tmp_path / "run", quiet=True)
-    assert result.failure and result.restarts == 1
-    assert "did not learn" in caplog.text
-    failed = read_result(tmp_path / "run/failed-1")
-    assert failed.failure and failed.seed == 0 and result.seed != 0
-    assert "This run did not learn" in (tmp_path / "run/report.html").read_text()
-    assert summarize([result])["did_not_learn"] == [0]  # the seed that the folder is of
-    assert re.search("DID NOT LEARN: .*; try more steps", describe_result(result))
-
-
-def test_a_loss_that_is_not_finite_counts_as_not_learning(tiny_model, tiny_data, tmp_path, caplog):
-    config = configuration("classification", tiny_model, tiny_data)
-    config["optimizer"]["learning_rate"], config["optimizer"]["clip_norm"] = 1e30, None
-    config["optimizer"]["warmup_fraction"], config["train"]["restarts"] = 0.0, 1
-    with caplog.at_level(logging.WARNING), pytest.raises(UserError, match="not finite"):
-        finetune(config, tmp_path / "run", quiet=True)
-    assert "starting again" in caplog.text and (tmp_path / "run/failed-1").is_dir()
-    config["train"]["restarts"], config["seeds"] = 0, 2
-    results = finetune(config, tmp_path / "seeds", quiet=True)
-    assert all("not finite" in r.failure and r.score is None for r in results)
-    stored = json.loads((tmp_path / "seeds/results.json").read_text())
-    assert [r["score"] for r in stored["seeds"]] == [None, None]
-    assert stored["summary"]["did_not_learn"] == [0, 1]
-    assert "This run did not learn" in (tmp_path / "seeds/report.html").read_text()
-    assert finetune(config, tmp_path / "seeds", quiet=True) == results
-
-
-@pytest.mark.parametrize(
-    "tune",
-    [
-        ("method=lora", "rank=2", "embedding_rank=0"),
-        ("method=lora", "rank=2", "embedding_rank=2"),
-        ("method=bitfit",),
-    ],
-    ids=["lora", "lora with embeddings", "bitfit"],
-)
-def test_a_small_tree_is_saved_and_loads_onto_its_base(
-    tune, tiny_model, tiny_data, tmp_path, monkeypatch
-):
-    flags = [f"--config.tune.{setting}" for setting in tune]
-    config = configuration("classification", tiny_model, tiny_data, *flags)
-    config["optimizer"]["learning_rate"] = 0.01
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as at_the_end, pytest.raises(KeyboardInterrupt):
-        at_the_end.setattr(run_module, "write_result", killed)
-        finetune(config, tmp_path / "run", quiet=True)
-    (result,) = finetune(config, tmp_path / "run", quiet=True)
-    model = tmp_path / "run/model"
-    assert not (model / "model.safetensors").exists()
-    base = (tiny_model / "model.safetensors").stat().st_size
-    assert (model / "adapter.safetensors").stat().st_size < base / 2
-    assert result.trained_without_head < 0.15 * result.parameters
-    scores = Predictor(model).evaluate(str(tiny_data / "dev.jsonl"), None, tmp_path / "again.jsonl")
-    assert scores == pytest.approx(result.scores, abs=1e-3)
-    lines = [
-        [json.loads(x)["probabilities"] for x in file.read_text().splitlines()]
-        for file in (tmp_path / "again.jsonl", tmp_path / "run/predictions.jsonl")
-    ]
-    assert len(lines[0]) == 48
-    for one, other in zip(*lines, strict=True):
-        assert one == pytest.approx(other, abs=1e-5)
-
-
-def test_an_adapter_refuses_another_base(tiny_model, tiny_data, tmp_path):
-    base = tiny_task.save_encoder(tmp_path / "base", tiny_model)
-    config = configuration("classification", base, tiny_data)
-    config["tune"]["method"] = "bitfit"
-    finetune(config, tmp_path / "run", quiet=True)
-    load_model_folder(tmp_path / "run/model")
-    tiny_task.save_encoder(base, tiny_model, seed=1)
-    with pytest.raises(UserError, match="other weights"):
-        load_model_folder(tmp_path / "run/model")
-    moved = tmp_path / "moved"
-    tiny_task.save_encoder(moved, tiny_model)
-    base.rename(tmp_path / "elsewhere")
-    adapter = tmp_path / "run/model/adapter_config.json"
-    with pytest.raises(
-        UserError, match=r"trained onto the base .*base, .*\"base\" into .*adapter_c"
-    ):
-        load_model_folder(tmp_path / "run/model")
-    adapter.write_text(json.dumps({**json.loads(adapter.read_text()), "base": str(moved)}))
-    load_model_folder(tmp_path / "run/model")
-
-
-def test_class_weights_are_of_labels(tiny_model, tmp_path):
-    data = write_task(tmp_path / "data", tiny_task.regression)
-    config = configuration("regression", tiny_model, data)
-    config["loss"]["class_weights"] = (1.0, 2.0)
-    with pytest.raises(UserError, match="regression has no labels to weigh"):
-        FineTuning.build(config, tmp_path / "run", quiet=True)
-
-
 def test_lora_starts_as_its_base(tiny_model, tiny_data, tmp_path):
     """Logits at step 0 are bit-equal to the full network's with the same head."""
     full = configuration("classification", tiny_model, tiny_data)
@@ -376,97 +259,6 @@ def test_freezing_holds_what_it_names(tiny_model, tiny_data, tmp_path):
     assert not np.array_equal(after[kernel][1], before[kernel][1])
     words = "electra/embeddings/word_embeddings"
     assert np.array_equal(after[words], before[words])
-
-
-def test_a_head_of_the_same_labels_is_kept_and_another_is_not(
-    tiny_model, tiny_data, tmp_path, caplog
-):
-    config = configuration("classification", tiny_model, tiny_data)
-    finetune(config, tmp_path / "first", quiet=True)
-    trained = tmp_path / "first/model"
-    again = FineTuning.build(
-        configuration("classification", trained, tiny_data), tmp_path / "a", quiet=True
-    )
-    head = load_model_folder(trained).params["classifier"]
-    params, _ = again.run.initial(*again.objective.init(_init_key(0)))
-    assert same(params["classifier"], head)
-    rows = [{"text": "a dull day", "label": name} for name in ("x", "y", "z")] * 10
-    other = tmp_path / "other"
-    other.mkdir()
-    write_jsonl(other / "train.jsonl", rows)
-    fresh = FineTuning.build(
-        configuration("classification", trained, other), tmp_path / "b", quiet=True
-    )
-    params, _ = fresh.run.initial(*fresh.objective.init(_init_key(0)))
-    assert np.shape(params["classifier"]["out_proj"]["bias"]) == (3,)
-    assert "its head is of another task or other labels, and begins anew" in caplog.text
-    # Two labels are transformers' default, which it leaves out.
-    settings = json.loads((trained / "config.json").read_text())
-    del settings["id2label"], settings["label2id"]
-    (trained / "config.json").write_text(json.dumps(settings))
-    write_jsonl(other / "train.jsonl", [{"text": "a day", "score": i} for i in range(30)])
-    number = FineTuning.build(
-        configuration("regression", trained, other), tmp_path / "c", quiet=True
-    )
-    params, _ = number.run.initial(*number.objective.init(_init_key(0)))
-    assert np.shape(params["classifier"]["out_proj"]["bias"]) == (1,)
-    assert same(params["electra"], load_model_folder(trained).params["electra"])
-
-
-def test_a_regression_s_head_is_kept_whatever_the_range_of_targets(tiny_model, tmp_path, caplog):
-    data = write_task(tmp_path / "data", tiny_task.regression)
-    config = configuration("regression", tiny_model, data)
-    (first,) = finetune(config, tmp_path / "first", quiet=True)
-    still = ("--config.optimizer.learning_rate=0.0", "--config.train.steps=1")
-    few = "--config.data.train_examples=3"  # whose targets span another range
-    for number, flags in enumerate((still, (*still, few))):
-        config = configuration("regression", tmp_path / "first/model", data, *flags)
-        (same_model,) = finetune(config, tmp_path / str(number), quiet=True)
-        assert same_model.scores == pytest.approx(first.scores, abs=1e-3)
-    assert caplog.text.count("its head has these labels, and is kept") == 2
-
-
-def test_a_run_that_did_not_learn_may_be_given_more_starts(tiny_model, tiny_data, tmp_path):
-    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=4")
-    config["optimizer"]["learning_rate"] = 0.0
-    (failed,) = finetune(config, tmp_path / "run", quiet=True)
-    config["train"]["restarts"] = 1
-    (again,) = finetune(config, tmp_path / "run", quiet=True)
-    assert failed.failure and (failed.restarts, again.restarts) == (0, 1)
-    assert read_result(tmp_path / "run/failed-1") == failed
-
-
-def test_an_undefined_score_is_null_on_disk(tmp_path):
-    scores = {"pearson": math.nan, "spearman": 3.0}
-    result = Result(0, 1, "pearson", math.nan, scores, {}, "constant", 0, 1, 1, 1, 1.0)
-    write_result(tmp_path, result)
-    assert "NaN" not in (tmp_path / "result.json").read_text()
-    again = read_result(tmp_path)
-    assert again.score is None and math.isnan(again.scores["pearson"])
-    summary = summarize([result])
-    assert (summary["runs"], summary["scored"], summary["each"]) == (1, 0, [None])
-    assert describe_summary(summary).startswith(
-        "no score of 1 seeds; did not learn: 1 (seed 0), restarts: 0; try more steps"
-    )
-
-
-def test_seeds_without_a_score_are_counted_and_not_averaged():
-    scores = (80.0, math.nan, None)
-    results = [
-        Result(i, 1, "f1", x, {}, {}, None if i == 0 else "constant", i, 1, 1, 1, 1.0)
-        for i, x in enumerate(scores)
-    ]
-    results[2] = dataclasses.replace(results[2], seed=2 + 2 * RESTART_STEP)
-    summary = summarize(results)
-    assert summary["each"] == [80.0, None, None] and summary["std"] is None
-    line = describe_summary(summary)
-    assert line.startswith(
-        "f1 over 1 of 3 seeds: mean 80.00, median 80.00, max 80.00, each 80.00, none"
-    )
-    assert "did not learn: 2 (seed " in line and line.count("standard deviation") == 0
-    both = summarize([results[0], dataclasses.replace(results[0], score=82.0)])
-    assert both["std"] == pytest.approx(2**0.5)
-    assert "f1 over 2 seeds: mean 81.00, standard deviation 1.41" in describe_summary(both)
 
 
 WRONG = {
@@ -549,13 +341,20 @@ def test_questions_without_an_answer_are_told_where_the_task_has_none(tiny_model
         assert ("1 of 2 questions have no answer" in caplog.text) == told
 
 
-def test_evaluation_data_may_have_no_other_labels(tiny_model, tiny_data, tmp_path):
+def test_other_labels_of_evaluation_data_count_as_missed_and_are_warned_of(
+    tiny_model, tiny_data, tmp_path, caplog
+):
     rows = [{"text": "a film", "label": "good"}, {"text": "a day", "label": "middling"}]
-    wrong = write_jsonl(tmp_path / "dev.jsonl", rows)
-    config = configuration("classification", tiny_model, tiny_data)
-    config["data"]["eval_path"] = str(wrong)
-    with pytest.raises(UserError, match=r"dev\.jsonl:2.*middling.*bad, good"):
-        FineTuning.build(config, tmp_path / "run", quiet=True)
+    other = write_jsonl(tmp_path / "dev.jsonl", rows)
+    config = configuration("classification", tiny_model, tiny_data, "--config.train.steps=1")
+    config["data"]["eval_path"] = str(other)
+    result = FineTuning.build(config, tmp_path / "run", quiet=True).train()
+    assert result.scores["accuracy"] <= 50
+    sentence = '1 of 2 labels do not occur in training (1 × "middling", first at'
+    assert caplog.text.count(sentence) == 2  # before the first step, and at the end
+    other.write_text(other.read_text().replace("good", "so"))
+    with pytest.raises(UserError, match=r"dev\.jsonl:1.*so.*bad, good"):
+        FineTuning.build(config, tmp_path / "other", quiet=True)
 
 
 def test_labels_are_those_of_the_whole_file_and_targets_those_that_are_trained(
@@ -585,47 +384,6 @@ def test_labels_are_those_of_the_whole_file_and_targets_those_that_are_trained(
     write_jsonl(data / "train.jsonl", [{"text": "a film", "score": 3}] * 20)
     with pytest.raises(UserError, match="all 20 targets are 3"):
         FineTuning.build(config, tmp_path / "run", quiet=True)
-
-
-def test_many_labels_are_shown_by_what_is_confused_most(tiny_model, tmp_path):
-    rows = [{"text": "a film", "label": f"l{i}"} for i in range(30)] * 2
-    (tmp_path / "data").mkdir()
-    for name in ("train", "dev"):
-        write_jsonl(tmp_path / f"data/{name}.jsonl", rows)
-    config = configuration("classification", tiny_model, tmp_path / "data")
-    data = FineTuning.build(config, tmp_path / "run", quiet=True).data
-    said = [{"label": "l1"} if e.label == "l0" else {"label": e.label} for e in data.eval]
-    result = Result(0, 1, "accuracy", 1.0, {}, {}, None, 0, 1, 1, 1, 1.0)
-    (block,) = report_blocks(data, said, result)
-    assert block["title"] == "What is confused most (2 of 60 are wrong)"
-    assert block["table"]["rows"] == [["l0", "l1", 2]]
-
-
-def test_a_model_remembers_the_columns_that_training_was_given(tiny_model, tmp_path):
-    rows = tiny_task.classification(random.Random(0), 40)
-    rows = [{"text": "x", "body": r["text"], "stars": r["label"]} for r in rows]
-    (tmp_path / "data").mkdir()
-    for name in ("train", "dev"):
-        write_jsonl(tmp_path / f"data/{name}.jsonl", rows)
-    named = ("--config.data.columns.text=body", "--config.data.columns.label=stars")
-    config = configuration("classification", tiny_model, tmp_path / "data", *named)
-    config["train"]["steps"] = 4
-    (result,) = finetune(config, tmp_path / "run", quiet=True)
-    predictor = Predictor(tmp_path / "run/model")
-    assert predictor.evaluate(str(tmp_path / "data/dev.jsonl")) == pytest.approx(result.scores)
-    unlabelled = write_jsonl(tmp_path / "new.jsonl", [{"body": "a film"}])
-    assert predictor.predict_file(str(unlabelled), tmp_path / "out.jsonl", quiet=True) == 1
-    other = write_jsonl(tmp_path / "other.jsonl", [{"review": "a film"}])
-    with pytest.raises(UserError, match=r"looked for body.*--columns text="):
-        predictor.predict_file(str(other), tmp_path / "out.jsonl", quiet=True)
-    columns = {"text": "review"}
-    assert predictor.predict_file(str(other), tmp_path / "out.jsonl", columns, quiet=True) == 1
-
-
-def test_an_adapter_on_a_hub_model_names_it(tiny_model):
-    start = load_model_folder(tiny_model)
-    assert adapter_base(str(tiny_model), start) == start.source
-    assert adapter_base("google/electra-small-discriminator", start).startswith("google/")
 
 
 def test_the_log_says_what_is_trained_and_how_it_is_batched(tiny_model, tiny_data, tmp_path):

@@ -25,7 +25,7 @@ def test_an_unknown_task_is_answered_with_the_nearest_names():
         get_task("sst-2")
     with pytest.raises(UserError, match=r"did you mean question_answering"):
         get_task("question-answering")
-    with pytest.raises(UserError, match=r'unknown task "xyzzy"; The tasks are: cola, sst2'):
+    with pytest.raises(UserError, match=r'unknown task "xyzzy"; the tasks are: cola, sst2'):
         get_task("xyzzy")
 
 

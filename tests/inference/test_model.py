@@ -143,13 +143,13 @@ def test_a_pair_has_two_networks_that_can_be_called(tmp_path, tokenizer):
         np.testing.assert_array_equal(half(inputs).logits, alone(inputs).logits)
     with pytest.raises(UserError, match=r"call model\.discriminator\(inputs\)"):
         model(inputs)
-    with pytest.raises(UserError, match="holds a generator, no pair"):
+    with pytest.raises(UserError, match="holds a generator, not a pair"):
         model.generator.discriminator  # noqa: B018
     uniform = {n: params[n] for n in ("electra", "discriminator_predictions")}
     save_pair(tmp_path / "uniform", PairConfig(config, None), uniform, tokenizer)
     without = electra_jax.load(tmp_path / "uniform")
     if without.kind == "pair":
-        with pytest.raises(UserError, match="draws evenly"):
+        with pytest.raises(UserError, match="samples uniformly"):
             without.generator  # noqa: B018
 
 

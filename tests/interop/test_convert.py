@@ -5,26 +5,17 @@ import json
 import numpy as np
 import pytest
 from interop import networks
+from interop.networks import CONFIG, SMALL, saved
 
-from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.config.model import PairConfig
 from electra_jax.errors import UserError
-from electra_jax.interop.convert import convert, load_slots
-from electra_jax.interop.formats.safetensors import read_safetensors, write_safetensors
+from electra_jax.interop.convert import convert, load_moments
+from electra_jax.interop.formats.safetensors import read_safetensors
 from electra_jax.interop.formats.tf1 import read_bundle
 from electra_jax.interop.load import load_model_folder
 from electra_jax.interop.save import save_model_folder, save_pair
 from electra_jax.modeling.trees import flatten
 
-CONFIG = ElectraConfig(
-    vocab_size=60,
-    embedding_size=16,
-    hidden_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=48,
-    max_position_embeddings=40,
-)
-SMALL = CONFIG.replace(hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
 PAIRS = {
     "default/ckpt_with_slots": (4, 2),
     "default/ckpt_stripped": (4, 2),
@@ -75,10 +66,10 @@ def test_adams_moments_travel_on_request(oracles, tmp_path):
     convert(source, tmp_path / "tf1", to="tf1", num_attention_heads=4, slots=True)
     before, after = read_bundle(source), read_bundle(tmp_path / "tf1")
     assert {n: v.tobytes() for n, v in before.items()} == {n: v.tobytes() for n, v in after.items()}
-    slots, params = load_slots(tmp_path / "tf1"), load_model_folder(tmp_path / "tf1").params
-    assert flatten(slots["adam_v"]).keys() == flatten(params).keys()
+    moments, params = load_moments(tmp_path / "tf1"), load_model_folder(tmp_path / "tf1").params
+    assert flatten(moments["adam_v"]).keys() == flatten(params).keys()
     stripped = oracles / "pretrain/default/ckpt_stripped"
-    assert load_slots(stripped) is None
+    assert load_moments(stripped) is None
     with pytest.raises(UserError, match="no optimizer moments"):
         convert(stripped, tmp_path / "other", to="tf1", slots=True)
 
@@ -149,29 +140,8 @@ def test_labels_and_unknown_settings_of_a_fine_tuned_folder_are_kept(tmp_path):
     ).read_bytes()
 
 
-def _folder(path, kind="discriminator", config=CONFIG, **extra):
-    save_model_folder(path, kind, config, networks.random_params(config, kind), None, extra)
-    return path
-
-
-def _edit(folder, change):
-    tensors = read_safetensors(folder / "model.safetensors")
-    change(tensors)
-    write_safetensors(folder / "model.safetensors", tensors)
-
-
-def test_the_folder_of_a_run_is_what_it_trained(tmp_path):
-    pair = PairConfig(CONFIG, SMALL)
-    save_pair(tmp_path / "run/model", pair, networks.random_params(pair, "pair"), None)
-    (tmp_path / "run/config.json").write_text('{"train": {"steps": 3}}')  # the run's, not a model's
-    loaded = load_model_folder(tmp_path / "run")
-    assert (loaded.kind, loaded.config) == ("pair", pair)
-    _folder(tmp_path / "baseline/model/generator", "generator")
-    assert load_model_folder(tmp_path / "baseline").kind == "generator"
-
-
 def test_an_encoder_taken_out_of_a_fine_tuned_network_keeps_no_labels(tmp_path):
-    folder = _folder(tmp_path / "model", "token_classification", problem_type="x")
+    folder = saved(tmp_path / "model", "token_classification", problem_type="x")
     convert(folder, tmp_path / "encoder", encoder_only=True)
     stated = json.loads((tmp_path / "encoder/config.json").read_text())
     assert stated["architectures"] == ["ElectraModel"]
@@ -181,168 +151,8 @@ def test_an_encoder_taken_out_of_a_fine_tuned_network_keeps_no_labels(tmp_path):
     assert all(np.array_equal(before[n], after[n]) for n in before)
 
 
-def test_a_generators_weights_called_a_discriminator_are_recognised(tmp_path):
-    folder = _folder(tmp_path / "g", "generator", architectures=["ElectraForPreTraining"])
-    with pytest.raises(UserError, match=r'tensors are a generator.*\["ElectraForMaskedLM"\]'):
-        load_model_folder(folder)
-
-
-def test_a_generator_in_the_discriminators_place_is_recognised(tmp_path):
-    _folder(tmp_path / "pair/discriminator", "generator")
-    with pytest.raises(UserError, match="holds a generator, expected a discriminator"):
-        load_model_folder(tmp_path / "pair")
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"architectures": ["RobertaForMaskedLM"]},
-        {"architectures": ["BertForSequenceClassification"]},
-        {"architectures": None, "model_type": "albert"},
-    ],
-)
-def test_an_unknown_architecture_is_refused_by_name(tmp_path, settings):
-    named = (settings["architectures"] or [settings["model_type"]])[0]
-    with pytest.raises(UserError, match=f"{named}.*not an architecture that can be read"):
-        load_model_folder(_folder(tmp_path / "model", **settings))
-
-
-def test_without_a_class_name_the_tensors_tell_the_kind(tmp_path):
-    for kind in ("discriminator", "generator", "encoder", "question_answering"):
-        folder = _folder(tmp_path / kind, kind, architectures=None)
-        assert load_model_folder(folder).kind == kind
-
-
-@pytest.mark.parametrize("kind", ["discriminator", "generator", "encoder"])
-def test_without_a_config_json_shapes_tell_the_configuration(tmp_path, kind):
-    config = CONFIG.replace(hidden_size=128, num_attention_heads=2)
-    folder = _folder(tmp_path / "model", kind, config)
-    expected = flatten(load_model_folder(folder).params)
-    (folder / "config.json").unlink()
-    for path in (folder, folder / "model.safetensors"):
-        loaded = load_model_folder(path)
-        assert (loaded.kind, loaded.config) == (kind, config)
-        found = flatten(loaded.params)
-        assert all(np.array_equal(found[n], expected[n]) for n in expected)
-        assert any("no config.json" in note for note in loaded.notes)
-        assert any("--num_attention_heads" in note for note in loaded.notes)
-
-
-def test_modern_weights_need_their_config_json(tmp_path):
-    folder = _folder(tmp_path / "model", config=CONFIG.replace(block="modern", embedding_size=32))
-    (folder / "config.json").unlink()
-    with pytest.raises(UserError, match=r"without a config\.json"):
-        load_model_folder(folder)
-
-
-def test_missing_and_unexpected_tensors_are_listed(tmp_path):
-    folder = _folder(tmp_path / "model")
-    name = "electra.encoder.layer.1.output.dense.weight"
-    _edit(folder, lambda tensors: tensors.pop(name))
-    with pytest.raises(UserError, match=f"1 missing tensor: {name}"):
-        load_model_folder(folder)
-    _edit(_folder(folder), lambda tensors: tensors.update({"electra.pooler.bias": np.zeros(3)}))
-    with pytest.raises(UserError, match=r"no place in this network: electra\.pooler\.bias"):
-        load_model_folder(folder)
-
-
-def test_a_tensor_of_another_shape_is_named_with_both_shapes(tmp_path):
-    folder = _folder(tmp_path / "model")
-    name = "discriminator_predictions.dense.weight"
-    _edit(folder, lambda tensors: tensors.update({name: np.zeros((32, 31), np.float32)}))
-    with pytest.raises(
-        UserError, match=r"dense/kernel is \[31, 32\], the network needs \[32, 32\]"
-    ):
-        load_model_folder(folder)
-
-
-def test_numbers_that_are_not_finite_are_warned_of_by_name(tmp_path, caplog):
-    folder = _folder(tmp_path / "model")
-
-    def spoil(tensors):
-        tensors["discriminator_predictions.dense.bias"][3] = np.nan
-
-    _edit(folder, spoil)
-    loaded = load_model_folder(folder)
-    assert "NaN or infinite numbers in discriminator_predictions/dense/bias" in loaded.notes
-    assert "discriminator_predictions/dense/bias" in caplog.text
-
-
-def test_old_names_are_understood_and_buffers_ignored(tmp_path):
-    folder = _folder(tmp_path / "model")
-    expected = load_model_folder(folder).params
-
-    def age(tensors):
-        for name in [n for n in tensors if "LayerNorm" in n]:
-            old = name.replace(".weight", ".gamma").replace(".bias", ".beta")
-            tensors[old] = tensors.pop(name)
-        tensors["electra.embeddings.position_ids"] = np.arange(40)[None]
-
-    _edit(folder, age)
-    loaded = load_model_folder(folder)
-    assert loaded.ignored == ["electra.embeddings.position_ids"]
-    before, after = flatten(expected), flatten(loaded.params)
-    assert all(np.array_equal(before[n], after[n]) for n in before)
-
-
-def test_half_precision_is_widened_and_noted(tmp_path):
-    folder = _folder(tmp_path / "model")
-
-    def halve(tensors):
-        for name in tensors:
-            tensors[name] = tensors[name].astype(np.float16)
-
-    _edit(folder, halve)
-    loaded = load_model_folder(folder)
-    assert {v.dtype for v in flatten(loaded.params).values()} == {np.dtype(np.float32)}
-    assert any("float16" in note for note in loaded.notes)
-
-
-def test_heads_come_from_the_configuration_the_flag_or_the_convention(tmp_path):
-    wide = CONFIG.replace(hidden_size=128, num_attention_heads=4)
-    folder = _folder(tmp_path / "model", config=wide)
-    assert load_model_folder(folder).config.num_attention_heads == 4
-    assert load_model_folder(folder, num_attention_heads=8).config.num_attention_heads == 8
-    settings = json.loads((folder / "config.json").read_text())
-    del settings["num_attention_heads"]
-    (folder / "config.json").write_text(json.dumps(settings))
-    loaded = load_model_folder(folder)
-    assert loaded.config.num_attention_heads == 2
-    assert any("assuming 2" in note for note in loaded.notes)
-    with pytest.raises(UserError, match="--num_attention_heads=3 does not divide"):
-        load_model_folder(folder, num_attention_heads=3)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"is_decoder": True},
-        {"position_embedding_type": "relative_key"},
-        {"hidden_act": "silu"},
-    ],
-)
-def test_what_is_not_computed_here_is_refused(tmp_path, settings):
-    (field,) = settings
-    with pytest.raises(UserError, match=field):
-        load_model_folder(_folder(tmp_path / "model", **settings))
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"layer_types": ["full_attention", "sliding_attention"]}, "sliding-window"),
-        ({"norm_bias": True}, "norm_bias"),
-        ({"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}, "rotary"),
-    ],
-)
-def test_what_modern_blocks_do_not_compute_is_refused(tmp_path, settings, message):
-    config = CONFIG.replace(block="modern", embedding_size=32)
-    with pytest.raises(UserError, match=message):
-        load_model_folder(_folder(tmp_path / "model", config=config, **settings))
-
-
 def test_nothing_is_written_where_something_is_wrong(tmp_path):
-    folder = _folder(tmp_path / "model")
+    folder = saved(tmp_path / "model")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").write_text("mine")
     with pytest.raises(UserError, match="exists and is not empty"):
@@ -355,32 +165,41 @@ def test_nothing_is_written_where_something_is_wrong(tmp_path):
     assert [f.name for f in (tmp_path / "full").iterdir()] == ["file"]
 
 
-def test_a_torn_bundle_is_refused(oracles, tmp_path):
-    for file in (oracles / "pretrain/default/ckpt_stripped").iterdir():
-        content = file.read_bytes()
-        short = content[: len(content) // 2] if ".data-" in file.name else content
-        (tmp_path / file.name).write_bytes(short)
-    with pytest.raises(UserError, match="torn or missing"):
-        load_model_folder(tmp_path)
-    (tmp_path / "model.ckpt.index").write_bytes(b"")
-    with pytest.raises(UserError, match="torn or missing"):
-        load_model_folder(tmp_path)
+def test_a_source_s_card_goes_with_the_same_network_and_its_license_with_another(tmp_path):
+    folder = saved(tmp_path / "model", "token_classification")
+    card = "---\nlicense: mit\nlanguage: fr\n---\n# Mine\n"
+    (folder / "README.md").write_text(card)
+    convert(folder, tmp_path / "same")
+    assert (tmp_path / "same/README.md").read_text() == card
+    convert(folder, tmp_path / "encoder", encoder_only=True)
+    text = (tmp_path / "encoder/README.md").read_text()
+    assert text.startswith("---\nlanguage: fr\nlicense: mit\n") and "ElectraModel" in text
+    assert "| converted from | model |" in text
 
 
-def test_without_tensorflow_one_line_says_what_to_install(tmp_path, monkeypatch):
-    import sys
-
-    (tmp_path / "model.ckpt.index").write_bytes(b"")
-    monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(UserError, match="pip install tensorflow-cpu"):
-        load_model_folder(tmp_path)
+def test_each_network_of_a_pair_has_a_card_of_its_own(tmp_path):
+    pair = PairConfig(CONFIG, SMALL)
+    save_pair(tmp_path / "a", pair, networks.random_params(pair, "pair"), None)
+    (tmp_path / "a/discriminator/README.md").write_text("---\nlicense: mit\n---\n")
+    convert(tmp_path / "a", tmp_path / "b")
+    for kind in ("discriminator", "generator"):
+        text = (tmp_path / "b" / kind / "README.md").read_text()
+        assert f"# ELECTRA {kind}" in text and "license: mit" in text
 
 
 def test_a_verified_difference_stops_the_conversion(tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    folder = _folder(tmp_path / "model")
+    folder = saved(tmp_path / "model")
     # The heads given here are not those that the weights were trained with, as config.json says.
     with pytest.raises(UserError, match="number of attention heads"):
         convert(folder, tmp_path / "tf1", to="tf1", num_attention_heads=2, verify=True)
     assert not (tmp_path / "tf1").exists()
+
+
+def test_from_bundle_to_bundle_there_is_nothing_to_verify_with(tmp_path):
+    saved(tmp_path / "model")
+    assert not convert(tmp_path / "model", tmp_path / "a", to="tf1").unmeasured
+    report = convert(tmp_path / "a", tmp_path / "b", to="tf1", verify=True, num_attention_heads=4)
+    assert list(report.unmeasured) == ["discriminator"]
+    assert "no folder that transformers reads" in report.unmeasured["discriminator"]

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from interop import networks
+from interop.networks import CONFIG
 
-from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.convert import convert
 from electra_jax.interop.formats.tf1 import read_bundle
@@ -108,17 +108,6 @@ def test_there_and_back_is_bit_identical(oracles, tmp_path, case):
         for n in before
     )
     assert report.networks[0].tensors == len(before) - 1  # global_step is no tensor of a network
-
-
-CONFIG = ElectraConfig(
-    vocab_size=60,
-    embedding_size=16,
-    hidden_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=48,
-    max_position_embeddings=40,
-)
 
 
 def _reference_model(folder):

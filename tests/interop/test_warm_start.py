@@ -6,12 +6,8 @@ from interop import networks
 
 from electra_jax.config.model import ElectraConfig, PairConfig
 from electra_jax.errors import UserError
-from electra_jax.interop.mapping.pair import split_pair
-from electra_jax.interop.mapping.vocabulary import change_vocabulary, token_map
 from electra_jax.interop.save import save_model_folder, save_pair
 from electra_jax.interop.warm_start import initial_config, initial_parameters
-from electra_jax.modeling.trees import flatten
-from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [*SPECIAL, "the", "cat", "sat", "##s", "mat"]
@@ -28,18 +24,6 @@ SMALL = CONFIG.replace(hidden_size=16, num_hidden_layers=1, num_attention_heads=
 PAIR = PairConfig(CONFIG, SMALL)
 
 
-def _equal(a, b):
-    x, y = flatten(a), flatten(b)
-    return x.keys() == y.keys() and all(np.array_equal(x[k], y[k]) for k in x)
-
-
-def _tokenizer(folder, words):
-    folder.mkdir()
-    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in words))
-    load_tokenizer(folder).save(folder)
-    return folder
-
-
 def _random(config, kind, seed):
     return networks.random_params(config, kind, seed)
 
@@ -52,7 +36,7 @@ def test_a_pair_starts_where_it_ended(tmp_path, sharing):
     save_pair(tmp_path / "pair", pair, params, None, {"global_step": 77})
     assert initial_config(tmp_path / "pair", None, pair) == pair
     found, lines, step = initial_parameters(tmp_path / "pair", None, pair, fresh)
-    assert _equal(found, params) and step == 77
+    assert networks.equal(found, params) and step == 77
     assert len(lines) == 2 and not any("fresh" in line for line in lines)
 
 
@@ -62,17 +46,17 @@ def test_the_two_folders_of_a_pair_are_the_pair(tmp_path):
     found, _, step = initial_parameters(
         tmp_path / "discriminator", tmp_path / "generator", PAIR, fresh
     )
-    assert _equal(found, params) and step is None
+    assert networks.equal(found, params) and step is None
 
 
 def test_a_discriminator_alone_leaves_the_generator_fresh_but_for_what_it_shares(tmp_path):
     params, fresh = _random(PAIR, "pair", 1), _random(PAIR, "pair", 2)
     save_pair(tmp_path, PAIR, params, None)
     found, lines, _ = initial_parameters(tmp_path / "discriminator", None, PAIR, fresh)
-    assert _equal(found["electra"], params["electra"])
-    assert _equal(found["discriminator_predictions"], params["discriminator_predictions"])
-    assert _equal(found["generator"], fresh["generator"])
-    assert _equal(found["generator_predictions"], fresh["generator_predictions"])
+    assert networks.equal(found["electra"], params["electra"])
+    assert networks.equal(found["discriminator_predictions"], params["discriminator_predictions"])
+    assert networks.equal(found["generator"], fresh["generator"])
+    assert networks.equal(found["generator_predictions"], fresh["generator_predictions"])
     assert any("generator: fresh, but for what it shares" in line for line in lines)
 
 
@@ -80,10 +64,10 @@ def test_a_generator_alone_lends_its_embeddings(tmp_path):
     params, fresh = _random(PAIR, "pair", 1), _random(PAIR, "pair", 2)
     save_pair(tmp_path, PAIR, params, None)
     found, lines, _ = initial_parameters(None, tmp_path / "generator", PAIR, fresh)
-    assert _equal(found["generator"], params["generator"])
-    assert _equal(found["generator_predictions"], params["generator_predictions"])
-    assert _equal(found["electra"]["embeddings"], params["electra"]["embeddings"])
-    assert _equal(found["electra"]["encoder"], fresh["electra"]["encoder"])
+    assert networks.equal(found["generator"], params["generator"])
+    assert networks.equal(found["generator_predictions"], params["generator_predictions"])
+    assert networks.equal(found["electra"]["embeddings"], params["electra"]["embeddings"])
+    assert networks.equal(found["electra"]["encoder"], fresh["electra"]["encoder"])
     assert lines[0] == "discriminator: fresh" and "are the shared ones" in lines[1]
 
 
@@ -91,8 +75,8 @@ def test_an_encoder_starts_the_discriminator_with_a_fresh_head(tmp_path):
     params, fresh = _random(CONFIG, "encoder", 1), _random(PAIR, "pair", 2)
     save_model_folder(tmp_path / "model", "encoder", CONFIG, params, None)
     found, lines, _ = initial_parameters(tmp_path / "model", None, PAIR, fresh)
-    assert _equal(found["electra"], params["electra"])
-    assert _equal(found["discriminator_predictions"], fresh["discriminator_predictions"])
+    assert networks.equal(found["electra"], params["electra"])
+    assert networks.equal(found["discriminator_predictions"], fresh["discriminator_predictions"])
     assert "fresh head" in lines[0]
 
 
@@ -103,8 +87,8 @@ def test_a_generator_of_other_embeddings_says_whose_are_shared(tmp_path):
     found, lines, _ = initial_parameters(
         tmp_path / "a/discriminator", tmp_path / "b/generator", PAIR, _random(PAIR, "pair", 2)
     )
-    assert _equal(found["electra"], params["electra"])
-    assert _equal(found["generator"], other["generator"])
+    assert networks.equal(found["electra"], params["electra"])
+    assert networks.equal(found["generator"], other["generator"])
     assert "differ from the discriminator's, whose are shared" in lines[1]
 
 
@@ -112,7 +96,7 @@ def test_a_masked_lm_run_starts_from_a_masked_lm_network(tmp_path):
     params, fresh = _random(CONFIG, "generator", 1), _random(CONFIG, "generator", 2)
     save_model_folder(tmp_path / "model", "generator", CONFIG, params, None)
     found, _, _ = initial_parameters(tmp_path / "model", None, CONFIG, fresh)
-    assert _equal(found, params)
+    assert networks.equal(found, params)
     assert initial_config(tmp_path / "model", None, CONFIG.replace(hidden_size=64)) == CONFIG
     save_pair(tmp_path / "pair", PAIR, _random(PAIR, "pair", 1), None)
     with pytest.raises(UserError, match="holds a pair, and this run trains one"):
@@ -150,7 +134,7 @@ def test_a_masked_lm_head_of_another_kind_is_refused_or_taken_over(tmp_path):
         initial_parameters(tmp_path, None, PAIR, _random(PAIR, "pair", 2))
     assert initial_config(tmp_path, None, PAIR) == pair
     found, _, _ = initial_parameters(tmp_path, None, pair, _random(pair, "pair", 2))
-    assert _equal(found, params)
+    assert networks.equal(found, params)
 
 
 def test_the_shapes_of_a_start_are_taken_over(tmp_path):
@@ -162,9 +146,9 @@ def test_the_shapes_of_a_start_are_taken_over(tmp_path):
 
 
 def test_shared_tokens_keep_their_embeddings_under_a_new_vocabulary(tmp_path):
-    old = _tokenizer(tmp_path / "old", WORDS)
+    old = networks.tokenizer_folder(tmp_path / "old", WORDS)
     new_words = ["the", *SPECIAL[::-1], "dog", "##s"]
-    new = _tokenizer(tmp_path / "new", new_words)
+    new = networks.tokenizer_folder(tmp_path / "new", new_words)
     pair = PairConfig(
         CONFIG.replace(vocab_size=len(new_words)), SMALL.replace(vocab_size=len(new_words))
     )
@@ -183,65 +167,36 @@ def test_shared_tokens_keep_their_embeddings_under_a_new_vocabulary(tmp_path):
     bias = found["generator_predictions"]["output_bias"]
     assert bias[0] == params["generator_predictions"]["output_bias"][WORDS.index("the")]
     assert bias[6] == fresh["generator_predictions"]["output_bias"][6]
-    assert _equal(found["electra"]["encoder"], params["electra"]["encoder"])
+    assert networks.equal(found["electra"]["encoder"], params["electra"]["encoder"])
     (line,) = [line for line in lines if line.startswith("vocabulary")]
     assert "7 of 8 tokens keep" in line and "1 are newly" in line and "3 of the old" in line
     with pytest.raises(UserError, match="init_vocabulary=map"):
         initial_parameters(tmp_path / "pair", None, pair, fresh, new, vocabulary="same")
 
 
+@pytest.mark.parametrize("vocabulary", ["same", "map"])
+def test_rows_without_a_token_do_not_make_another_vocabulary(tmp_path, vocabulary):
+    """A start whose table has more rows than its tokenizer tokens, as some released models."""
+    tokenizer = networks.tokenizer_folder(tmp_path / "tokenizer", WORDS)
+    wide = PairConfig(CONFIG.replace(vocab_size=13), SMALL.replace(vocab_size=13))
+    params, fresh = _random(wide, "pair", 1), _random(PAIR, "pair", 2)
+    save_pair(tmp_path / "pair", wide, params, tokenizer)
+    found, lines, _ = initial_parameters(
+        tmp_path / "pair", None, PAIR, fresh, tokenizer, vocabulary=vocabulary
+    )
+    table = params["electra"]["embeddings"]["word_embeddings"]
+    assert np.array_equal(found["electra"]["embeddings"]["word_embeddings"], table[:10])
+    bias = params["generator_predictions"]["output_bias"]
+    assert np.array_equal(found["generator_predictions"]["output_bias"], bias[:10])
+    (line,) = [line for line in lines if line.startswith("vocabulary")]
+    assert "10 of 10 tokens keep" in line and "3 of the old" in line
+
+
 def test_without_a_tokenizer_another_size_cannot_be_matched(tmp_path):
     save_pair(tmp_path / "pair", PAIR, _random(PAIR, "pair", 1), None)
     pair = PairConfig(CONFIG.replace(vocab_size=12), SMALL.replace(vocab_size=12))
-    new = _tokenizer(tmp_path / "new", [*WORDS, "x", "y"])
+    new = networks.tokenizer_folder(tmp_path / "new", [*WORDS, "x", "y"])
     with pytest.raises(UserError, match="has 10 tokens, this run's 12"):
         initial_parameters(
             tmp_path / "pair", None, pair, _random(pair, "pair", 2), new, vocabulary="map"
         )
-
-
-def test_special_tokens_are_matched_by_role():
-    old, new = ["<pad>", "<mask>", "a"], ["[MASK]", "b", "a", "[PAD]"]
-    rows = token_map(old, new, {"pad": 0, "mask": 1}, {"mask": 0, "pad": 3})
-    assert rows.tolist() == [1, -1, 2, 0]
-
-
-def test_a_vocabulary_change_touches_nothing_but_the_rows_of_tokens():
-    params = _random(PAIR, "pair", 1)
-    changed, report = change_vocabulary(params, params, np.arange(len(WORDS)))
-    assert _equal(changed, params) and (report.shared, report.new, report.dropped) == (10, 0, 0)
-
-
-def _padded(folder, tokenizer, rows):
-    config = CONFIG.replace(vocab_size=rows)
-    params = _random(config, "generator", 1)
-    save_model_folder(folder, "generator", config, params, tokenizer)
-    return params
-
-
-def test_a_vocabulary_padded_to_a_multiple_of_eight_is_cut(tmp_path):
-    from electra_jax.interop.load import load_model_folder
-
-    params = _padded(tmp_path / "model", _tokenizer(tmp_path / "tokenizer", WORDS), 16)
-    loaded = load_model_folder(tmp_path / "model")
-    assert loaded.config.vocab_size == 10
-    words = params["electra"]["embeddings"]["word_embeddings"]
-    assert np.array_equal(loaded.params["electra"]["embeddings"]["word_embeddings"], words[:10])
-    assert loaded.params["generator_predictions"]["output_bias"].shape == (10,)
-    assert any("cut from 16 rows to 10" in note for note in loaded.notes)
-
-
-@pytest.mark.parametrize("rows", [9, 17])
-def test_a_vocabulary_of_another_size_than_the_embedding_names_both(tmp_path, rows):
-    from electra_jax.interop.load import load_model_folder
-
-    _padded(tmp_path / "model", _tokenizer(tmp_path / "tokenizer", WORDS), rows)
-    with pytest.raises(UserError, match=f"has 10 tokens, the embedding table {rows} rows"):
-        load_model_folder(tmp_path / "model")
-
-
-def test_split_parts_of_a_pair_share_their_arrays():
-    params = _random(PAIR, "pair", 1)
-    parts = split_pair(PAIR, params)
-    words = [parts[k][1]["electra"]["embeddings"]["word_embeddings"] for k in parts]
-    assert words[0] is words[1] is params["electra"]["embeddings"]["word_embeddings"]

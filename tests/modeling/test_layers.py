@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from electra_jax.config.model import ElectraConfig
-from electra_jax.modeling.layers import Dense, gelu, layer_norm
+from electra_jax.modeling.layers import Dense, activation, gelu, layer_norm
 
 
 def values_and_gradients(function, *arguments):
@@ -80,3 +80,18 @@ def test_dense_is_a_product_over_the_last_axis_whatever_the_others(shape):
     assert found[0].shape == (*shape[:-1], 4)
     for a, b in zip(found, expected):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_layer_norm_in_bfloat16_has_float32_statistics():
+    x = jnp.asarray(np.random.default_rng(0).normal(300, 1, (4, 256)), jnp.bfloat16)
+    y = layer_norm(x, jnp.ones(256), None, 1e-12)
+    assert y.dtype == jnp.float32
+    np.testing.assert_allclose(np.asarray(y).std(-1), 1, rtol=1e-3)
+
+
+def test_gelu_is_exact_unless_asked():
+    x = jnp.linspace(-4, 4, 101)
+    exact = np.asarray(x) * 0.5 * (1 + np.asarray(jax.lax.erf(x / np.sqrt(2))))
+    np.testing.assert_allclose(activation("gelu", x), exact, atol=1e-6)
+    assert 1e-5 < np.abs(np.asarray(activation("gelu_new", x)) - exact).max() < 1e-3
+    np.testing.assert_array_equal(activation("relu", x), np.maximum(x, 0))

@@ -24,26 +24,25 @@ MASKING = "objectives/test_masking.py"
 SAMPLING = "objectives/test_sampling.py"
 STRUCTURE = "objectives/test_row_structure.py"
 DRAWS = "objectives/test_rng.py"
-ENCODER = "modeling/test_encoder.py"
+ATTENTION = "modeling/test_attention.py"
 LAYERS = "modeling/test_layers.py"
-BLOCKS = "modeling/test_blocks.py"
+BLOCKS = "modeling/test_electra.py"
 DROPOUT = "modeling/test_dropout.py"
 COUNTS = "modeling/test_parameter_counts.py"
 INITIAL = "modeling/test_initialisation.py"
 OPTIMIZER = "training/test_optimizer.py"
 SCHEDULES = "training/test_schedules.py"
-RATE = "objectives/test_anchors.py::test_the_replaced_rate_is_the_masked_share_the_generator_misses"
+RATE = "objectives/test_electra.py::test_the_replaced_rate_is_the_masked_share_the_generator_misses"
 SEPARATION = (
-    "objectives/test_anchors.py::"
+    "objectives/test_electra.py::"
     "test_the_discriminator_s_loss_reaches_the_generator_through_shared_embeddings_alone"
 )
-HIT = "objectives/test_anchors.py::test_a_sample_that_hits_the_original_is_labelled_real"
+HIT = "objectives/test_corruption.py::test_a_sample_that_hits_the_original_is_labelled_real"
 PADDING = (
-    "objectives/test_anchors.py::"
-    "test_padding_contributes_exactly_nothing_to_the_discriminator_s_sums"
+    "objectives/test_terms.py::test_padding_contributes_exactly_nothing_to_the_discriminator_s_sums"
 )
 SLOTS = (
-    "objectives/test_anchors.py::test_unused_slots_contribute_exactly_nothing_to_the_masked_lm_sums"
+    "objectives/test_terms.py::test_unused_slots_contribute_exactly_nothing_to_the_masked_lm_sums"
 )
 INVISIBLE = "objectives/test_isolation.py::test_more_padding_changes_no_draw_and_no_logit_or_loss"
 RESTART = "objectives/test_isolation.py::test_a_document_has_the_same_logits_wherever_it_stands"
@@ -59,7 +58,7 @@ MUTANTS = (
         "labels ignore correct samples",
         "objectives/corruption.py",
         "labels = replaced_labels(original.input_ids, ids, rows.structure.valid)",
-        "labels = write_slots(jnp.zeros_like(ids), jnp.ones_like(sampled), rows.selection)",
+        "labels = scatter_update(jnp.zeros_like(ids), jnp.ones_like(sampled), rows.selection)",
         (HIT,),
     ),
     Mutant(
@@ -88,7 +87,7 @@ MUTANTS = (
     Mutant(
         "masked-LM loss on every position",
         "objectives/masking.py",
-        "selected = may_select & (rank < wanted(tokens, mask_prob))",
+        "selected = may_select & (rank < num_to_mask(tokens, mask_prob))",
         "selected = may_select",
         (MASKING,),
     ),
@@ -155,15 +154,15 @@ MUTANTS = (
     Mutant(
         "samples are written at each other's positions",
         "objectives/corruption.py",
-        "write_slots(original.input_ids, sampled, rows.selection,",
-        "write_slots(original.input_ids, jnp.roll(sampled, 1, 1), rows.selection,",
+        "scatter_update(original.input_ids, sampled, rows.selection,",
+        "scatter_update(original.input_ids, jnp.roll(sampled, 1, 1), rows.selection,",
         (RATE,),
     ),
     # Sampling
     Mutant(
         "argmax instead of sampling",
         "objectives/corruption.py",
-        'return inverse_cdf_sample(logits, *draws.uniform("sample", at))',
+        'return inverse_cdf_sample(logits, *draws.uniform("sample", counter))',
         "return jnp.argmax(logits, -1).astype(jnp.int32)",
         (SAMPLING,),
     ),
@@ -224,7 +223,7 @@ MUTANTS = (
         "modeling/attention.py",
         "query * depth**-0.5",
         "query",
-        (ENCODER,),
+        (ATTENTION,),
     ),
     Mutant(
         "keys are not rotated",
@@ -250,9 +249,8 @@ MUTANTS = (
     Mutant(
         "every layer drops the same units",
         "modeling/encoder.py",
-        'noise = noise.fold(layer["index"]) if noise is not None else None\n'
-        "        hidden = _Attention",
-        "noise = noise.fold(0) if noise is not None else None\n        hidden = _Attention",
+        'rng = rng.fold(layer["index"]) if rng is not None else None\n        hidden = _Attention',
+        "rng = rng.fold(0) if rng is not None else None\n        hidden = _Attention",
         (GOLDEN,),
     ),
     Mutant(
@@ -260,7 +258,7 @@ MUTANTS = (
         "modeling/layers.py",
         "return gelu(x)",
         "return jax.nn.gelu(x, approximate=True)",
-        (ENCODER,),
+        (LAYERS,),
     ),
     Mutant(
         "gelu's derivative lacks a term",
@@ -339,7 +337,7 @@ MUTANTS = (
         "interop/mapping/names.py",
         'KERNEL = (Leaf("/kernel", ".weight", "/kernel", transpose=True),)',
         'KERNEL = (Leaf("/kernel", ".weight", "/kernel"),)',
-        ("interop/formats/test_safetensors.py", "interop/test_load.py"),
+        ("interop/test_save.py", "interop/mapping/test_names.py"),
     ),
     # Batches
     Mutant(
@@ -356,6 +354,28 @@ MUTANTS = (
         "batch.token_type_ids[number, start : len(row)] = 0",
         ("text/tokenizers/test_batch_encoding.py",),
     ),
+    # Task data
+    Mutant(
+        "words without a token are in a tagger's loss",
+        "finetuning/kinds/tag_codec.py",
+        "np.where(starts == NO_PIECE, IGNORED_TAG, tags)",
+        "np.where(starts == NO_PIECE, tags, tags)",
+        ("finetuning/kinds/test_tag_codec.py",),
+    ),
+    Mutant(
+        "vectors of 0 and 1 are read as names",
+        "finetuning/data/label_lists.py",
+        "if len(label.vector) > len(label):",
+        "if len(label.vector) < len(label):",
+        ("finetuning/data/test_label_lists.py",),
+    ),
+    Mutant(
+        "an example whose label says that there is none is trained on",
+        "finetuning/data/label_report.py",
+        "if found and example.is_whole:",
+        "if found and not example.is_whole:",
+        ("finetuning/data/test_label_report.py",),
+    ),
     # Kinds of tasks
     Mutant(
         "words that pad a sentence count in the loss",
@@ -369,7 +389,7 @@ MUTANTS = (
         "finetuning/losses.py",
         "allowed = logits > _EXCLUDED",
         "allowed = logits > 2e9 * _EXCLUDED",
-        (f"{KIND_LOSSES}::test_smoothing_spreads_over_what_may_be_chosen",),
+        ("finetuning/test_losses.py::test_smoothing_spreads_over_what_may_be_chosen",),
     ),
     Mutant(
         "a loss over the whole batch is accumulated",

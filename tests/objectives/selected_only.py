@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from electra_jax.config.fields import field
 from electra_jax.objectives.base import Metric, total_loss
 from electra_jax.objectives.corruption import CorruptionSettings
-from electra_jax.objectives.masking import write_slots
+from electra_jax.objectives.masking import scatter_update
 from electra_jax.objectives.metrics import ratios
 from electra_jax.objectives.pair import PairObjective
 from electra_jax.objectives.terms import (
@@ -51,7 +51,7 @@ class SelectedOnly(PairObjective):
         cloze, _ = masked_lm_sums(logits, rows)
         inputs, labels = self.corrupt(rows, self.replacements(params, logits, rows, draws, train))
         ones = jnp.ones_like(rows.selection.positions)
-        selected = write_slots(jnp.zeros_like(labels), ones, rows.selection)
+        selected = scatter_update(jnp.zeros_like(labels), ones, rows.selection)
         logits = self.discriminator_logits(params, inputs, discriminator_noise)
         found, metrics = discriminator_sums(logits, labels, selected)
         tokens = jnp.sum(rows.structure.valid).astype(jnp.float32)

@@ -18,7 +18,6 @@ from objectives.tiny import (
     tiny_objective,
 )
 
-from electra_jax.errors import UserError
 from electra_jax.modeling.electra import gather_positions
 from electra_jax.objectives.corruption import CorruptionSettings, Masking
 from electra_jax.objectives.losses import replaced_labels
@@ -26,11 +25,11 @@ from electra_jax.objectives.masking import (
     Selection,
     candidates,
     mask_inputs,
+    max_predictions_per_seq,
+    num_to_mask,
+    scatter_update,
     select_with_replacement,
     select_without_replacement,
-    slot_count,
-    wanted,
-    write_slots,
 )
 from electra_jax.objectives.row_structure import SpecialIds
 
@@ -75,22 +74,22 @@ def test_candidates_and_number_of_slots_are_the_recorded_ones(fixed):
     valid = jnp.asarray(arrays["input_mask"]) > 0
     may = candidates(jnp.asarray(arrays["input_ids"]), valid, special)
     np.testing.assert_array_equal(may, arrays["candidates_mask"])
-    slots = slot_count(settings["max_seq_length"], settings["mask_prob"])
+    slots = max_predictions_per_seq(settings["max_seq_length"], settings["mask_prob"])
     assert slots == settings["max_predictions_per_seq"]
-    number = jnp.minimum(wanted(valid.sum(1), settings["mask_prob"]), slots)
+    number = jnp.minimum(num_to_mask(valid.sum(1), settings["mask_prob"]), slots)
     np.testing.assert_array_equal(number, np.asarray(selection.weights).sum(1))
 
 
 def test_scattered_samples_and_labels_of_recorded_draws_are_identical(fixed):
     arrays, _, selection, _ = fixed
     ids = jnp.asarray(arrays["input_ids"])
-    corrupted = write_slots(
+    corrupted = scatter_update(
         ids, jnp.asarray(arrays["sampled_ids"]), selection, average_duplicates=True
     )
     np.testing.assert_array_equal(corrupted, arrays["scattered_ids"])
     valid = jnp.asarray(arrays["input_mask"]) > 0
     np.testing.assert_array_equal(replaced_labels(ids, corrupted, valid), arrays["is_fake_labels"])
-    touched = write_slots(
+    touched = scatter_update(
         jnp.zeros_like(ids), jnp.ones_like(selection.positions), selection, average_duplicates=True
     )
     np.testing.assert_array_equal(touched, arrays["scatter_mask"])
@@ -112,9 +111,9 @@ def test_slots_and_selections_of_every_recorded_length(oracles):
     assert len(table) >= 30
     for row in table:
         length, share = row["max_seq_length"], row["mask_prob"]
-        slots = slot_count(length, share)
+        slots = max_predictions_per_seq(length, share)
         assert slots == row["max_predictions_per_seq"]
-        ours = np.minimum(np.asarray(wanted(jnp.arange(1, length + 1), share)), slots)
+        ours = np.minimum(np.asarray(num_to_mask(jnp.arange(1, length + 1), share)), slots)
         np.testing.assert_array_equal(ours, row["slots_for_length_1_to_L"])
 
 
@@ -129,7 +128,7 @@ def test_masking_with_replacement_has_the_recorded_statistics(oracles, name):
     masking = Masking(
         CorruptionSettings(mask_prob=share, masking="reference"), special, ids.shape[1]
     )
-    assert masking.slots == slots
+    assert masking.max_predictions == slots
     tiled = jnp.asarray(np.repeat(ids, times, axis=0))
     mask = quick_jit(lambda ids, draws: masking.mask({"input_ids": ids}, draws))
     rows = jax.device_get(mask(tiled, draws_of(count * times)))
@@ -209,7 +208,7 @@ def test_every_piece_gets_its_round_number_of_selections(mask_prob):
 
 def test_full_rows_have_the_published_numbers_of_selections():
     for length, share, expected in ((128, 0.15, 19), (512, 0.15, 77), (512, 0.25, 128)):
-        assert int(wanted(jnp.asarray([length]), share)[0]) == expected
+        assert int(num_to_mask(jnp.asarray([length]), share)[0]) == expected
         _, rows = masked_rows([[length]], length, mask_prob=share)
         assert rows.selection.weights.sum() == expected
 
@@ -298,72 +297,27 @@ def test_slots_never_cut_a_packed_row():
                 packings.append(pieces or [3])
             for pieces in packings:
                 needed = np.maximum(1, np.round(np.float32(share) * np.float32(pieces))).sum()
-                assert needed <= slot_count(seq_len, share, len(pieces)), (seq_len, share, pieces)
+                assert needed <= max_predictions_per_seq(seq_len, share, len(pieces)), (
+                    seq_len,
+                    share,
+                    pieces,
+                )
 
 
 def test_slots_of_one_piece_are_the_reference_s_and_packing_only_adds():
-    assert [slot_count(128, 0.15), slot_count(512, 0.15), slot_count(512, 0.25)] == [19, 79, 130]
-    assert slot_count(4, 0.15) == 1
+    assert [
+        max_predictions_per_seq(128, 0.15),
+        max_predictions_per_seq(512, 0.15),
+        max_predictions_per_seq(512, 0.25),
+    ] == [19, 79, 130]
+    assert max_predictions_per_seq(4, 0.15) == 1
     for pieces in range(1, 40):
-        assert 19 <= slot_count(128, 0.15, pieces) <= slot_count(128, 0.15, pieces + 1) <= 128
-
-
-@pytest.mark.parametrize("share", [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4])
-def test_slots_never_cut_a_row_of_one_piece_unless_the_reference_does(share):
-    """The reference's number is one short at some lengths: 9 of the 10 that 64 tokens want."""
-    lengths = np.arange(3, 513)
-    needed = np.asarray(wanted(jnp.asarray(lengths), share))
-    slots = {
-        kind: [
-            Masking(CorruptionSettings(mask_prob=share, masking=kind), SPECIAL, int(n)).slots
-            for n in lengths
-        ]
-        for kind in ("without_replacement", "reference")
-    }
-    assert (needed <= slots["without_replacement"]).all()
-    assert slots["reference"] == [slot_count(int(n), share) for n in lengths]
-    if share == 0.15:
-        assert slots["without_replacement"][128 - 3] == 19
-        assert slots["without_replacement"][64 - 3] == 10 > slots["reference"][64 - 3]
-
-
-@pytest.mark.parametrize("lengths", [[[32], [17], [3], [9], []], LENGTHS], ids=["single", "packed"])
-@pytest.mark.parametrize("masking", ["without_replacement", "reference"])
-def test_selections_counts_the_slots_that_masking_uses(masking, lengths):
-    if masking == "reference" and lengths is LENGTHS:
-        pytest.skip("it refuses packed rows")
-    ids = np.array(rows_of(lengths, 32))
-    ids[1, 1:9] = SPECIAL.mask  # few candidates
-    ids[0, 1:31] = SPECIAL.sep  # none
-    segments = max(len(x) for x in lengths)
-    for share in (0.15, 0.4):
-        objective = tiny_objective(
-            seq_len=32, max_segments=segments, masking=masking, mask_prob=share
+        assert (
+            19
+            <= max_predictions_per_seq(128, 0.15, pieces)
+            <= max_predictions_per_seq(128, 0.15, pieces + 1)
+            <= 128
         )
-        batch = {"input_ids": jnp.asarray(ids)}
-        rows = mask_rows(objective, batch["input_ids"], draws_of(len(ids)))
-        assert float(objective.masking.selections(batch)) == float(rows.selection.weights.sum())
-
-
-def test_reference_masking_refuses_packed_rows():
-    with pytest.raises(UserError, match="packing=reference"):
-        tiny_objective(max_segments=2, masking="reference")
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"mask_prob": 0.0}, "mask_prob=0.0: must be between 0 and 1"),
-        ({"mask_prob": 1.0}, "mask_prob=1.0"),
-        ({"masking": "whole_word"}, "masking='whole_word': choose one of without_replacement"),
-        ({"sampler": "top_k"}, "sampler='top_k': choose one of inverse_cdf, gumbel"),
-        ({"temperature": 0.0}, "temperature=0.0: must be positive"),
-        ({"initial_temperature": -1.0}, "initial_temperature=-1.0: must be positive"),
-    ],
-)
-def test_wrong_settings_are_named(settings, message):
-    with pytest.raises(UserError, match=message):
-        CorruptionSettings(**settings)
 
 
 # Writing slots
@@ -373,14 +327,14 @@ def test_unused_slots_and_position_zero_are_never_written():
     row = jnp.asarray([[10, 11, 12, 13]])
     selection = Selection(jnp.asarray([[2, 0, 0]]), jnp.asarray([[1.0, 1.0, 0.0]]))
     for average in (True, False):
-        out = write_slots(row, jnp.asarray([[7, 8, 9]]), selection, average_duplicates=average)
+        out = scatter_update(row, jnp.asarray([[7, 8, 9]]), selection, average_duplicates=average)
         assert out.tolist() == [[10, 11, 7, 13]]
 
 
 def test_values_at_a_duplicated_position_are_averaged_and_floored():
     row = jnp.asarray([[10, 11, 12, 13]])
     selection = Selection(jnp.asarray([[2, 2, 3]]), jnp.ones((1, 3)))
-    out = write_slots(row, jnp.asarray([[7, 8, 9]]), selection, average_duplicates=True)
+    out = scatter_update(row, jnp.asarray([[7, 8, 9]]), selection, average_duplicates=True)
     assert out.tolist() == [[10, 11, 7, 9]]
     assert math.floor((7 + 8) / 2) == 7
 

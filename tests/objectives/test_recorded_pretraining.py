@@ -15,7 +15,7 @@ from objectives.recorded import CASES, load_case
 from objectives.tiny import quick_jit
 
 from electra_jax.interop.formats.tf1 import read_bundle
-from electra_jax.interop.mapping.tf1_networks import slots_from_tf1, tf1_from_tree, tree_from_tf1
+from electra_jax.interop.mapping.tf1_networks import moments_from_tf1, tf1_from_tree, tree_from_tf1
 from electra_jax.modeling.trees import flatten
 from electra_jax.objectives.base import DENOMINATOR_EPSILON
 from electra_jax.objectives.electra import ElectraObjective
@@ -239,7 +239,7 @@ def test_resumed_steps_move_the_parameters_as_the_reference_did(oracles):
     }
     params = jax.tree.map(jnp.asarray, case.params)
     optimizer = build_optimizer(params, schedule, settings)
-    slots = slots_from_tf1(read_bundle(case.folder / "ckpt_with_slots"), case.loaded)
+    slots = moments_from_tf1(read_bundle(case.folder / "ckpt_with_slots"), case.loaded)
     state = optimizer.init(params)
     moments = AdamState(slots["adam_m"], slots["adam_v"])
 

@@ -12,7 +12,7 @@ from objectives.tiny import SPECIAL
 from electra_jax.config.schedule import Schedule
 from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
-from electra_jax.objectives.base import NetworkOf, PretrainingObjective, RunShape
+from electra_jax.objectives.base import NetworkOf, RunShape
 from electra_jax.objectives.electra import ElectraObjective
 from electra_jax.objectives.masked_lm import MaskedLMObjective
 from electra_jax.objectives.table import (
@@ -127,15 +127,3 @@ def test_an_objective_that_would_export_nothing_is_refused_before_the_run(
     plan = Plan.of(run.config, AssumedRows(97, 32), None)
     with pytest.raises(UserError, match=message):
         plan.optimizer({"electra": jax.ShapeDtypeStruct((), "float32")})
-
-
-def test_a_class_that_lacks_a_part_of_the_contract_cannot_be_made():
-    class Half(PretrainingObjective):
-        """Nothing."""
-
-    with pytest.raises(TypeError, match="abstract"):
-        Half()
-    assert Half.__abstractmethods__ == {
-        "coefficients", "init", "weights", "loss", "summarize", "from_config", "networks",
-        "flops_per_token",
-    }  # fmt: skip

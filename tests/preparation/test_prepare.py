@@ -1,67 +1,20 @@
-"""Rows folders: what is in them, that nothing but the settings decides it, and interruptions."""
+"""Rows folders: what is in them, and that nothing but the settings decides it."""
 
-import errno
 import hashlib
 import json
 import os
-import signal
-import subprocess
-import sys
-import threading
 import time
 
 import numpy as np
 import pytest
+from made_up_corpus import WORDS, contents, make, write_corpus
 
 from electra_jax.data.row_format import held_out
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
-from electra_jax.preparation import blocks, rows_writer
-from electra_jax.preparation import prepare as module
-from electra_jax.preparation.prepare import prepare
-from electra_jax.text import corpus
+from electra_jax.preparation import blocks
+from electra_jax.text import documents as documents_module
 from electra_jax.text.tokenizers.tokenizer import load_tokenizer
-
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(500)), "."]
-
-
-@pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory):
-    file = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
-    file.write_text("\n".join(WORDS) + "\n")
-    return file
-
-
-@pytest.fixture
-def small_blocks(monkeypatch):
-    monkeypatch.setattr(corpus, "BLOCK_DOCUMENTS", 8)
-
-
-def write_corpus(file, documents=60, seed=0):
-    """Documents of random words; document d begins with the word w<d>."""
-    draw = np.random.default_rng(seed)
-    with open(file, "w", encoding="utf-8") as stream:
-        for d in range(documents):
-            lines = [
-                [f"w{i}" for i in draw.integers(0, 500, 9)] for _ in range(draw.integers(1, 9))
-            ]
-            lines[0][0] = f"w{d}"
-            text = "\n".join(" ".join(line) + " ." for line in lines)
-            stream.write(json.dumps({"text": text}) + "\n")
-    return str(file)
-
-
-def make(source, vocabulary, output, **options):
-    options = {"seq_len": 32, "workers": 1, "eval_fraction": 0.2, "progress": False, **options}
-    return prepare([str(source)], vocabulary, output, **options)
-
-
-def contents(folder):
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def text_ids(rows):
@@ -127,16 +80,6 @@ def test_large_vocabularies_get_wide_ids(tmp_path):
     assert row.tolist()[:6] == [2, len(WORDS) + 69_999, 6, 7, 3, 0]
 
 
-@pytest.mark.parametrize("packing", ["full", "reference"])
-def test_any_number_of_workers_writes_the_same_bytes(tmp_path, vocabulary, small_blocks, packing):
-    source = write_corpus(tmp_path / "a.jsonl", documents=150)
-    for workers in (1, 2):
-        make(source, vocabulary, tmp_path / str(workers), workers=workers, packing=packing)
-    one, two = contents(tmp_path / "1"), contents(tmp_path / "2")
-    assert one == two
-    assert len(one["train-00000.bin"]) > 10_000
-
-
 def test_everything_but_the_workers_decides_the_rows(tmp_path, vocabulary, small_blocks):
     source = write_corpus(tmp_path / "a.jsonl")
     variants = [
@@ -194,102 +137,6 @@ def test_one_document_is_for_training(tmp_path, vocabulary):
     assert list(manifest["splits"]) == ["train"]
 
 
-def test_shards_are_of_bounded_size(tmp_path, vocabulary, small_blocks, monkeypatch):
-    source = write_corpus(tmp_path / "a.jsonl")
-    make(source, vocabulary, tmp_path / "whole")
-    monkeypatch.setattr(rows_writer, "SHARD_BYTES", 32 * 2 * 7)
-    manifest = make(source, vocabulary, tmp_path / "many")
-    shards = manifest["splits"]["train"]["shards"]
-    assert len(shards) > 3
-    assert [shard["rows"] for shard in shards[:-1]] == [7] * (len(shards) - 1)
-    joined = b"".join((tmp_path / "many" / shard["file"]).read_bytes() for shard in shards)
-    assert joined == (tmp_path / "whole" / "train-00000.bin").read_bytes()
-
-
-class Stop(Exception):
-    """Stands for whatever ends a run in the middle."""
-
-
-@pytest.mark.parametrize("shard_bytes", [2**28, 32 * 2 * 7])
-def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
-    tmp_path, vocabulary, small_blocks, monkeypatch, shard_bytes
-):
-    monkeypatch.setattr(rows_writer, "SHARD_BYTES", shard_bytes)
-    source = write_corpus(tmp_path / "a.jsonl")
-    make(source, vocabulary, tmp_path / "whole")
-    real, packed = blocks.pack_block, []
-
-    def failing(block, *rest):
-        packed.append(block.index)
-        if len(packed) % 3 == 0:
-            raise Stop
-        return real(block, *rest)
-
-    monkeypatch.setattr(blocks, "pack_block", failing)
-    for _ in range(10):
-        try:
-            make(source, vocabulary, tmp_path / "rows")
-            break
-        except Stop:
-            assert not (tmp_path / "rows" / "rows.json").exists()
-            with pytest.raises(UserError, match=r"did not finish"):
-                Rows.open(tmp_path / "rows")
-            # What a crash may leave behind the last safe row:
-            with open(tmp_path / "rows" / "train-00000.bin", "ab") as stream:
-                stream.write(b"torn")
-    assert contents(tmp_path / "rows") == contents(tmp_path / "whole")
-    assert packed == [0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7][: len(packed)]  # nothing done twice
-
-
-def test_a_run_interrupted_under_other_settings_is_begun_anew(
-    tmp_path, vocabulary, small_blocks, monkeypatch
-):
-    source = write_corpus(tmp_path / "a.jsonl")
-    make(source, vocabulary, tmp_path / "whole", seed=1)
-    real = blocks.pack_block
-
-    def failing(block, *rest):
-        if block.index == 5:
-            raise Stop
-        return real(block, *rest)
-
-    monkeypatch.setattr(blocks, "pack_block", failing)
-    with pytest.raises(Stop):
-        make(source, vocabulary, tmp_path / "rows", seed=0)
-    monkeypatch.setattr(blocks, "pack_block", real)
-    make(source, vocabulary, tmp_path / "rows", seed=1)
-    assert contents(tmp_path / "rows") == contents(tmp_path / "whole")
-
-
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, vocabulary, small_blocks):
-    source = write_corpus(tmp_path / "a.jsonl", documents=200)
-    make(source, vocabulary, tmp_path / "whole")
-    script = """
-import sys, time
-from electra_jax.text import corpus
-from electra_jax.preparation import blocks, prepare
-corpus.BLOCK_DOCUMENTS, prepare._CHECKPOINT_BLOCKS = 8, 1
-real = blocks.pack_block
-def slow(*block):
-    time.sleep(0.2)
-    return real(*block)
-blocks.pack_block = slow
-prepare.prepare([sys.argv[1]], sys.argv[2], sys.argv[3], seq_len=32, workers=1,
-                eval_fraction=0.2, progress=False)
-"""
-    arguments = [source, str(vocabulary), str(tmp_path / "rows")]
-    journal = tmp_path / "rows" / rows_writer.JOURNAL
-    child = subprocess.Popen([sys.executable, "-c", script, *arguments])
-    while child.poll() is None and not journal.exists():
-        time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
-    assert not (tmp_path / "rows" / "rows.json").exists()
-    assert json.loads(journal.read_text())["progress"]["next_block"] >= 1
-    make(source, vocabulary, tmp_path / "rows")
-    assert contents(tmp_path / "rows") == contents(tmp_path / "whole")
-
-
 def test_a_finished_folder_is_left_alone(tmp_path, vocabulary, monkeypatch):
     source = write_corpus(tmp_path / "a.jsonl")
     first = make(source, vocabulary, tmp_path / "rows")
@@ -320,55 +167,6 @@ def test_a_finished_folder_made_with_other_settings_is_refused(tmp_path, vocabul
     assert contents(tmp_path / "rows") == before
 
 
-def test_a_folder_with_other_things_in_it_is_refused(tmp_path, vocabulary):
-    source = write_corpus(tmp_path / "a.jsonl")
-    (tmp_path / "rows").mkdir()
-    (tmp_path / "rows" / "thesis.tex").write_text("precious")
-    with pytest.raises(UserError, match=r"is not a rows folder \(it holds thesis\.tex\)"):
-        make(source, vocabulary, tmp_path / "rows")
-    with pytest.raises(UserError, match=r"vocab\.txt is a file; choose another --output"):
-        make(source, vocabulary, vocabulary)
-
-
-def test_two_runs_into_one_folder_at_once_are_refused(tmp_path, vocabulary):
-    source = write_corpus(tmp_path / "a.jsonl")
-    (tmp_path / "rows").mkdir()
-    with rows_writer.RowsWriter(tmp_path / "rows", 32, "uint16", {}):
-        with pytest.raises(UserError, match=r"another process is writing .*rows"):
-            make(source, vocabulary, tmp_path / "rows")
-    make(source, vocabulary, tmp_path / "rows")
-
-
-def test_an_unwritable_folder_is_named(tmp_path, vocabulary):
-    source = write_corpus(tmp_path / "a.jsonl")
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match=r"cannot write .*file/rows: Not a directory"):
-        make(source, vocabulary, tmp_path / "file" / "rows")
-
-
-def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_space(
-    tmp_path, vocabulary, small_blocks, monkeypatch
-):
-    source = write_corpus(tmp_path / "a.jsonl")
-    make(source, vocabulary, tmp_path / "whole")
-    real, calls = os.fsync, []
-
-    def full(descriptor):
-        calls.append(descriptor)
-        if len(calls) > 6:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real(descriptor)
-
-    monkeypatch.setattr(module, "_CHECKPOINT_BLOCKS", 1)
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match=r"cannot write .*rows: No space left .* free some space"):
-        make(source, vocabulary, tmp_path / "rows")
-    assert not (tmp_path / "rows" / "rows.json").exists()
-    monkeypatch.setattr(os, "fsync", real)
-    make(source, vocabulary, tmp_path / "rows")
-    assert contents(tmp_path / "rows") == contents(tmp_path / "whole")
-
-
 def test_bad_settings_are_refused(tmp_path, vocabulary):
     source = write_corpus(tmp_path / "a.jsonl")
 
@@ -385,18 +183,6 @@ def test_bad_settings_are_refused(tmp_path, vocabulary):
     assert_fails("belong to packing=full", packing="reference", split_sentences=True)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_bad_text_is_named_and_leaves_no_whole_folder(tmp_path, vocabulary, small_blocks, workers):
-    source = write_corpus(tmp_path / "a.jsonl")
-    with open(source, "ab") as stream:
-        stream.write('{"text": "w1 \xff"}\n'.encode("latin-1"))
-    with pytest.raises(
-        UserError, match=r"a\.jsonl is not UTF-8 text: byte \d+ is 0xff \(line 61\)"
-    ):
-        make(source, vocabulary, tmp_path / "rows", workers=workers)
-    assert not (tmp_path / "rows" / "rows.json").exists()
-
-
 def test_text_without_words_is_refused(tmp_path, vocabulary):
     (tmp_path / "a.jsonl").write_text('{"text": " \\n "}\n{"text": ""}\n')
     with pytest.raises(UserError, match="only whitespace"):
@@ -406,12 +192,116 @@ def test_text_without_words_is_refused(tmp_path, vocabulary):
         make(tmp_path / "a.jsonl", vocabulary, tmp_path / "rows")
 
 
-def test_the_environment_of_the_caller_is_restored(tmp_path, vocabulary, monkeypatch):
-    source = write_corpus(tmp_path / "a.jsonl")
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
-    make(source, vocabulary, tmp_path / "a")
-    assert os.environ["TOKENIZERS_PARALLELISM"] == "true"
-    monkeypatch.delenv("TOKENIZERS_PARALLELISM")
-    make(source, vocabulary, tmp_path / "b")
-    assert "TOKENIZERS_PARALLELISM" not in os.environ
-    assert threading.active_count() < 20
+@pytest.fixture
+def one_a_line(tmp_path):
+    """Sixty documents, one a line, as OSCAR has them."""
+    draw = np.random.default_rng(0)
+    lines = (" ".join(f"w{i}" for i in draw.integers(0, 500, n)) for n in draw.integers(9, 90, 60))
+    (tmp_path / "oscar.txt").write_text("".join(f"{line}\n" for line in lines))
+    return tmp_path / "oscar.txt"
+
+
+def documents_of(manifest):
+    return manifest["statistics"]["documents"], manifest["settings"].get("documents")
+
+
+def test_documents_that_are_lines_are_found_and_recorded(tmp_path, vocabulary, one_a_line, caplog):
+    first = make(one_a_line, vocabulary, tmp_path / "rows")
+    assert documents_of(first) == (60, "lines")
+    assert set(first["splits"]) == {"train", "eval"}
+    assert "each line of a .txt file is one document: 60 lines of" in caplog.text
+    assert make(one_a_line, vocabulary, tmp_path / "rows") == first
+    assert make(one_a_line, vocabulary, tmp_path / "rows", documents="lines") == first
+    with pytest.raises(UserError, match=r"\(documents was lines, is now blank_lines\)"):
+        make(one_a_line, vocabulary, tmp_path / "rows", documents="blank_lines")
+
+
+def test_a_folder_made_before_the_setting_existed_is_the_same(
+    tmp_path, vocabulary, one_a_line, caplog
+):
+    old = make(one_a_line, vocabulary, tmp_path / "rows", documents="blank_lines")
+    assert documents_of(old) == (1, None) and "field" not in old["settings"]
+    before = contents(tmp_path / "rows")
+    caplog.clear()
+    assert make(one_a_line, vocabulary, tmp_path / "rows") == old
+    assert "was begun with --documents=blank_lines" in caplog.text
+    assert contents(tmp_path / "rows") == before
+    with pytest.raises(UserError, match=r"\(documents was blank_lines, is now lines\)"):
+        make(one_a_line, vocabulary, tmp_path / "rows", documents="lines")
+    with pytest.raises(UserError, match=r"seed was 0, is now 1"):  # nothing else is taken over
+        make(one_a_line, vocabulary, tmp_path / "rows", seed=1)
+
+
+def test_an_interrupted_run_goes_on_with_the_documents_that_it_began_with(
+    tmp_path, vocabulary, one_a_line, small_blocks, monkeypatch
+):
+    monkeypatch.setattr(documents_module, "DOCUMENT_LIMIT", 400)  # several documents, so blocks
+    whole = make(one_a_line, vocabulary, tmp_path / "whole", documents="blank_lines")
+    real = blocks.pack_block
+
+    def failing(block, *rest):
+        if block.index == 2:
+            raise KeyboardInterrupt
+        return real(block, *rest)
+
+    monkeypatch.setattr(blocks, "pack_block", failing)
+    with pytest.raises(KeyboardInterrupt):
+        make(one_a_line, vocabulary, tmp_path / "rows", documents="blank_lines")
+    monkeypatch.setattr(blocks, "pack_block", real)
+    assert make(one_a_line, vocabulary, tmp_path / "rows") == whole
+
+
+def test_the_field_is_a_setting(tmp_path, vocabulary):
+    (tmp_path / "a.jsonl").write_text('{"text": "w1 w2", "body": "w3"}\n' * 3)
+    default = make(tmp_path / "a.jsonl", vocabulary, tmp_path / "rows")
+    assert make(tmp_path / "a.jsonl", vocabulary, tmp_path / "rows", field="text") == default
+    body = make(tmp_path / "a.jsonl", vocabulary, tmp_path / "body", field="body")
+    assert body["settings"]["field"] == "body" and body["statistics"]["tokens"] == 3
+    with pytest.raises(UserError, match=r"\(field was text, is now body\)"):
+        make(tmp_path / "a.jsonl", vocabulary, tmp_path / "rows", field="body")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("w1 w2 w3", {}, "the input is one document, so nothing is held out for evaluation"),
+        ("w1\nw2\nw3", {"documents": "files"}, "each .txt is one (--documents=lines"),
+        ("w1\nw2", {"documents": "blank_lines"}, "blank lines separate those of a .txt"),
+        ("w1\n\nw2", {}, ""),
+        ("w1 w2 w3", {"eval_fraction": 0.0}, ""),
+    ],
+)
+def test_a_corpus_without_held_out_rows_is_warned_of(
+    tmp_path, vocabulary, caplog, text, options, said
+):
+    (tmp_path / "a.txt").write_text(text)
+    make(tmp_path / "a.txt", vocabulary, tmp_path / "rows", **options)
+    assert said in caplog.text
+    assert bool(said) == ("held out" in caplog.text)
+
+
+def test_held_out_documents_without_text_are_warned_of(tmp_path, vocabulary, caplog):
+    (tmp_path / "a.jsonl").write_text('{"text": "w1 w2"}\n{"text": ""}\n')
+    make(tmp_path / "a.jsonl", vocabulary, tmp_path / "rows", eval_fraction=1e-9)
+    assert "nothing is held out for evaluation: of 2 document(s)" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.parquet", "a.jsonl"])
+def test_the_same_texts_make_the_same_rows_from_every_format(tmp_path, vocabulary, name):
+    texts = [f"w{i} w{i + 1}\nw{i + 2}" for i in range(40)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    expected = make(tmp_path / "t.jsonl", vocabulary, tmp_path / "expected")
+    file = tmp_path / name
+    if name == "a.parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.table({"n": range(40), "body": texts}), file)
+    elif name == "a.csv":
+        file.write_text("n,body\n" + "".join(f'{i},"{t}"\n' for i, t in enumerate(texts)))
+    elif name == "a.tsv":  # which has no line ends within cells
+        file.write_text("n\tbody\n" + "".join(f"1\t{t}\n".replace("\nw", " w") for t in texts))
+    else:
+        file.write_text("".join(json.dumps({"body": t}) + "\n" for t in texts))
+    made = make(file, vocabulary, tmp_path / "rows", field="body")
+    assert made["fingerprint"] == expected["fingerprint"]

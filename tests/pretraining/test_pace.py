@@ -63,7 +63,7 @@ def test_the_steps_are_measured_once_and_recorded(tmp_path, monkeypatch):
     steps = first.run.settings.steps
     assert 0 < measured[0] and 1 < steps < 3600 / measured[0]
     assert not workdir.exists()  # the trial leaves nothing
-    workdir.mkdir()
+    (workdir / "checkpoints" / "3").mkdir(parents=True)  # else there is nothing to go on from
     (workdir / "config.json").write_text(json.dumps(first.recorded()))
     again = Pretraining.build(config, workdir, quiet=True)
     assert again.run.settings.steps == steps and len(measured) == 1

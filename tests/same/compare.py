@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 _TIMES = ("seconds", "tokens_per_second")
-_SKIPPED = re.compile(r"(.*/)?(\.lock|report\.(html|json))|(programs|stopped)/.*|log\.txt")
+_SKIPPED = re.compile(
+    r"(.*/)?(\.lock|report\.(html|json)|README\.md)|(programs|stopped)/.*|log\.txt"
+)
 _ARRAYS = "_CHECKPOINT_METADATA"  # of a checkpoint's files, the one that holds all digests
 _NAME = re.compile(r"%[\w.\-]+")
 

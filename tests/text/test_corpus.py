@@ -7,6 +7,7 @@ import pytest
 
 from electra_jax.errors import UserError
 from electra_jax.text import corpus
+from electra_jax.text import documents as documents_module
 from electra_jax.text.corpus import open_corpus
 
 
@@ -88,7 +89,7 @@ def test_blocks_are_bounded_in_bytes(tmp_path, monkeypatch):
 def test_a_text_without_blank_lines_is_continued_in_documents_of_bounded_size(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(corpus, "DOCUMENT_LIMIT", 20)
+    monkeypatch.setattr(documents_module, "DOCUMENT_LIMIT", 20)
     (tmp_path / "a.txt").write_text("123456789\n" * 5)
     found = documents(tmp_path / "a.txt")
     assert [len(lines) for lines in found] == [2, 2, 1]

@@ -54,18 +54,25 @@ def check_same(workdir, alone):
             )
 
 
-def test_sigterm_to_one_of_two_stops_both_at_a_step_that_one_process_resumes(
-    rows, alone, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("number", "code", "name"),
+    [
+        (signal.SIGTERM, 143, "SIGTERM"),
+        pytest.param(signal.SIGINT, 130, "Ctrl-C", marks=pytest.mark.faults),
+    ],
+)
+def test_a_signal_to_one_of_two_stops_both_at_a_step_that_one_process_resumes(
+    rows, alone, tmp_path, monkeypatch, number, code, name
 ):
     workdir = tmp_path / "run"
     seldom = "--config.train.checkpoint_every=1000"
     with Pair(rows, workdir, LONGER, seldom) as pair:
         pair.wait_until(lambda: len(metric_rows(workdir)) >= 3)  # step 0's evaluation is one
-        pair.processes[1].send_signal(signal.SIGTERM)
+        pair.processes[1].send_signal(number)
         codes = pair.codes()
-        assert codes == [143, 143], pair.told(0) + pair.told(1)
-        assert "SIGTERM: saved step" in pair.told(0)
-        assert pair.told(1).count("SIGTERM") == 0  # one of them talks
+        assert codes == [code, code], pair.told(0) + pair.told(1)
+        assert f"{name}: saved step" in pair.told(0)
+        assert "saved step" not in pair.told(1)  # one of them talks
     (step,) = saved(workdir)
     assert 8 < step < STEPS
     monkeypatch.setenv("JAX_LOG_COMPILES", "1")
@@ -78,9 +85,12 @@ def test_sigterm_to_one_of_two_stops_both_at_a_step_that_one_process_resumes(
 @pytest.mark.faults
 def test_two_processes_give_the_numbers_of_one(rows, alone, tmp_path):
     workdir = tmp_path / "run"
-    with Pair(rows, workdir, LONGER) as pair:
+    clocked = ("--config.train.checkpoint_every=1000", "--config.train.checkpoint_minutes=1e-4")
+    with Pair(rows, workdir, LONGER, *clocked) as pair:
+        pair.wait_until(lambda: saved(workdir))  # by the first process's clock
         assert pair.codes() == [0, 0], pair.told(0) + pair.told(1)
         assert "memory of one device" in pair.told(0) and pair.told(1) == ""
+    assert len(saved(workdir)) == 3
     check_same(workdir, alone)
     assert (workdir / "report.html").exists()
 

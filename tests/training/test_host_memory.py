@@ -52,3 +52,41 @@ for _ in range(4):
 print(len(set(places)))
 """
     assert run(script) == ["1"]
+
+
+def test_memory_of_the_process_and_of_the_host():
+    script = """
+import numpy as np
+from electra_jax.training.host_memory import free_memory, process_memory
+free, before = free_memory(), process_memory()
+held = np.ones(2**25)  # 256 MiB
+print(round((process_memory() - before) / 2**20), 0 < before < free + before)
+"""
+    grown, plausible = run(script)
+    assert 250 < int(grown) < 270 and plausible == "True"
+
+
+def test_a_second_execution_needs_no_scratch_of_its_own():
+    script = """
+import jax, jax.numpy as jnp
+from electra_jax.api.host import prepare_host
+from electra_jax.training.host_memory import process_memory
+prepare_host()
+
+@jax.jit
+def step(x):
+    matrix = jnp.sin(x + jnp.arange(2**26, dtype=jnp.float32)).reshape(2**13, -1)  # 256 MiB
+    return x + (matrix @ matrix[0]).sum() * 1e-9
+
+x = jnp.float32(0)
+program = step.lower(x).compile()
+scratch = program.memory_analysis().temp_size_in_bytes
+before = process_memory()
+peak = 0
+for _ in range(3):
+    x = program(x)
+    peak = max(peak, process_memory())
+print((peak - before) / scratch)
+"""
+    (ratio,) = run(script)
+    assert float(ratio) < 1.15

@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import pytest
+from processes import heeding_interrupts
 from tiny_run import command, environment, make_rows, metric_rows, models, run
 
 STEPS = 24
@@ -103,21 +104,37 @@ def test_killed_at_random_moments_ends_with_the_same_bits(rows, uninterrupted, t
     _same(tmp_path, uninterrupted)
 
 
-def test_sigterm_saves_first_and_exits_143(rows, uninterrupted, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code", "name"),
+    [
+        (signal.SIGINT, 130, "electra-jax: Ctrl-C"),
+        # In two processes: test_distributed.py
+        pytest.param(signal.SIGTERM, 143, "SIGTERM", marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_saves_first_and_has_its_exit_code(
+    rows, uninterrupted, tmp_path, number, code, name
+):
     process = subprocess.Popen(
-        command(rows, tmp_path, "--config.train.checkpoint_every=1000"),
+        heeding_interrupts(command(rows, tmp_path, "--config.train.checkpoint_every=1000")),
         env=environment(),
         stderr=subprocess.PIPE,
         text=True,
     )
     _wait_for(lambda: len(metric_rows(tmp_path)) >= 2, process)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 143, errors
-    assert "SIGTERM: saved step" in errors
-    assert len([p for p in _begun(tmp_path) if p.name.isdigit()]) == 1
-    done = run(rows, tmp_path, "--config.train.checkpoint_every=1000")
+    assert process.returncode == code, errors
+    assert f"{name}: saved step" in errors and "the same command resumes" in errors
+    assert "Traceback" not in errors
+    assert f"{tmp_path}: begins at step 0: there is no checkpoint yet" in errors
+    (saved,) = _whole(tmp_path)
+    # What is saved by the clock besides changes nothing.
+    clocked = ("--config.train.checkpoint_every=1000", "--config.train.checkpoint_minutes=1e-9")
+    done = run(rows, tmp_path, *clocked)
     assert done.returncode == 0, done.stderr
+    assert f"{tmp_path}: goes on from step {saved} ({tmp_path}/checkpoints/{saved})" in done.stderr
+    assert _whole(tmp_path) == {str(step) for step in (STEPS - 2, STEPS - 1, STEPS)}
     _same(tmp_path, uninterrupted)
 
 

@@ -2,25 +2,22 @@
 
 import functools
 import importlib.util
-import re
 
 import jax
 import jax.numpy as jnp
 import pytest
 from objectives.tiny import quick_jit, tiny_objective
-from tiny_run import OVERRIDES
 
-from electra_jax.cli import main
 from electra_jax.config.training import NO_DECAY
 from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
 from electra_jax.modeling.trees import flatten
-from electra_jax.pretraining.dry_run import AssumedRows, dry_run
+from electra_jax.pretraining.dry_run import AssumedRows
 from electra_jax.pretraining.run import Plan
 from electra_jax.training import memory
 from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.schedules import learning_rate_schedule
-from electra_jax.training.sharding import abstract_mesh, state_shardings
+from electra_jax.training.sharding import abstract_mesh, make_mesh, state_shardings
 from electra_jax.training.step import PackedStep, init_state
 
 LARGE = ["--config=configs/pretrain.py:large"]
@@ -91,45 +88,6 @@ def test_the_estimate_is_near_xla_s_account(remat, accumulate, block):
     assert guess.source == "an estimate" and "XLA" in known.source
 
 
-def test_the_batch_s_part_of_the_estimate_is_divided(capsys):
-    def step_bytes(*arguments):
-        assert main(["pretrain", *LARGE, "--dry_run", *arguments]) == 0
-        told = capsys.readouterr().out
-        (line,) = re.findall(r"gradients and activations +([\d,]+) .*an estimate", told)
-        return int(line.replace(",", "")), told
-
-    one, told = step_bytes("--devices=16", "--config.mesh.data=4", "--config.mesh.fsdp=4")
-    for line in (
-        "mesh        data 4 × fsdp 4 × tensor 1: 16 × devices that are not here",
-        "batch       2048 rows a step in 1 part(s): 128 rows on a device at a time",
-        "run         400,000 steps, 4.19e+11 tokens",
-        f"parameters  {LARGE_PARAMETERS:,}",
-        "  electra/embeddings/word_embeddings                        [30522, 1024] → [30522, 256]",
-    ):
-        assert line in told
-    assert re.search(r"  parameters +355,967,212 +339 MiB  exact", told)
-    two, _ = step_bytes("--devices=8", "--config.mesh.data=2", "--config.mesh.fsdp=4")
-    assert two == pytest.approx(2 * one, rel=0.01)  # half the devices: gradients stay as they are
-
-
-@pytest.mark.slow
-def test_for_the_devices_that_are_here_xla_is_asked(capsys):
-    config, _ = load_config([*OVERRIDES])
-    told = dry_run(config)
-    assert "× cpu" in told and "XLA's account of the compiled step" in told
-
-
-def test_what_does_not_fit_together_is_refused(capsys):
-    for arguments, message in (
-        (["--devices=8", "--workdir=x"], "go with --dry_run"),
-        ([], "--workdir=DIR says where"),
-        (["--dry_run", "--devices=12", "--config.mesh.fsdp=8"], "needs 8 devices, 12 are here"),
-        (["--dry_run", "--devices=12"], "not divisible"),
-    ):
-        assert main(["pretrain", *LARGE, *arguments]) == 2
-        assert message in capsys.readouterr().err
-
-
 def test_a_slice_needs_libtpu():
     if importlib.util.find_spec("libtpu") is not None:
         pytest.skip("libtpu is installed")
@@ -149,3 +107,30 @@ def test_bytes_are_written_with_three_digits():
     assert [memory.human_bytes(n) for n in numbers] == [
         "0 B", "999 B", "0.977 KiB", "1.5 KiB", "339 MiB", "11.5 GiB", "5120 GiB"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("step", "gradients", "room", "rows", "accumulate", "parts"),
+    [
+        (100, 10, 60, 8, 1, 4),  # 2 × 10 + 90 / 2 = 65 is more than there is, 20 + 22 is not
+        (100, 10, 200, 8, 1, 2),
+        (55, 10, 60, 8, 2, 4),  # of a step that is already in two parts
+        (100, 10, 35, 8, 1, 8),
+        (100, 10, 30, 8, 1, None),  # not even one row at a time
+        (100, 10, 60, 6, 1, 3),  # parts are whole
+    ],
+)
+def test_the_accumulation_that_fits(step, gradients, room, rows, accumulate, parts):
+    assert memory.fitting_parts(step, gradients, room, rows, accumulate) == parts
+
+
+def test_a_step_that_does_not_fit_is_warned_of_with_the_remedy(monkeypatch):
+    mesh = make_mesh({"data": 1, "fsdp": 1, "tensor": 1})
+    monkeypatch.setattr(memory, "process_memory", lambda: 500 << 20)
+    monkeypatch.setattr(memory, "free_memory", lambda: 4 << 30)
+    need = memory.Memory(100 << 20, 200 << 20, 6 << 30, "XLA's account of the compiled step")
+    lines = memory.outlook(need, 64, 1, mesh)
+    assert "this process: 500 MiB now" in lines[0] and "4 GiB free" in lines[0]
+    assert "train.accumulate=2 should fit" in lines[1] and len(lines) == 2
+    small = memory.Memory(100 << 20, 200 << 20, 3 << 30, "XLA's account of the compiled step")
+    assert len(memory.outlook(small, 64, 1, mesh)) == 1

@@ -11,7 +11,7 @@ from objectives.tiny import tiny_objective
 
 from electra_jax.config.training import NO_DECAY
 from electra_jax.errors import UserError
-from electra_jax.interop.convert import load_slots
+from electra_jax.interop.convert import load_moments
 from electra_jax.interop.load import load_model_folder
 from electra_jax.modeling.trees import flatten
 from electra_jax.objectives.base import ParameterGroup
@@ -324,7 +324,7 @@ def test_moments_of_a_checkpoint_take_the_place_of_fresh_ones(oracles):
     path = oracles / "pretrain/default/ckpt_with_slots"
     params = load_model_folder(path, num_attention_heads=4, generator_num_attention_heads=2).params
     moments = starting_moments({"init": str(path), "init_slots": True})
-    slots = load_slots(path)
+    slots = load_moments(path)
     optimizer = build_optimizer(params, lambda step: 1e-3, SETTINGS)
     fresh = optimizer.init(params)
     state = moments(fresh)

@@ -149,7 +149,7 @@ def test_a_mask_rate_that_falls(rows, tmp_path):
         found = float(run.objective.weights(batch, None if step is None else jax.numpy.int32(step))
                       ["generator_loss"])  # fmt: skip
         assert abs(found - expected) <= 1  # a half that float32 rounds the other way
-    assert masking.slots >= round(0.3 * 16)
+    assert masking.max_predictions >= round(0.3 * 16)
     pretrain(given, tmp_path / "a")
     logged = [row["mask_prob"] for row in metric_rows(tmp_path / "a") if "mask_prob" in row]
     assert logged == pytest.approx([0.3 - 0.15 * step / 8 for step in range(8)], rel=1e-5)

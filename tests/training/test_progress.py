@@ -1,7 +1,12 @@
-"""The progress line: rewritten on a terminal, now and then in a file, with numbers for people."""
+"""The progress line: redrawn on a terminal, now and then in a file, with readable numbers."""
 
+import contextlib
+import fcntl
 import io
 import os
+import pty
+import struct
+import termios
 
 import pytest
 
@@ -16,9 +21,23 @@ from electra_jax.training.progress import (
 )
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+@pytest.fixture
+def terminal():
+    """(a stream that is a terminal of 60 columns, a function that returns what it shows)."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    os.set_blocking(master, False)
+    with open(slave, "w", encoding="utf-8") as stream:
+        yield stream, lambda: _read(master)
+    os.close(master)
+
+
+def _read(terminal: int) -> str:
+    parts = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            parts.append(os.read(terminal, 2**16))
+    return b"".join(parts).decode().replace("\r\n", "\n")
 
 
 class Clock:
@@ -63,23 +82,57 @@ def test_the_line_has_the_figures_and_the_time_left(clock):
         clock=clock,
         figures=figures_of([Metric("rtd_skill", "Skill", brief="skill"), Metric("auc", "AUC")]),
     )
+    progress.update(2000)
     clock.now = 10.0
     row = {
         "step": 2100,
         "auc": 0.5,
         "loss": 9.3079,
         "rtd_skill": 0.1234,
+        "eval_rtd_skill": 0.2,
         "tokens_per_second": 8412.3,
     }
     progress.update(2100, row)
     # 9,900 steps at 10 a second
     assert stream.getvalue().splitlines()[-1] == (
-        "step 2,100/12,000 (17%)  loss 9.308  skill 0.123  8.41k tokens/s  ETA 16m 30s"
+        "step 2,100/12,000 (17%)  loss 9.308  skill 0.123  held-out skill 0.200  8.41k tokens/s  "
+        "ETA 16m 30s"
     )
 
 
+def test_time_left_leaves_out_the_start_and_what_is_paused(clock):
+    """An hour of compiling before the first step, and another of a new shape between steps."""
+    stream = io.StringIO()
+    progress = Progress(1000, stream=stream, seconds_between_lines=0, clock=clock)
+    clock.now = 3600.0
+    for step in range(1, 11):
+        progress.update(step)
+        clock.now += 1.0
+    with progress.pause():
+        clock.now += 3600.0
+    progress.update(11)
+    assert stream.getvalue().splitlines()[-1].endswith("ETA 16m 29s")
+    with progress.pause(False):  # an evaluation that compiles nothing belongs to the run
+        clock.now += 10.0
+    progress.update(12)
+    assert stream.getvalue().splitlines()[-1].endswith("ETA 29m 56s")
+
+
+def test_figures_are_wanted_by_time_and_not_by_steps(clock):
+    progress = Progress(10, stream=io.StringIO(), seconds_between_lines=20, clock=clock)
+    assert progress.wants_figures()  # the first loss, as soon as there is one
+    progress.update(1, {})
+    assert progress.wants_figures()
+    progress.update(2, {"loss": 1.0})
+    clock.now += 19
+    assert not progress.wants_figures()
+    clock.now += 1
+    assert progress.wants_figures()
+    assert not Progress(10, quiet=True, stream=io.StringIO(), clock=clock).wants_figures()
+
+
 def test_time_left_counts_the_steps_of_this_process_and_recent_ones(clock):
-    """Slow first steps (compilation) and a resumed run's earlier ones are not in the speed."""
+    """A resumed run's earlier steps are not in the speed, nor what is long ago."""
     stream = io.StringIO()
     progress = Progress(1100, start=900, stream=stream, seconds_between_lines=0, clock=clock)
     clock.now = 500.0
@@ -89,22 +142,22 @@ def test_time_left_counts_the_steps_of_this_process_and_recent_ones(clock):
     assert stream.getvalue().splitlines()[-1].endswith("ETA 1m 40s")
 
 
-def test_a_terminal_gets_one_line_rewritten_in_place(clock, monkeypatch):
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((30, 24)))
-    stream = Terminal()
+def test_a_terminal_gets_one_line_rewritten_in_place(clock, terminal):
+    stream, shown = terminal
     progress = Progress(100, stream=stream, clock=clock)
-    for step in range(1, 101):
-        progress.update(step, {"loss": 1.0, "rtd_skill": 0.5})
+    for step in range(1, 31):
+        progress.update(step, {"loss": 1.0, "rtd_skill": 0.5, "tokens_per_second": 123_456_789})
         clock.now += 0.125
-    progress.note("saved checkpoint 100")
+    text = shown()
+    drawn = [part for part in text.split("\r") if part.strip()]
+    assert len(drawn) == 15  # every 0.25 s, as 0.2 have passed then
+    assert all(len(line) < 60 for line in drawn) and "step 29/100 (29%)  loss 1.0" in drawn[-1]
+    assert "\n" not in text
+    progress.note("saved checkpoint 30")
     progress.close()
-    text = stream.getvalue()
-    assert text.count("\n") == 3  # the line, the note, the last state
-    lines = [part for part in text.split("\n")[0].split("\r") if part]
-    assert len(lines) == 50  # every 0.25 s, as 0.2 have passed then
-    assert all(len(line.removesuffix("\x1b[K")) <= 29 for line in lines)
-    assert text.split("\n")[1] == "saved checkpoint 100"
-    assert text.endswith("\n")
+    note, last, after = shown().split("\n")
+    assert note.split("\r")[-1] == "saved checkpoint 30"
+    assert "step 30/100 (30%)" in last.split("\r")[-1] and after == ""
 
 
 def test_nothing_is_printed_for_a_run_without_steps():

@@ -76,7 +76,7 @@ shapes, _ = jax.eval_shape(objective.init, jax.random.key(0))
 optimizer = build_optimizer(shapes, schedule, settings)
 abstract = jax.eval_shape(lambda: init_state(objective, optimizer, 0))
 lengths = [[16], [11], [16], [5], [16], [16], [9], [13]]
-slots = objective.masking.slots
+slots = objective.masking.max_predictions
 
 def batch_of(step, free):
     ids = np.random.default_rng(step).integers(5, 64, (8, slots), np.int32)

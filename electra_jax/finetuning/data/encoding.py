@@ -1,4 +1,4 @@
-"""What all codecs but the one of questions share: [CLS] a [SEP] b [SEP], cut to a length."""
+"""[CLS] a [SEP] b [SEP], truncated to a maximum length; question answering has windows instead."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ NOTHING: Ids = np.empty(0, np.int32)
 
 
 def longest_first(first: int, second: int, limit: int) -> tuple[int, int]:
-    """What is left of two lengths when tokens are cut, one by one, from the longer until both fit.
-
-    Of two equal ones the second is cut, as in the reference.
-    """
+    """Both lengths after truncation to `limit` tokens together: tokens are removed one by one from
+    the longer of the two, from the second where they are equal, as in the reference."""
     excess = max(first + second - limit, 0)
-    ahead = min(excess, abs(first - second))
+    from_longer = min(excess, abs(first - second))
     if first > second:
-        first -= ahead
+        first -= from_longer
     else:
-        second -= ahead
-    rest = excess - ahead
+        second -= from_longer
+    rest = excess - from_longer
     return first - rest // 2, second - (rest - rest // 2)
 
 
 class PairEncoder:
-    """[CLS] a [SEP], or [CLS] a [SEP] b [SEP], with token types 0 and 1."""
+    """[CLS] a [SEP], or [CLS] a [SEP] b [SEP], with token types 0 and 1.
+
+    Attributes:
+      truncated: number of sequences so far that were cut.
+    """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int):
         self.tokenizer = tokenizer
@@ -47,8 +49,8 @@ class PairEncoder:
         """(input_ids, token_type_ids), int32 [n], of one or two parts, cut to `max_length`.
 
         Args:
-          keep_end: cut the first part from its beginning.
-          tail: goes after the first part, and is cut only where nothing is left of that.
+          keep_end: truncate the first part at its beginning instead of its end.
+          tail: follows the first part, and is cut only where nothing of that is left.
         """
         special = self.tokenizer.special_ids
         limit = self.max_length - 1 - len(parts)
@@ -73,7 +75,7 @@ class PairEncoder:
 
 
 def softmax(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Over the last axis, in float64."""
+    """Softmax over the last axis, in float64, of the shape of `logits`."""
     logits = np.asarray(logits, np.float64)
     shifted = np.exp(logits - logits.max(-1, keepdims=True))
     return shifted / shifted.sum(-1, keepdims=True)

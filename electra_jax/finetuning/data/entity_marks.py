@@ -1,4 +1,4 @@
-"""Two marked entities of a text: every way that data has of marking them becomes one.
+"""Two marked entities of a text: the ways in which data sets mark them become one.
 
 "$ … $" stands around the first entity (the head) and "# … #" around the second (the tail), with
 spaces. These are characters that every vocabulary has, so that a pretrained model needs no new
@@ -21,7 +21,7 @@ _MARKS = (
 def mark_spans(text: str, head: tuple[int, int], tail: tuple[int, int]) -> str:
     """The text with "$ … $" around the head and "# … #" around the tail.
 
-    Spans are [start, end) in characters; where one lies within the other, so do its marks.
+    Spans are [start, end) in characters; nested spans give nested marks.
     """
     marks = []
     for order, (mark, (start, end)) in enumerate((("$", head), ("#", tail))):
@@ -29,15 +29,15 @@ def mark_spans(text: str, head: tuple[int, int], tail: tuple[int, int]) -> str:
         marks.append((start, 1, -end, order, f" {mark} "))
         marks.append((end, 0, -start, -order, f" {mark} "))
     parts, position = [], 0
-    for place, *_, mark in sorted(marks):
-        parts += [text[position:place].strip(" "), mark]
-        position = place
+    for offset, *_, mark in sorted(marks):
+        parts += [text[position:offset].strip(" "), mark]
+        position = offset
     parts.append(text[position:].strip(" "))
     return re.sub("  +", " ", "".join(parts)).strip()
 
 
 def mark_entities(text: str, where: str = "the text") -> str:
-    """The same for a text whose entities stand in <e1>…</e1> and <e2>…</e2>, in [[…]] (the first
+    """`mark_spans` of a text whose entities stand in <e1>…</e1> and <e2>…</e2>, in [[…]] (the first
     entity) and <<…>> (the second), or in two pairs of either (in their order).
 
     Raises:

@@ -1,33 +1,39 @@
-"""Records of task data: dicts with the place they came from, from files and tfds data sets.
+"""Records of task data (dicts, each with its file and line) from files and tfds data sets.
 
-Read one after the other, in constant memory. What is wrong with a file's form is found here.
+They are streamed in constant memory. Errors of a file's format are raised here.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
+import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from electra_jax.errors import UserError
+from electra_jax.finetuning.data.published import records_by_relation
+from electra_jax.finetuning.data.table_rows import csv_rows, tsv_rows
 from electra_jax.text.datasets import TFDS_PREFIX, open_dataset
 from electra_jax.text.lines import json_value, numbered_lines, open_bytes
 from electra_jax.text.unicode import well_formed
 
 Record = dict[str, Any]
 
-TABLE_FORMATS = ("jsonl", "tsv", "csv")
+TABLES = ("tsv", "csv")
+TABLE_FORMATS = ("jsonl", *TABLES, "json")
 CONLL_FORMATS = ("conll", "conllu", "bio", "iob", "txt")
+NUMBERED = ("0", "1", "…")
+"""As `headerless`: no file has a header, and columns are named by number from 0."""
 LINE_LIMIT = 64 * 2**20
 """Longest line that is read, in bytes; SQuAD-type files hold a whole article in one."""
 
 
 def format_of(path: str) -> str:
-    """The ending that names a file's format, without ".gz"."""
+    """The file name's ending in lower case, without ".gz"."""
     return path.removesuffix(".gz").rpartition(".")[2].lower()
 
 
@@ -58,12 +64,13 @@ def read_records(
 
     Files may end in .gz. `where` is "file:line", lines counted from 1. Blank lines are skipped in
     .jsonl; in a table at its end and, if it has several columns, anywhere: a blank line among those
-    of one column is an empty text. Values of .tsv and .csv are strings; a .tsv has no quoting, a
-    .csv has the usual one. Labels of a tfds data set become their names, and None where it hides
-    them (-1).
+    of one column is an empty text. Values of .tsv and .csv are strings; a .csv has the usual
+    quoting, a .tsv none or that of pandas (`table_rows`). Labels of a tfds data set become their
+    names, and None where it hides them (-1).
 
     Args:
-      headerless: names of the columns of a .tsv whose first row names none of them.
+      headerless: names of the columns of a .tsv whose first row names none of them; NUMBERED: of
+        any table, whose first row is data.
 
     Raises:
       UserError: another ending, an unreadable file, not UTF-8, not JSON, a row whose number of
@@ -77,6 +84,8 @@ def read_records(
         return _read_jsonl(path)
     if kind in ("tsv", "csv"):
         return _read_table(path, kind, headerless)
+    if kind == "json":
+        return _read_json(path)
     if os.path.isdir(path):
         raise UserError(f"{path} is a folder; name a file in it")
     if not os.path.exists(path):
@@ -100,6 +109,26 @@ def _read_jsonl(path: str) -> Iterator[tuple[str, Record]]:
         yield where, well_formed_json(record) if "\\u" in line else record
 
 
+def _read_json(path: str) -> Iterator[tuple[str, Record]]:
+    """The records of a .json that is one list, or lists by relation; it is read whole."""
+    with open_bytes(path) as stream:
+        content = stream.read()
+    try:
+        whole = well_formed_json(json.loads(content))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not one JSON value ({error}); a file with one JSON object a line must be "
+            "named .jsonl"
+        ) from None
+    if isinstance(whole, dict):
+        yield from records_by_relation(whole, path)
+        return
+    for i, record in enumerate(whole if isinstance(whole, list) else [whole]):
+        if not isinstance(record, dict):
+            raise UserError(f"{path}: [{i}] is not a JSON object: {json.dumps(record)[:60]}")
+        yield f"{path}: [{i}]", record
+
+
 def well_formed_json(value: Any) -> Any:
     """A JSON value whose strings hold no lone surrogate."""
     if isinstance(value, str):
@@ -113,19 +142,18 @@ def well_formed_json(value: Any) -> Any:
 
 def _read_table(path: str, kind: str, headerless: Sequence[str]) -> Iterator[tuple[str, Record]]:
     header: list[str] | None = None
-    blank: list[int] = []  # rows without text since the last one with any
+    blank: list[int] = []  # blank rows since the last row with text
     for number, fields in _rows(path, kind):
         if not any(field.strip() for field in fields):
             if header is not None and (fields or len(header) == 1):
                 blank.append(number)
             continue
-        for earlier in blank:  # not the end of the file: answers are to stay in line with it
+        for earlier in blank:  # not the end of the file: answers must stay aligned with its lines
             yield f"{path}:{earlier}", dict.fromkeys(header or (), "")
         blank.clear()
         if header is None:
-            without = len(fields) == len(headerless) and not set(fields) & set(headerless)
-            header = list(headerless) if without else fields
-            if not without:
+            header, is_data = _header(f"{path}:{number}", fields, headerless)
+            if not is_data:
                 continue
         where = f"{path}:{number}"
         if len(fields) != len(header):
@@ -137,21 +165,25 @@ def _read_table(path: str, kind: str, headerless: Sequence[str]) -> Iterator[tup
         yield where, dict(zip(header, fields))
 
 
+def _header(where: str, fields: list[str], headerless: Sequence[str]) -> tuple[list[str], bool]:
+    """The names of the columns, and whether the first row, which has `fields`, is data."""
+    if tuple(headerless) == NUMBERED:
+        return [str(i) for i in range(len(fields))], True
+    if len(fields) == len(headerless) and not set(fields) & set(headerless):
+        return list(headerless), True
+    twice = [name for name, count in Counter(fields).items() if name and count > 1]
+    if twice:
+        raise UserError(
+            f'{where}: the header names the column "{twice[0]}" twice; rename one (a file without '
+            "a header line is read with data.header=no and columns by number)"
+        )
+    return fields, False
+
+
 def _rows(path: str, kind: str) -> Iterator[tuple[int, list[str]]]:
-    """(number of the row's first line, fields) of every row; a blank line has none."""
-    if kind == "tsv":
-        for number, line in read_lines(path):
-            yield number, line.split("\t") if line else []
-        return
-    csv.field_size_limit(LINE_LIMIT)
-    reader = csv.reader((line + "\n" for _, line in read_lines(path)), strict=True)
-    first = 1
-    try:
-        for fields in reader:
-            yield first, fields
-            first = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num} is not CSV: {error}") from None
+    """(number of the row's first line, fields) of every row; a blank line has no fields."""
+    lines = read_lines(path)
+    return tsv_rows(path, lines) if kind == "tsv" else csv_rows(path, lines, LINE_LIMIT)
 
 
 def _read_dataset(name: str) -> Iterator[tuple[str, Record]]:
@@ -174,81 +206,6 @@ def _plain(value: Any, feature: Any) -> Any:
     if hasattr(feature, "int2str"):
         return feature.int2str(int(value)) if value >= 0 else None
     return value.item() if isinstance(value, np.generic | np.ndarray) else value
-
-
-def read_conll(
-    path: str, columns: Mapping[str, str], labelled: bool
-) -> Iterator[tuple[str, Record]]:
-    """(where, {"words", "tags"}) of each sentence: a word a line, a blank line between sentences.
-
-    Columns are separated by tabs, or else by spaces (other white space belongs to words, as the
-    full-width space of Chinese), and are numbered from 0, or from -1 for the last one backwards.
-    -DOCSTART- lines are skipped; in .conllu, so are comments, word ranges and empty words. Without
-    labels, lines of different numbers of columns are taken for running text and refused.
-    """
-    universal = format_of(path) == "conllu"
-    word_column = _column_number(columns.get("words", "1" if universal else "0"), "words")
-    tag_column = _column_number(columns.get("tags", "3" if universal else "-1"), "tags")
-    words: list[str] = []
-    tags: list[str] = []
-    first = lines = columns_before = 0
-
-    def sentence() -> tuple[str, Record]:
-        return f"{path}:{first}", {"words": words, "tags": tags} if labelled else {"words": words}
-
-    for number, line in read_lines(path):
-        if not line.strip(" \t"):
-            if words:
-                yield sentence()
-                words, tags = [], []
-            continue
-        fields = line.split("\t") if "\t" in line else [f for f in line.split(" ") if f]
-        if fields[0] == "-DOCSTART-" or (
-            universal and (line.startswith("#") or not fields[0].isdigit())
-        ):
-            continue
-        first = first if words else number
-        lines += 1
-        if not labelled and columns_before not in (0, len(fields)):
-            raise _running_text(f"{path}:{number}")
-        columns_before = len(fields)
-        needed = [word_column, tag_column] if labelled else [word_column]
-        if len(fields) < max(2 * labelled, *(c + 1 if c >= 0 else -c for c in needed)):
-            raise UserError(
-                f"{path}:{number} has {len(fields)} columns ({line[:60]!r}); words are read from "
-                f"column {word_column}"
-                + (f" and tags from column {tag_column}" if labelled else "")
-                + "; name other ones with data.columns.words and data.columns.tags"
-            )
-        words.append(fields[word_column])
-        if labelled:
-            tags.append(fields[tag_column].strip())
-            if not tags[-1]:
-                raise UserError(
-                    f"{path}:{number}: the tag in column {tag_column} is empty ({line[:60]!r}); "
-                    "fill it, or name another column with data.columns.tags"
-                )
-    if not labelled and lines == 1 and columns_before > 2:
-        raise _running_text(path)
-    if words:
-        yield sentence()
-
-
-def _running_text(where: str) -> UserError:
-    return UserError(
-        f"{where}: words to tag are read from columns, a word a line, the same number on each; "
-        'running text goes into a .jsonl: {"text": "…"}'
-    )
-
-
-def _column_number(value: str, role: str) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise UserError(
-            f"data.columns.{role}={value}: columns of a CoNLL file are named by number, from 0 (or "
-            "-1 for the last one backwards)"
-        ) from None
 
 
 def same_content(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> bool:

@@ -1,10 +1,11 @@
-"""The task data of a run: which files, which examples, which features."""
+"""The task data of a run: files, examples, features."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,25 @@ from typing import Any
 from electra_jax.errors import UserError
 from electra_jax.finetuning.codecs import MIN_LENGTH, make_codec
 from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, Feature
+from electra_jax.finetuning.data.label_report import LabelReport, resolve_missing
 from electra_jax.finetuning.data.readers import (
     TFDS_PREFIX,
-    columns_read,
+    columns_of,
     read_examples,
     same_content,
+    without_header,
 )
 from electra_jax.finetuning.kinds.base import Kind
-from electra_jax.finetuning.kinds.table import find_kind
+from electra_jax.finetuning.kinds.table import kind_of
 from electra_jax.finetuning.task import Task
-from electra_jax.finetuning.task_table import collect_labels, get_task
+from electra_jax.finetuning.task_table import collect_labels, configured_task
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
-# What a folder's files are called, by split; with any of the endings that readers take.
+_SHOWN_LABELS = 20  # with their counts, of those that are most frequent
+
+# Names of a folder's files, by split; each with any ending that a reader takes.
 _NAMES = {
     "train": ("train",),
     "eval": ("dev", "valid", "validation", "eval", "val", "dev_matched", "validation_matched"),
@@ -37,7 +42,7 @@ _ENDINGS = ("jsonl", "tsv", "csv", "json", "conll", "conllu", "txt", "bio", "iob
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """Where the splits of a task lie; a path or `tfds:NAME/CONFIG:SPLIT` each."""
+    """The splits of a task: each a path or `tfds:NAME/CONFIG:SPLIT`."""
 
     train: str
     eval: str | None = None
@@ -116,19 +121,32 @@ def load_examples(
     columns: Mapping[str, str | None],
     labelled: bool = True,
     labels: Sequence[str] | None = None,
+    missing: str = "skip",
+    report: LabelReport | None = None,
 ) -> list[Example]:
-    """Every example of a file. Raises `UserError` where there is none."""
-    examples = list(read_examples(task, path, columns, labelled, labels))
-    find_kind(task.kind).check_examples(task, path, examples)
+    """All examples of a file; see `read_examples`. Raises `UserError` where there are none."""
+    kind = kind_of(task)
+    # Whether -1 is a class, all labels of a training file tell.
+    undecided = labelled and labels is None and task.labels is None
+    examples = list(
+        read_examples(
+            task, path, columns, labelled, labels,
+            missing="mark" if undecided else missing, report=report,
+        )
+    )  # fmt: skip
+    if undecided:
+        examples = resolve_missing(examples, kind.labels_of, path, missing)
+    kind.check_examples(task, path, examples)
     return examples
 
 
 @dataclasses.dataclass
 class TaskData:
-    """A task's examples, the codec that reads them, and what training sees of them.
+    """A task's examples, their codec, and the features to train on.
 
     `test` has the examples of `data.test_path`. `truncated` counts training texts that were cut,
-    `missed_words` what a tagger lost by it.
+    `missed_words` the words that a tagger lost by it. `unread` are the columns that nothing is read
+    from, `notes` sentences about the labels of evaluation and test data.
     """
 
     task: Task
@@ -142,19 +160,21 @@ class TaskData:
     features: list[Feature]
     truncated: int = 0
     missed_words: int = 0
+    unread: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Kind:
         """The task's kind."""
-        return find_kind(self.task.kind)
+        return kind_of(self.task)
 
     @property
     def metric(self) -> str:
-        """The score by which runs and checkpoints are compared; more is better."""
+        """The score by which runs and checkpoints are compared; higher is better."""
         return self.codec.metric
 
     def constant_loss(self) -> float | None:
-        """The mean training loss of the best constant answer, where there is one."""
+        """The mean training loss of the best constant answer; None where there is no such loss."""
         return self.kind.constant_loss(self.train, self.settings.target_range)
 
     @classmethod
@@ -162,24 +182,32 @@ class TaskData:
         cls, config: Mapping[str, Any], tokenizer: Tokenizer, positions: int, head: str
     ) -> TaskData:
         """Reads the training and evaluation examples of a configuration."""
-        task, data = get_task(config["task"]), config["data"]
+        task, data = configured_task(config), config["data"]
         if task.trained_by:
             raise UserError(
                 f"task={task.name} has no training data: train {task.trained_by}, then "
                 f"`electra-jax evaluate --task={task.name}` with that model"
             )
+        if data.get("header", "yes") == "no":
+            task = without_header(task)
         files = find_files(task, data)
-        train: list[Any] = load_examples(task, files.train, data["columns"])
+        missing = data.get("missing_labels", "skip")
+        train: list[Any] = load_examples(task, files.train, data["columns"], missing=missing)
         labels = collect_labels(task, train)
         if data["train_examples"] is not None:
             train = train[: data["train_examples"]]
         settings = codec_settings(task, data, positions)
-        train, settings = find_kind(task.kind).prepare(task, files.train, train, settings)
+        train, settings = kind_of(task).prepare(task, files.train, train, settings)
         codec = make_codec(task, tokenizer, settings, labels, head)
+        known = labels or None
+        reports = [LabelReport(str(file)) for file in (files.eval, data["test_path"])]
         held_out, test = (
-            load_examples(task, file, data["columns"], labels=labels) if file else []
-            for file in (files.eval, data["test_path"])
+            load_examples(task, r.path, data["columns"], True, known, missing, r) if file else []
+            for r, file in zip(reports, (files.eval, data["test_path"]), strict=True)
         )
+        notes = tuple(note for report in reports for note in report.sentences())
+        for note in notes:
+            log.warning("%s", note)
         if files.eval and same_content(files.train, files.eval):
             log.warning(
                 "%s and %s are the same: the scores will say nothing", files.train, files.eval
@@ -193,8 +221,31 @@ class TaskData:
                 "is cut away (a larger data.max_length keeps both)",
                 files.train, f"{lost:,}", settings.max_length,
             )  # fmt: skip
-        columns = columns_read(task, files.train, data["columns"])
+        columns, unread = columns_of(task, files.train, data["columns"])
         return cls(
             task, codec, settings, files, columns, train, held_out, test, features,
-            codec.truncated, codec.missed_words,
+            codec.truncated, codec.missed_words, unread, notes,
         )  # fmt: skip
+
+    def describe(self) -> list[str]:
+        """What was read, in lines for the terminal: columns, labels, what was cut."""
+        lines = []
+        if self.columns:
+            read = ", ".join(f"{role} from {name}" for role, name in self.columns.items())
+            lines.append(f"columns: {read}")
+            if self.unread:
+                more = " (data.columns.* names others)" if self.task.texts else ""
+                lines.append(f"columns that are not read: {', '.join(self.unread)}{more}")
+        if counts := Counter(name for e in self.train for name in self.kind.labels_of(e)):
+            shown = [f"{name} {counts[name]:,}" for name in self.codec.labels if counts[name]]
+            if len(shown) > _SHOWN_LABELS:
+                shown = [f"{name} {count:,}" for name, count in counts.most_common(_SHOWN_LABELS)]
+                shown.append(f"and {len(counts) - len(shown)} more")
+            lines.append(f"labels ({len(counts)}) in training: {', '.join(shown)}")
+        if self.truncated:
+            words = f" ({self.missed_words:,} words of them are left out)"
+            lines.append(
+                f"{self.truncated:,} texts are longer than data.max_length: cut"
+                + words * bool(self.missed_words)
+            )
+        return lines

@@ -1,26 +1,29 @@
-"""What a kind of task is: everything that differs between, say, classification and tagging.
+"""The contract of a kind of task: everything that differs between, say, classification and tagging.
 
 A kind is one class in one file and a line in `table.py`, or a file of the user's own named by
 `FILE.py:CLASS`. Reading, batching, training, judging, exporting and predicting call its members and
-know nothing else of it. What is abstract has no default that would be right for a new kind.
+know nothing else of it. Members without a default that suits every kind are abstract.
 Letters: B rows, L length, W words, C labels or choices, E embedding width, H hidden width.
 """
 
 from __future__ import annotations
 
 import abc
+import copy
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import jax
 import numpy as np
 
+from electra_jax.config.fields import absent_values, read
 from electra_jax.config.finetuning import LossSettings
 from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, Feature
+from electra_jax.finetuning.data.published import plain_record
 from electra_jax.finetuning.data.records import Record, read_records
 from electra_jax.finetuning.data.sources import Source, check_roles, unknown_label
 from electra_jax.finetuning.task import Task
@@ -41,8 +44,8 @@ class Padding:
     Attributes:
       fill: what pads; None: the tokenizer's pad id.
       fixed: every feature has the same shape: nothing to pad, new rows are zeros.
-      lengths: padded to the least of these that holds the batch's longest, in place of the batch's
-        own length (for targets with a length of their own).
+      lengths: padded to the smallest of these that fits the longest of the batch, instead of to
+        the length of the batch (for targets whose length is not the input's).
     """
 
     fill: int | None = 0
@@ -50,23 +53,30 @@ class Padding:
     lengths: tuple[int, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class NoSettings:
+    """Of a kind without fields of its own."""
+
+
 class Kind(abc.ABC):
-    """One kind of task; a kind has no state, so one object serves all tasks of it.
+    """One kind of task. It has no state but its settings: one object serves all tasks of the kind.
 
     Attributes:
-      name: what the table of tasks and model folders call it (by default the class's name).
-      texts, metrics, max_length, epochs, label_names: the row of the table that a kind in a user's
-        own file stands for (see `task.Task`); rows of the package say their own.
+      name: its name in the table of tasks and in model folders (by default the class's).
+      texts, metrics, max_length, epochs, label_names: fields of the task (`task.Task`) that a kind
+        in a user's own file defines; the package's tasks have them in `task_table.py`.
       fields: how the features' entries are padded; those not named are padded with 0 to the
         batch's length.
-      reference: the head in `modeling.heads.reference` that the reference has for it; None: none.
-      huggingface: the head in `modeling.heads.huggingface` that the exported model has; None: heads
-        of its own, exported as `model_type: electra_jax`.
-      problem_type: config.json's, which `transformers` chooses its loss by.
+      reference: the reference's head for it, in `modeling.heads.reference`; None: it has none.
+      huggingface: the head of the exported model, in `modeling.heads.huggingface`; None: heads of
+        the kind's own, exported as `model_type: electra_jax`.
+      problem_type: config.json's, by which `transformers` chooses its loss.
       whole_batch: a row's loss depends on the other rows of its batch (in-batch negatives), so
         that a batch cannot be split by accumulation.
       has_columns: whether files of the kind have one column for each role.
       answer: the key of a prediction that holds the answer.
+      Settings: the kind's own fields, a frozen dataclass of `fields.field`s with the keys of
+        `--config.kind.*`; `self.settings` holds their values, which model folders keep.
     """
 
     name: ClassVar[str]
@@ -82,22 +92,35 @@ class Kind(abc.ABC):
     whole_batch: ClassVar[bool] = False
     has_columns: ClassVar[bool] = True
     answer: ClassVar[str] = "answer"
+    Settings: ClassVar[type[Any]] = NoSettings
+    settings: Any = NoSettings()
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         if "name" not in cls.__dict__:
             cls.name = cls.__name__
+        if "Settings" in cls.__dict__:
+            cls.settings = cls.Settings()
+
+    def with_settings(self, values: Mapping[str, Any]) -> Self:
+        """The kind with values of its own fields; a field that is absent has its default, or what
+        its absence means. Raises `UserError` on an unknown field or a wrong value."""
+        if not values:
+            return self
+        found = copy.copy(self)
+        found.settings = read(self.Settings, {**absent_values(self.Settings), **values}, "kind")
+        return found
 
     # Data: records → examples → features.
 
     @property
     @abc.abstractmethod
     def roles(self) -> Mapping[str, tuple[str, ...]]:
-        """The roles that columns play beside the texts, and the names each is looked for by."""
+        """The roles of columns beside the texts, and the accepted column names of each."""
 
     @abc.abstractmethod
     def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
-        """A record's example, with its label where `source.labelled`. Raises `UserError`."""
+        """The example of a record, with its label where `source.labelled`. Raises `UserError`."""
 
     @abc.abstractmethod
     def codec(
@@ -108,13 +131,13 @@ class Kind(abc.ABC):
         labels: tuple[str, ...],
         head: str,
     ) -> Codec:
-        """Examples to features and outputs to answers; `head` is "huggingface" (the kind's own
-        where it has one) or "reference"."""
+        """The codec: examples to features, outputs to answers. `head` is "huggingface" (or the
+        kind's own) or "reference"."""
 
     def records(
         self, task: Task, path: str, columns: Mapping[str, str], labelled: bool
     ) -> tuple[Iterator[tuple[str, Record]], Mapping[str, str]]:
-        """(where, record) of a file, and which of the named columns are still to be looked for."""
+        """(where, record) of a file, and the named columns that its records still have."""
         return read_records(path, task.headerless), columns
 
     def read(
@@ -131,8 +154,10 @@ class Kind(abc.ABC):
         known = None if labels is None else frozenset(labels)
         records, columns = self.records(task, path, columns, labelled)
         source: Source | None = None
-        for number, (where, record) in enumerate(records):
+        for number, (where, found) in enumerate(records):
+            record = plain_record(found)
             source = source or Source(task, columns, record, where, labelled, usual)
+            source.see(record, where)
             example = self.example(source, where, source.identity(record, number), record)
             if known is not None:
                 for label in self.labels_of(example):
@@ -155,22 +180,21 @@ class Kind(abc.ABC):
         `TypeError` where it is no input at all."""
         if not isinstance(value, Mapping):
             raise TypeError("a mapping is needed")
-        record = dict(value)
+        record = plain_record(dict(value))
         source = Source(task, columns, record, where, False, usual)
         return self.example(source, where, source.identity(record, number), record)
 
     def labels_of(self, example: Any) -> Sequence[str]:
-        """The names of the labels that an example has."""
+        """The names of an example's labels."""
         return ()
 
     def labels(self, task: Task, examples: Iterable[Any]) -> tuple[str, ...]:
-        """The labels of a task whose row names none, in the order of their ids; () where the kind
-        has no labels. Raises `UserError` where there is nothing to tell apart."""
+        """The labels that occur, in the order of their ids, for a task that names none; () where
+        the kind has no labels. Raises `UserError` where there are too few to learn from."""
         return ()
 
     def check_examples(self, task: Task, path: str, examples: Iterable[Any]) -> int:
-        """How many examples there are; warns of what is odd. Raises `UserError` where there is
-        none."""
+        """The number of examples; may warn about them. Raises `UserError` where there is none."""
         count = sum(1 for _ in examples)
         if not count:
             raise UserError(f"{path}: no examples in it")
@@ -179,35 +203,35 @@ class Kind(abc.ABC):
     def prepare(
         self, task: Task, path: str, examples: list[Any], settings: CodecSettings
     ) -> tuple[list[Any], CodecSettings]:
-        """The training examples that can be used, and settings that they decide."""
+        """The usable training examples, and the settings with what depends on the examples."""
         return examples, settings
 
     def without_texts(self, example: Any) -> Any:
-        """An example with nothing but what scores read: what `evaluate` holds of each."""
+        """The example without what scores do not read; `evaluate` keeps these in memory."""
         return example
 
     def for_scores(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """An answer without what scores do not read."""
+        """The answer without what scores do not read."""
         return answer
 
     # Network: the outputs of one head or several, from the hidden states.
 
     @abc.abstractmethod
     def network(self, config: ElectraConfig, outputs: int, dropout_rate: float) -> nn.Module:
-        """The Linen module: encoder under `electra`, and heads. `HuggingFaceKind` has it; heads of
-        one's own are `modeling.heads.headed.Headed`."""
+        """The Linen module: the encoder, named `electra`, and heads. `HuggingFaceKind` implements
+        it; for heads of one's own use `modeling.heads.headed.Headed`."""
 
     @abc.abstractmethod
     def outputs(self, found: Any, batch: Batch) -> Outputs:
-        """The named outputs, float32, first axis B, from what `network` gives.
+        """The named outputs, float32, first axis B, from those of the module.
 
         Where features hold several texts ("input_ids" a list of arrays, in batches [B, C, L]), the
-        network sees [B · C, L], and the rows come together here.
+        module sees [B · C, L]; this method restores [B, C, …].
         """
 
     @abc.abstractmethod
     def cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
-        """One feature's outputs without what padding added to them."""
+        """The outputs of one feature without those of padding."""
 
     # Loss.
 
@@ -215,38 +239,38 @@ class Kind(abc.ABC):
     def row_losses(self, outputs: Outputs, batch: Batch, settings: LossSettings) -> jax.Array:
         """The loss of each row, float32 [B] (or of each of its words: [B, W]), not yet weighted.
 
-        Where it depends on other rows (`whole_batch`), rows with batch["weight"] 0 only fill the
-        batch up and must not count.
+        Where it depends on other rows (`whole_batch`), rows with batch["weight"] 0 are padding and
+        must not count.
         """
 
     @abc.abstractmethod
     def divergence(self, one: Outputs, other: Outputs) -> jax.Array:
-        """How far two passes with other dropout are apart, like `row_losses` (R-Drop): half the sum
-        of both Kullback-Leibler divergences where the outputs are a distribution."""
+        """The divergence of two passes with different dropout (R-Drop), like `row_losses`: half the
+        sum of both Kullback-Leibler divergences where the outputs are a distribution."""
 
     def row_weights(self, batch: Batch, settings: LossSettings) -> jax.Array:
-        """What a row (or a word) counts in the mean, like `row_losses`."""
+        """The weight of each row (or word) in the mean, like `row_losses`."""
         return batch["weight"]
 
     def targets(self, batch: Batch) -> jax.Array | None:
-        """The right index into the last axis of outputs["logits"], like `row_losses`, of which
-        training logs the accuracy; None: it logs none."""
+        """The right index into the last axis of outputs["logits"], like `row_losses`, for the
+        accuracy that training logs; None: no accuracy."""
         return None
 
-    # Judgement: did a run learn anything?
+    # Did a run learn anything?
 
     @abc.abstractmethod
     def constant_loss(
         self, examples: Sequence[Any], target_range: tuple[float, float]
     ) -> float | None:
-        """The mean loss of the best constant answer, None where there is none to compare with."""
+        """The mean loss of the best constant answer; None where the kind has no such answer."""
 
     @abc.abstractmethod
     def better_than_chance(
         self, examples: Sequence[Any], predictions: Predictions, scores: Mapping[str, float]
     ) -> bool:
-        """Whether the answers alone show that something was learnt, whatever the training loss: it
-        is the mean of a few steps, and noisy where one label is rare."""
+        """Whether the answers alone show that the run learned, whatever its training loss, which is
+        the mean of few steps and noisy where a label is rare."""
 
     @abc.abstractmethod
     def not_learned(
@@ -256,14 +280,14 @@ class Kind(abc.ABC):
         scores: Mapping[str, float],
         learnt: bool | None,
     ) -> str | None:
-        """Why answers are those of a run that did not learn, None where they are not; `learnt`:
-        what its training loss says."""
+        """Why the answers show that the run did not learn; None where they do not. `learnt`:
+        whether the training loss is below a constant answer's (None: unknown)."""
 
     @abc.abstractmethod
     def errors(
         self, examples: Sequence[Any], predictions: Predictions, labels: Sequence[str]
     ) -> list[Block]:
-        """Blocks for the report (`reporting.blocks`) that show what is got wrong."""
+        """Blocks for the report (`reporting.blocks`) that show the errors."""
 
     # Export, and a start from an exported head.
 
@@ -274,7 +298,7 @@ class Kind(abc.ABC):
         return params, settings
 
     def same_scale(self, stated: Mapping[str, Any], settings: CodecSettings) -> bool:
-        """Whether outputs of a model with the codec settings `stated` mean what they would here."""
+        """Whether outputs of a model with codec settings `stated` have the same unit as here."""
         return True
 
     def kept_head(
@@ -285,8 +309,8 @@ class Kind(abc.ABC):
         labels: tuple[str, ...],
         settings: CodecSettings,
     ) -> dict[str, np.ndarray] | None:
-        """The flat tree of a start's head for this task, None where it answers another: `stated`
-        are its codec settings, `names` its labels."""
+        """The head (a flat tree) of the model that a run starts from, converted to this task; None
+        where it is for another. `stated` are its codec settings, `names` its labels."""
         return head if names == labels else None
 
 

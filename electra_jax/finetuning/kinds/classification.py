@@ -8,7 +8,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from electra_jax.finetuning.chance import SURE, above_chance, entropy_of
+from electra_jax.finetuning.chance import (
+    ENOUGH,
+    LEAST_SURE,
+    SURE,
+    above_chance,
+    association,
+    compare_means,
+    entropy_of,
+    no_better_than_chance,
+)
 from electra_jax.finetuning.confusions import confusions
 from electra_jax.finetuning.data.encoding import softmax
 from electra_jax.finetuning.data.examples import Example, Feature, TextExample
@@ -22,7 +31,8 @@ from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.reference import CLASSIFICATION
 
 _LEAST_RECALL = 0.05  # above chance, mean over labels
-_COMMON = 0.8  # a label's share from which the others' part of the loss is noise
+_STRAY = 4  # fewer answers beside the commonest are none: all right, their z-score is below 2
+_COMMON = 0.8  # share of the commonest label above which the loss hardly shows the others
 
 
 class ClassificationCodec(TextCodec):
@@ -87,13 +97,15 @@ class Classification(OneRight, TextKind):
     def better_than_chance(
         self, examples: Sequence[TextExample], predictions: Predictions, scores: Mapping[str, float]
     ) -> bool:
-        """Far above chance; where no label has most of the examples, half of what a constant answer
-        gets wrong must be right: a run that came back to a constant may keep an early step."""
-        gold, said = [[e.label] for e in examples], [[p["label"]] for p in predictions]
-        if above_chance(gold, said) < SURE:
+        """Far above chance and, where no label has most of the examples, right on half of those
+        that a constant answer gets wrong: a run that collapsed to a constant may have kept an early
+        step that is only just above chance."""
+        gold = [[e.label] for e in examples]
+        predicted = [[p["label"]] for p in predictions]
+        if above_chance(gold, predicted) < SURE or association(gold, predicted) < LEAST_SURE:
             return False
         share = Counter(e.label for e in examples).most_common(1)[0][1] / len(examples)
-        right = float(np.mean([a == b for a, b in zip(gold, said, strict=True)]))
+        right = float(np.mean([a == b for a, b in zip(gold, predicted, strict=True)]))
         return share >= _COMMON or right >= (1 + share) / 2
 
     def not_learned(
@@ -103,37 +115,51 @@ class Classification(OneRight, TextKind):
         scores: Mapping[str, float],
         learnt: bool | None,
     ) -> str | None:
-        """One answer to all, or fewer right than the commonest label has and no label found."""
+        """One answer to all, or no more right than always the commonest label: fewer, with labels
+        recalled no more often than by chance, or as many within the sampling error, with answers
+        that are not associated with the labels."""
         gold = [e.label for e in examples]
-        found = [p["label"] for p in predictions]
-        if len(set(found)) == 1 and len(set(gold)) > 1:
-            return f'it answers "{found[0]}" to all {len(found)} evaluation examples'
+        predicted = [p["label"] for p in predictions]
+        if len(set(predicted)) == 1 and len(set(gold)) > 1:
+            return f'it answers "{predicted[0]}" to all {len(predicted)} evaluation examples'
         counts = Counter(gold)
-        hits = Counter(a for a, b in zip(gold, found, strict=True) if a == b)
+        hits = Counter(a for a, b in zip(gold, predicted, strict=True) if a == b)
         label, most = counts.most_common(1)[0]
         recall = float(np.mean([hits[name] / count for name, count in counts.items()]))
-        # Below the commonest label's share alone is no failure: weighted classes cost accuracy.
+        # Fewer right than the commonest label alone is no failure: class weights cost accuracy.
         if hits.total() < most and recall < 1 / len(counts) + _LEAST_RECALL:
             return (
                 f"{hits.total()} of {len(gold)} evaluation examples are right, where always "
                 f'"{label}" has {most}, and a label is found as often as by chance ({recall:.0%})'
+            )
+        compared = compare_means(
+            [a == b for a, b in zip(gold, predicted, strict=True)], [a == label for a in gold]
+        )
+        z = association([[x] for x in gold], [[x] for x in predicted])
+        others = len(predicted) - Counter(predicted).most_common(1)[0][1]
+        stray = others < _STRAY and len(gold) >= ENOUGH and z < LEAST_SURE
+        chance = stray or no_better_than_chance(z, len(gold))
+        if len(counts) > 1 and not compared.beaten and chance:
+            return (
+                f"{hits.total()} of {len(gold)} evaluation examples are right, where always "
+                f'"{label}" has {most}: no more than by chance'
             )
         return None
 
     def errors(
         self, examples: Sequence[TextExample], predictions: Predictions, labels: Sequence[str]
     ) -> list[Block]:
-        """Which labels are taken for which."""
+        """The confusion matrix of the labels."""
         pairs = [(str(e.label), p["label"]) for e, p in zip(examples, predictions, strict=True)]
         return confusions(pairs, labels)
 
 
 _METRICS: dict[str, Callable[[list[str], list[str], Task], float]] = {
-    "accuracy": lambda gold, said, task: metrics.accuracy(gold, said),
-    "matthews": lambda gold, said, task: metrics.matthews_correlation(gold, said),
-    "f1": lambda gold, said, task: metrics.binary_f1(gold, said, task.positive).f1,
-    "macro_f1": lambda gold, said, task: metrics.macro_f1(gold, said),
-    "directed_f1": lambda gold, said, task: (
-        metrics.directed_relation_scores(gold, said)["macro"].f1
+    "accuracy": lambda gold, predicted, _: metrics.accuracy(gold, predicted),
+    "matthews": lambda gold, predicted, _: metrics.matthews_correlation(gold, predicted),
+    "f1": lambda gold, predicted, task: metrics.binary_f1(gold, predicted, task.positive).f1,
+    "macro_f1": lambda gold, predicted, _: metrics.macro_f1(gold, predicted),
+    "directed_f1": lambda gold, predicted, _: (
+        metrics.directed_relation_scores(gold, predicted)["macro"].f1
     ),
 }

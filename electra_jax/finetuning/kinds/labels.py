@@ -1,4 +1,4 @@
-"""What the kinds with labels share: the labels of data, and a loss for one right label."""
+"""Shared by the kinds with labels: the labels of data, and the loss of one right label."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from electra_jax.finetuning.losses import categorical_divergence, cross_entropy
 def labels_in(
     examples: Iterable[Any], labels_of: Callable[[Any], Iterable[str]], least: int = 2
 ) -> set[str]:
-    """The labels that occur. Raises `UserError` where there are none, or fewer than `least`."""
+    """The set of labels of the examples. Raises `UserError` where it has fewer than `least`."""
     found: set[str] = set()
     count = 0
     for example in examples:
@@ -35,7 +35,7 @@ def labels_in(
 
 
 def natural_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """Sorted; by value where all labels are integers."""
+    """The labels sorted; by value where all are integers."""
     names = list(labels)
     if all(re.fullmatch(r"[+-]?\d+", name) for name in names):
         return tuple(sorted(names, key=int))
@@ -43,7 +43,7 @@ def natural_order(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 class OneRight(HuggingFaceKind):
-    """A kind whose outputs are "logits" [B, C] of which one, batch["label"] [B], is right."""
+    """A kind with outputs "logits" [B, C] and one right class, batch["label"] int32 [B]."""
 
     def row_losses(self, outputs: Outputs, batch: Batch, settings: LossSettings) -> jax.Array:
         """Cross entropy."""
@@ -56,7 +56,7 @@ class OneRight(HuggingFaceKind):
         return batch["weight"] * jnp.asarray(settings.class_weights)[batch["label"]]
 
     def divergence(self, one: Outputs, other: Outputs) -> jax.Array:
-        """Of two softmaxes."""
+        """Symmetric divergence of two softmaxes, [B]."""
         return categorical_divergence(one["logits"], other["logits"])
 
     def targets(self, batch: Batch) -> jax.Array | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -14,10 +13,24 @@ import numpy.typing as npt
 
 from electra_jax.config.finetuning import LossSettings
 from electra_jax.errors import UserError
-from electra_jax.finetuning.chance import ENOUGH, LEAST_SURE, SURE, above_chance
+from electra_jax.finetuning.chance import (
+    ENOUGH,
+    LEAST_SURE,
+    SURE,
+    Comparison,
+    above_chance,
+    association,
+    compare_f1,
+)
 from electra_jax.finetuning.data.examples import Example, Feature, TextExample
+from electra_jax.finetuning.data.label_lists import (
+    columns_of_bits,
+    labels_of_columns,
+    labels_of_value,
+    resolved,
+)
 from electra_jax.finetuning.data.records import Record
-from electra_jax.finetuning.data.sources import Source, label_name, texts_of
+from electra_jax.finetuning.data.sources import Source, texts_of
 from electra_jax.finetuning.kinds.base import Batch, Block, Outputs, Padding, Predictions
 from electra_jax.finetuning.kinds.labels import labels_in, natural_order
 from electra_jax.finetuning.kinds.text import TextCodec, TextKind
@@ -25,17 +38,18 @@ from electra_jax.finetuning.losses import binary_cross_entropy
 from electra_jax.finetuning.metrics import classification as metrics
 from electra_jax.finetuning.task import Task
 
+_PART = 0.5  # of a constant answer's F1, below which a run is no better whatever it found
+_MOST = 10  # labels of a constant answer
+
 
 class MultilabelCodec(TextCodec):
     """Any number of labels a text: "labels" float32 [labels]. Outputs: "logits" [labels]."""
 
     def _target(self, example: TextExample) -> Feature:
-        return {"labels": self._indicator(example, example.label).astype(np.float32)}
-
-    def _indicator(self, example: TextExample, names: Any) -> npt.NDArray[np.bool_]:
-        row = np.zeros(len(self.labels), bool)
-        row[[self._id(example, name) for name in names]] = True
-        return row
+        row = np.zeros(len(self.labels), np.float32)
+        names: Any = example.label
+        row[[self._id(example, name) for name in names]] = 1.0
+        return {"labels": row}
 
     def decode(
         self,
@@ -43,21 +57,32 @@ class MultilabelCodec(TextCodec):
         features: Sequence[Feature],
         outputs: Sequence[Mapping[str, np.ndarray]],
     ) -> dict[str, Any]:
-        """{"id", "labels": those more probable than the threshold, "probabilities": of all}."""
+        """{"id", "labels": those above the threshold, "probabilities": of all labels by name}."""
         probabilities = _sigmoid(outputs[0]["logits"]).tolist()
         named = dict(zip(self.labels, probabilities))
         labels = [name for name, p in named.items() if p > self.settings.threshold]
         return {"id": example.id, "labels": labels, "probabilities": named}
 
     def score(self, examples: Sequence[TextExample], predictions: Predictions) -> dict[str, float]:
-        """Micro-F1, macro-F1 and exact match, in percent."""
-        gold = np.array([self._indicator(e, e.label) for e in examples])
-        said = np.array([self._indicator(e, p["labels"]) for e, p in zip(examples, predictions)])
-        return metrics.multilabel_scores(gold, said)
+        """Micro-F1, macro-F1 and exact match, in percent. A label that training has not seen has
+        no answer, so it counts as missed."""
+        gold = [e.label if isinstance(e.label, tuple) else () for e in examples]
+        unseen = dict.fromkeys(n for names in gold for n in names if n not in self._ids)
+        columns = {name: i for i, name in enumerate((*self.labels, *unseen))}
+        found = [p["labels"] for p in predictions]
+        return metrics.multilabel_scores(_indicators(gold, columns), _indicators(found, columns))
+
+
+def _indicators(rows: Sequence[Sequence[str]], columns: Mapping[str, int]) -> npt.NDArray[np.bool_]:
+    """Of the names of each example, [examples, labels]."""
+    found = np.zeros((len(rows), len(columns)), bool)
+    for i, names in enumerate(rows):
+        found[i, [columns[name] for name in names]] = True
+    return found
 
 
 class Multilabel(TextKind):
-    """Each label holds or does not: "logits" [B, C], "labels" float32 [B, C]."""
+    """Independent binary labels: "logits" [B, C], "labels" float32 [B, C] of 0 and 1."""
 
     name = "multilabel"
     codec_class = MultilabelCodec
@@ -68,27 +93,34 @@ class Multilabel(TextKind):
     answer = "labels"
 
     def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
-        """Labels are a list of names; in a table, names between commas."""
+        """Labels are a list of names or a vector of 0 and 1; in a table also names between commas,
+        or one column of 0 and 1 for each label (data.columns.label=toxic,insult)."""
         texts = texts_of(source, where, record)
         if not source.labelled:
             return TextExample(where, identity, texts)
-        value = source.value("label", where, record)
-        if isinstance(value, str):
-            value = [name for name in map(str.strip, value.split(",")) if name]
-        if not isinstance(value, list):
+        column = source.columns.get("label", "")
+        if "," in column and column not in record:
+            names = [name.strip() for name in column.split(",")]
+            label = labels_of_columns(names, source, where, record)
+        elif not column and len(bits := columns_of_bits(record)) > 1:
             raise UserError(
-                f"{where}: labels must be a list of names, or names between commas; it holds "
-                f"{json.dumps(value, ensure_ascii=False)[:60]}"
+                f"{where} has no column for the labels; where each is a column of 0 and 1, name "
+                f"them: --config.data.columns.label={','.join(bits)} (--columns label=… elsewhere)"
             )
-        names = tuple(dict.fromkeys(label_name(item, source, where) for item in value))
-        return TextExample(where, identity, texts, names)
+        else:
+            label = labels_of_value(source.value("label", where, record), source, where)
+        return TextExample(where, identity, texts, label)
+
+    def read(self, task: Task, path: str, *arguments: Any, **options: Any) -> Iterator[Example]:
+        """As other kinds; whether lists of 0 and 1 are vectors, the file decides."""
+        return resolved(super().read(task, path, *arguments, **options), path)
 
     def labels_of(self, example: TextExample) -> Sequence[str]:
-        """All of them."""
+        """All labels of an example."""
         return example.label if isinstance(example.label, tuple) else ()
 
     def labels(self, task: Task, examples: Iterable[Any]) -> tuple[str, ...]:
-        """All that occur, at least one."""
+        """All labels in the data, at least one."""
         return natural_order(labels_in(examples, self.labels_of, least=1))
 
     def row_losses(self, outputs: Outputs, batch: Batch, settings: LossSettings) -> jax.Array:
@@ -101,7 +133,7 @@ class Multilabel(TextKind):
         return jnp.mean(losses, -1)
 
     def divergence(self, one: Outputs, other: Outputs) -> jax.Array:
-        """The mean of the labels'."""
+        """The mean over labels, [B]."""
         a, b = one["logits"], other["logits"]
         p, q = jax.nn.sigmoid(a), jax.nn.sigmoid(b)
         return jnp.mean(0.5 * (p - q) * (a - b), -1)
@@ -109,7 +141,7 @@ class Multilabel(TextKind):
     def constant_loss(
         self, examples: Sequence[TextExample], target_range: tuple[float, float]
     ) -> float | None:
-        """The mean entropy of the labels."""
+        """The mean binary entropy of the labels, in nats."""
         found = Counter(name for e in examples for name in self.labels_of(e))
         if not found:
             return None
@@ -121,8 +153,8 @@ class Multilabel(TextKind):
         self, examples: Sequence[TextExample], predictions: Predictions, scores: Mapping[str, float]
     ) -> bool:
         """Far above chance."""
-        gold, said = [self.labels_of(e) for e in examples], [p["labels"] for p in predictions]
-        return above_chance(gold, said) >= SURE
+        gold, found = [self.labels_of(e) for e in examples], [p["labels"] for p in predictions]
+        return above_chance(gold, found) >= SURE and association(gold, found) >= LEAST_SURE
 
     def not_learned(
         self,
@@ -131,20 +163,46 @@ class Multilabel(TextKind):
         scores: Mapping[str, float],
         learnt: bool | None,
     ) -> str | None:
-        """The same labels for all, or no more right than by chance."""
-        gold, said = [self.labels_of(e) for e in examples], [p["labels"] for p in predictions]
-        differ = len({tuple(sorted(labels)) for labels in gold}) > 1
-        if differ and len({tuple(labels) for labels in said}) == 1:
+        """No labels, the same labels for all, or no more right than by chance or than a part of
+        what the same labels for all have."""
+        gold, found = [self.labels_of(e) for e in examples], [p["labels"] for p in predictions]
+        if any(gold) and not any(found):
+            return "it predicts no label for any evaluation example"
+        if len({tuple(sorted(labels)) for labels in gold}) < 2:
+            return None
+        if len({tuple(labels) for labels in found}) == 1:
             return "it gives every evaluation example the same labels"
-        if differ and len(examples) >= ENOUGH and above_chance(gold, said) < LEAST_SURE:
+        if len(examples) < ENOUGH:
+            return None
+        if association(gold, found) < LEAST_SURE:
             return "its labels are right no more often than by chance"
+        compared = _compared(gold, found)
+        if not compared.beaten and compared.score < _PART * compared.constant:
+            return (
+                f"its micro-F1 is {compared.score:.1f}, where the same labels for all have "
+                f"{compared.constant:.1f}"
+            )
         return None
 
     def errors(
         self, examples: Sequence[TextExample], predictions: Predictions, labels: Sequence[str]
     ) -> list[Block]:
-        """None: no label is taken for another."""
+        """No blocks: labels are independent, so none is confused with another."""
         return []
+
+
+def _compared(gold: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> Comparison:
+    """Micro-F1, against the same labels for all: the commonest, as many as are best."""
+
+    def counts(answers: Sequence[Sequence[str]]) -> npt.NDArray[np.int64]:
+        return np.array(
+            [(len(set(a) & set(b)), len(b), len(a)) for a, b in zip(gold, answers, strict=True)]
+        )
+
+    common = [name for name, _ in Counter(name for names in gold for name in names).most_common()]
+    constants = [counts([common[:size]] * len(gold)) for size in range(1, len(common[:_MOST]) + 1)]
+    best = max(constants, key=lambda c: 2 * c[:, 0].sum() / c[:, 1:].sum())
+    return compare_f1(counts(found), best)
 
 
 def _sigmoid(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Multiple choice, and the ranking of candidates (response selection)."""
+"""Multiple choice, and ranking of candidates (response selection)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.chance import ENOUGH, SURE
+from electra_jax.finetuning.chance import ENOUGH, SURE, no_better_than_chance
 from electra_jax.finetuning.data.encoding import NOTHING, Ids, PairEncoder, softmax
 from electra_jax.finetuning.data.examples import (
     ChoiceExample,
@@ -22,6 +22,7 @@ from electra_jax.finetuning.data.examples import (
 )
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, no_column, text_of, value_of
+from electra_jax.finetuning.data.values import missing_label, structure_of
 from electra_jax.finetuning.kinds.base import Batch, Block, FeatureOutputs, Outputs, Predictions
 from electra_jax.finetuning.kinds.labels import OneRight
 from electra_jax.finetuning.metrics import classification as metrics
@@ -29,12 +30,12 @@ from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.huggingface import CHOICE
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
-FAR = -1e9  # the logit of a choice that is not there
+FAR = -1e9  # the logit of an absent choice
 
 
 class MultipleChoice(OneRight):
-    """One of several continuations: "input_ids" [B, C, L], "logits" [B, C] with absent choices far
-    below."""
+    """One of several continuations: "input_ids" [B, C, L], "logits" [B, C], `FAR` for absent
+    choices."""
 
     name = "multiple_choice"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
@@ -52,7 +53,7 @@ class MultipleChoice(OneRight):
         contexts = [
             _turns(value_of(record, source.columns[r], r, where), source.columns[r], where)
             for r in ("context", "question")
-            if r in source.columns
+            if source.plays(r, record)
         ]
         if not contexts:
             raise no_column(where, record, "context", "context or question")
@@ -80,18 +81,18 @@ class MultipleChoice(OneRight):
         return dataclasses.replace(example, context="", choices=(), question="")
 
     def outputs(self, found: Any, batch: Batch) -> Outputs:
-        """The logits [B, C] of scores [B · C]."""
+        """Scores [B · C] as logits [B, C]."""
         there = batch["lengths"] > 0
         return {"logits": jnp.where(there, found.reshape(there.shape), FAR)}
 
     def cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
-        """The choices that there are."""
+        """The logits of the choices, without padding."""
         return {"logits": outputs["logits"][: len(feature["input_ids"])]}
 
     def constant_loss(
         self, examples: Sequence[ChoiceExample], target_range: tuple[float, float]
     ) -> float | None:
-        """That of equal probabilities."""
+        """The loss of equal probabilities."""
         return float(np.mean(np.log([len(e.choices) for e in examples])))
 
     def better_than_chance(
@@ -100,8 +101,8 @@ class MultipleChoice(OneRight):
         predictions: Predictions,
         scores: Mapping[str, float],
     ) -> bool:
-        """Far above chance, and half of what chance gets wrong right: a run that came back to a
-        constant may keep an early step."""
+        """Far above chance, and right on half of those that chance gets wrong: a run that collapsed
+        to a constant may have kept an early step that is only just above chance."""
         count, right, chance, spread = _right_choices(examples, predictions)
         return count > 0 and right - chance >= max(SURE * spread, (count - chance) / 2)
 
@@ -112,10 +113,13 @@ class MultipleChoice(OneRight):
         scores: Mapping[str, float],
         learnt: bool | None,
     ) -> str | None:
-        """No more right than by chance."""
-        count, right, chance, _ = _right_choices(examples, predictions)
-        if count and right <= chance and not (learnt and count < ENOUGH):
-            return f"{right} of {count} choices are right, no more than by chance"
+        """No more right than by chance, within the sampling error."""
+        count, right, chance, spread = _right_choices(examples, predictions)
+        if not count or (learnt and count < ENOUGH):
+            return None
+        z = (right - chance) / spread
+        if right <= chance or no_better_than_chance(z, count):
+            return f"{right} of {count} choices are right, no more than by chance ({chance:.0f})"
         return None
 
     def errors(
@@ -150,8 +154,8 @@ class Ranking(MultipleChoice):
 def _right_choices(
     examples: Sequence[ChoiceExample], predictions: Predictions
 ) -> tuple[int, int, float, float]:
-    """Of the examples with a choice to make: how many, how many right, and by chance the expected
-    number and its standard deviation."""
+    """Over the examples with at least two choices: their number, the number right, and the mean and
+    standard deviation of the number right by chance."""
     pairs = [x for x in zip(examples, predictions, strict=True) if len(x[0].choices) > 1]
     chances = [1 / len(e.choices) for e, _ in pairs]
     right = sum(e.label == p["prediction"] for e, p in pairs)
@@ -168,14 +172,14 @@ def _turns(value: Any, column: str, where: str) -> str:
 
 
 def _choices(source: Source, where: str, record: Record) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The choices, and the names that labels may give them (A, B, … unless the data names them)."""
+    """The choices, and their names in labels (the data's own, else A, B, …)."""
     names: Sequence[Any] = ()
     column = source.columns.get("choices", "")
     value: Any
     if "," in column and column not in record:
         value = [value_of(record, name.strip(), "choices", where) for name in column.split(",")]
     else:
-        value = source.value("choices", where, record)
+        value = structure_of(source.value("choices", where, record))
     if isinstance(value, Mapping):
         names, value = value.get("label", ()), value.get("text")
     if not isinstance(value, list) or len(value) < 2:
@@ -192,9 +196,12 @@ def _choices(source: Source, where: str, record: Record) -> tuple[tuple[str, ...
 
 def _choice_label(
     source: Source, where: str, record: Record, choices: Sequence[str], names: Sequence[str]
-) -> int:
-    """An index from 0, the name of a choice, or the choice itself."""
+) -> int | None:
+    """An index from 0, the name of a choice, or the choice itself; None where the data says that
+    there is no label."""
     value = source.value("label", where, record)
+    if missing_label(value) is not None and value not in choices:
+        return None
     if type(value) in (str, int) and str(value) in names:
         return names.index(str(value))
     number = int(value) if isinstance(value, str) and value.isdecimal() else value

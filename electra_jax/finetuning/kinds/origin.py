@@ -1,8 +1,8 @@
-"""Where the kind of a fine-tuned model comes from, when that is a user's own file.
+"""The file of a fine-tuned model's kind, where that is a user's own.
 
 A model folder holds no code: it records the file's path, class and digest. Loading the model runs
-the file only where it is still there, unchanged, and not a part of the folder itself (a folder may
-have come from anywhere); otherwise the user has to name it.
+the file only where it still exists, unchanged, and outside the folder (which may have been
+downloaded); otherwise the user has to name it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _KEY = "kind_file"
 
 
 def file_of(kind: str) -> Path | None:
-    """The file of a kind that is named by FILE.py:CLASS; None of one of the package."""
+    """The file of a kind named FILE.py:CLASS; None for a kind of the package."""
     if not is_file_reference(kind):
         return None
     return Path(kind.rpartition(":")[0]).expanduser().resolve()
 
 
 def origin(kind: str) -> dict[str, Any]:
-    """What `task_settings` records of where a kind comes from; {} of one of the package."""
+    """The entry of `task_settings` for a kind's file; {} for a kind of the package."""
     file = file_of(kind)
     if file is None:
         return {}
@@ -35,9 +35,9 @@ def origin(kind: str) -> dict[str, Any]:
 
 
 def recorded_task(stated: Mapping[str, Any], source: str) -> str:
-    """The task that a model's `task_settings` record, as `get_task` takes it.
+    """The task recorded in a model's `task_settings`, as `get_task` takes it.
 
-    Raises `UserError` where it is of a file that is not what it was.
+    Raises `UserError` where its kind's file is gone, changed, or in the model folder.
     """
     recorded = stated.get(_KEY)
     if recorded is None:

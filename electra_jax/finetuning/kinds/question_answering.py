@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.config.finetuning import LossSettings
+from electra_jax.finetuning.chance import Comparison
 from electra_jax.finetuning.data.examples import (
     Codec,
     CodecSettings,
@@ -29,6 +30,7 @@ from electra_jax.finetuning.kinds.base import (
     Outputs,
     Predictions,
 )
+from electra_jax.finetuning.kinds.questions.baseline import compare_answers
 from electra_jax.finetuning.kinds.questions.codec import QuestionCodec, check_answers
 from electra_jax.finetuning.kinds.questions.files import question_of, read_questions
 from electra_jax.finetuning.losses import (
@@ -43,14 +45,13 @@ from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
-FAR = -1e9  # the logit of a position where no answer can begin or end
+FAR = -1e9  # the logit of a position where an answer can neither begin nor end
 _ENDS = ("start_logits", "end_logits")
-_LEAST_SCORE = 2.0  # percent of F1
 
 
 class QuestionAnswering(HuggingFaceKind):
-    """Where an answer begins and ends: "start_logits" and "end_logits" [B, L], with what is no
-    possible answer far below; the reference's head also gives beams and answerability."""
+    """The first and last token of an answer: "start_logits" and "end_logits" [B, L], `FAR` where no
+    answer can be; the reference's head also gives beams and answerability."""
 
     name = "question_answering"
     metrics = ("f1",)
@@ -105,7 +106,7 @@ class QuestionAnswering(HuggingFaceKind):
         return QuestionCodec(tokenizer, settings, task.questions, head)
 
     def check_examples(self, task: Task, path: str, examples: Iterable[Any]) -> int:
-        """Says so where labelled questions have no answer and the task gives one to each."""
+        """Warns of questions without an answer where the task gives an answer to each."""
         unanswerable = 0
 
         def each() -> Iterator[QuestionExample]:
@@ -126,7 +127,7 @@ class QuestionAnswering(HuggingFaceKind):
     def prepare(
         self, task: Task, path: str, examples: list[Any], settings: CodecSettings
     ) -> tuple[list[Any], CodecSettings]:
-        """Those whose answers stand where their offsets say."""
+        """The examples whose answers are at their offsets (`data.on_bad_answer` for the others)."""
         return check_answers(examples, settings), settings
 
     def without_texts(self, example: QuestionExample) -> QuestionExample:
@@ -134,21 +135,21 @@ class QuestionAnswering(HuggingFaceKind):
         return dataclasses.replace(example, question="", context="")
 
     def for_scores(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """The best of `n_best` that is not empty; at most one of them is."""
+        """Two of `n_best`, so that one has a text: at most one is empty."""
         return {**answer, "n_best": answer["n_best"][:2]}
 
     def outputs(self, found: Any, batch: Batch) -> Outputs:
-        """The two ends."""
+        """The logits of both ends."""
         logits = jnp.where(batch["answer_mask"][..., None] > 0, found, FAR)
         return {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}
 
     def cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
-        """The positions that there are; beams have none of padding."""
+        """The logits without padding; beams have none."""
         length = len(feature["input_ids"])
         return {n: x[:length] if n in _ENDS else x for n, x in outputs.items()}
 
     def row_losses(self, outputs: Outputs, batch: Batch, settings: LossSettings) -> jax.Array:
-        """The mean of both ends' cross entropies, and the answerability's where there is one."""
+        """The mean of both ends' cross entropies, plus the answerability's if there is one."""
         smoothing = settings.label_smoothing
         loss = 0.5 * (
             cross_entropy(outputs["start_logits"], batch["start_positions"], smoothing)
@@ -161,14 +162,14 @@ class QuestionAnswering(HuggingFaceKind):
         return loss
 
     def divergence(self, one: Outputs, other: Outputs) -> jax.Array:
-        """The mean of both ends'."""
+        """The mean of both ends' divergences."""
         ends = (categorical_divergence(one[n], other[n]) for n in _ENDS)
         return 0.5 * sum(ends, jnp.zeros(()))
 
     def constant_loss(
         self, examples: Sequence[QuestionExample], target_range: tuple[float, float]
     ) -> float | None:
-        """None: positions have no constant."""
+        """None: no position is a constant answer."""
         return None
 
     def better_than_chance(
@@ -177,7 +178,7 @@ class QuestionAnswering(HuggingFaceKind):
         predictions: Predictions,
         scores: Mapping[str, float],
     ) -> bool:
-        """Never needed: there is no training loss to outweigh."""
+        """False: without a constant loss there is nothing to overrule."""
         return False
 
     def not_learned(
@@ -187,17 +188,27 @@ class QuestionAnswering(HuggingFaceKind):
         scores: Mapping[str, float],
         learnt: bool | None,
     ) -> str | None:
-        """No answers, or an F1 no better than that of none."""
+        """No answer at all, or an F1 that is no better than without answers (SQuAD 2.0) or than
+        that of as long spans elsewhere in the contexts."""
         unanswerable = sum(e.is_impossible for e in examples)
-        score, silent = scores.get("f1", 100.0), 0.0
-        if "best_f1" in scores:  # where saying that there is no answer can be right
-            score, silent = scores["best_f1"], 100.0 * unanswerable / len(examples)
-        if unanswerable < len(examples) and not any(p["prediction_text"] for p in predictions):
+        if unanswerable == len(examples):
+            return None
+        if not any(p["prediction_text"] for p in predictions):
             return "it answers no question"
-        least = min(_LEAST_SCORE, 0.1 * (100.0 - silent))  # above what silence has
-        if unanswerable < len(examples) and score < silent + least:
-            beside = f", where answering no question has {silent:.1f}" if silent else ""
-            return f"its F1 is {score:.1f}{beside}"
+        if "best_f1" in scores:  # no answer can be right
+            unanswered = 100.0 * unanswerable / len(examples)
+            gain = scores["best_f1"] - unanswered
+            # Of so many more that are right than without answers, the number is a Poisson's.
+            error = (max(gain, 0.0) * 100.0 / len(examples)) ** 0.5
+            if not Comparison(scores["best_f1"], unanswered, error, len(examples)).beaten:
+                beside = f", where answering no question has {unanswered:.1f}"
+                return f"its F1 is {scores['best_f1']:.1f}{beside if unanswered else ''}"
+        found = compare_answers(examples, predictions)
+        if found is None or "f1" not in scores or "best_f1" in scores:
+            return None
+        if not found._replace(score=scores["f1"]).beaten:
+            beside = f"as long spans elsewhere in the texts have {found.constant:.1f}"
+            return f"its F1 is {scores['f1']:.1f}, where {beside}"
         return None
 
     def errors(

@@ -1,4 +1,4 @@
-"""A number a text or pair."""
+"""Regression: a number for each text or pair."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from electra_jax.finetuning.chance import ENOUGH, LEAST_SURE, SURE
 from electra_jax.finetuning.data.examples import CodecSettings, Example, Feature, TextExample
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, texts_of
+from electra_jax.finetuning.data.values import missing_label, number_of
 from electra_jax.finetuning.kinds.base import Batch, Block, Outputs, Predictions
 from electra_jax.finetuning.kinds.text import TextCodec, TextKind
 from electra_jax.finetuning.metrics import classification as metrics
@@ -26,8 +27,8 @@ from electra_jax.modeling.heads.reference import REGRESSION
 
 
 class RegressionCodec(TextCodec):
-    """A number a text or pair: "target" float32, scaled by `target_range`. Outputs: "logits" [1],
-    scaled so too."""
+    """A number for each text or pair: "target" float32, scaled by `target_range`. Outputs: "logits"
+    [1], in the same scale."""
 
     def _target(self, example: TextExample) -> Feature:
         assert isinstance(example.label, float)
@@ -48,8 +49,8 @@ class RegressionCodec(TextCodec):
     def score(self, examples: Sequence[TextExample], predictions: Predictions) -> dict[str, float]:
         """Both correlations in percent, and the mean squared error in the unit of the data."""
         gold = [float(example.label) for example in examples]  # type: ignore[arg-type]
-        said = [float(prediction["score"]) for prediction in predictions]
-        return {name: _METRICS[name](gold, said) for name in self.task.metrics}
+        predicted = [float(prediction["score"]) for prediction in predictions]
+        return {name: _METRICS[name](gold, predicted) for name in self.task.metrics}
 
 
 class Regression(TextKind):
@@ -69,11 +70,9 @@ class Regression(TextKind):
         if not source.labelled:
             return TextExample(where, identity, texts)
         value = source.value("label", where, record)
-        try:
-            number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
+        if (missing := missing_label(value, numbers=True)) is not None:
+            return TextExample(where, identity, texts, missing)
+        if (number := number_of(value)) is None:
             raise UserError(
                 f'{where}: the target in column "{source.columns["label"]}" is not a number: '
                 f"{json.dumps(value, ensure_ascii=False)[:60]}"
@@ -83,7 +82,7 @@ class Regression(TextKind):
     def prepare(
         self, task: Task, path: str, examples: list[Any], settings: CodecSettings
     ) -> tuple[list[Any], CodecSettings]:
-        """The range of the targets, where the task has none."""
+        """Sets `target_range` to that of the targets, where the task has none."""
         if task.target_range is None:
             targets = [e.label for e in examples]
             if min(targets) == max(targets):
@@ -105,17 +104,17 @@ class Regression(TextKind):
     def constant_loss(
         self, examples: Sequence[TextExample], target_range: tuple[float, float]
     ) -> float | None:
-        """The variance of the targets as the network sees them."""
+        """The variance of the scaled targets."""
         low, high = target_range
         return float(np.var([float(e.label) for e in examples])) / (high - low) ** 2  # type: ignore[arg-type]
 
     def better_than_chance(
         self, examples: Sequence[TextExample], predictions: Predictions, scores: Mapping[str, float]
     ) -> bool:
-        """A correlation far from 0."""
+        """A correlation far above 0."""
         if not examples:
             return False
-        return scores.get("pearson", 0.0) / 100 >= SURE / len(examples) ** 0.5
+        return _correlation(scores) >= SURE / len(examples) ** 0.5
 
     def not_learned(
         self,
@@ -124,12 +123,12 @@ class Regression(TextKind):
         scores: Mapping[str, float],
         learnt: bool | None,
     ) -> str | None:
-        """Answers that hardly vary, or do not rise with the targets."""
+        """Predictions that hardly vary, or are not correlated with the targets."""
         spread = float(np.std([p["score"] for p in predictions]))
         targets = [e.label for e in examples]
         if len(predictions) > 1 and spread < 0.02 * float(np.std(targets)):  # type: ignore[arg-type]
             return f"its answers hardly vary (standard deviation {spread:.2g})"
-        correlation = scores.get("pearson", math.nan) / 100
+        correlation = _correlation(scores)
         if len(examples) >= ENOUGH and correlation < LEAST_SURE / len(examples) ** 0.5:
             return f"its answers do not rise with the targets (correlation {correlation:.2f})"
         return None
@@ -143,7 +142,7 @@ class Regression(TextKind):
     def exported(
         self, params: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """`target_range` folded into the last layer, which then answers in the unit of the data."""
+        """`target_range` folded into the last layer, whose output then has the unit of the data."""
         stated = dict(settings[SETTINGS_KEY])
         low, high = stated["codec"]["target_range"]
         head = dict(params["classifier"])
@@ -168,8 +167,8 @@ class Regression(TextKind):
         labels: tuple[str, ...],
         settings: CodecSettings,
     ) -> dict[str, np.ndarray] | None:
-        """The head for this range of targets. Its output has a name in the file, and no label
-        here."""
+        """The head rescaled to this range of targets. `names` is the output's name in config.json,
+        not a label."""
         from_low, from_high = stated.get("target_range", (0.0, 1.0))
         low, high = settings.target_range
         scale, shift = (from_high - from_low) / (high - low), (from_low - low) / (high - low)
@@ -181,6 +180,12 @@ class Regression(TextKind):
         return {**head, **scaled}
 
 
+def _correlation(scores: Mapping[str, float]) -> float:
+    """The first of the task's correlations, −1 … 1; NaN without one."""
+    return next((scores[name] / 100 for name in scores if name in _CORRELATIONS), math.nan)
+
+
+_CORRELATIONS = ("pearson", "spearman")
 _METRICS: dict[str, Callable[[list[float], list[float]], float]] = {
     "pearson": metrics.pearson_correlation,
     "spearman": metrics.spearman_correlation,

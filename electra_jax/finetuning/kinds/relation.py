@@ -14,6 +14,7 @@ from electra_jax.finetuning.data.entity_marks import MARKS, mark_entities, mark_
 from electra_jax.finetuning.data.examples import CodecSettings, Example, TextExample
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, label_of, texts_of, value_of
+from electra_jax.finetuning.data.values import list_of, structure_of
 from electra_jax.finetuning.kinds.classification import Classification, ClassificationCodec
 from electra_jax.finetuning.kinds.text import SINGLE
 from electra_jax.finetuning.task import Task
@@ -22,7 +23,7 @@ from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
 class RelationCodec(ClassificationCodec):
     """One label for two marked entities of a text. A text that does not fit is cut on both sides,
-    so that its entities stay where that is possible."""
+    to keep both entities where they fit together."""
 
     lost_entities = 0
 
@@ -35,10 +36,10 @@ class RelationCodec(ClassificationCodec):
     def _parts(self, texts: Sequence[str]) -> list[Ids]:
         (ids,) = super()._parts(texts)
         room = self.settings.max_length - 2
-        places = np.flatnonzero(np.isin(ids, self._marks))
-        if len(ids) <= room or not places.size or places[-1] < room:
+        marks = np.flatnonzero(np.isin(ids, self._marks))
+        if len(ids) <= room or not marks.size or marks[-1] < room:
             return [ids]
-        first, last = int(places[0]), int(places[-1])
+        first, last = int(marks[0]), int(marks[-1])
         spare = room - (last + 1 - first)
         self.lost_entities += spare < 0
         return [ids[min(first - max(spare, 0) // 2, len(ids) - room) :]]
@@ -60,8 +61,11 @@ class Relation(Classification):
     def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
         """The text with its marks, and the label's name."""
         (text,) = texts_of(source, where, record)[:1]
-        if "head" in source.columns or "tail" in source.columns:
-            given = value_of(record, source.texts[0], "text", where)
+        if source.plays("head", record) or source.plays("tail", record):
+            column = source.texts[0]
+            given = value_of(record, column, "text", where)
+            if column in ("tokens", "words"):
+                given = list_of(given, column, where)
             words = given if isinstance(given, list) else None
             spans = [
                 _span(source.value(r, where, record), r, text, where, words)
@@ -83,7 +87,7 @@ def _span(
     """[start, end) in characters, from [start, end] or an object with `span` or `start`, `end`;
     these count words where the text is a list of `words`."""
     unit, count = ("characters", len(text)) if words is None else ("words", len(words))
-    span = value
+    span = value = structure_of(value)
     if isinstance(value, Mapping):
         span = value.get("span", [value.get("start"), value.get("end")])
     whole = isinstance(span, list) and len(span) == 2 and all(type(x) is int for x in span)

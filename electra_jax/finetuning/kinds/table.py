@@ -1,4 +1,4 @@
-"""The kinds by name, and those of users' own files."""
+"""The table of kinds, and kinds in users' own files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from electra_jax.finetuning.kinds.question_answering import QuestionAnswering
 from electra_jax.finetuning.kinds.regression import Regression
 from electra_jax.finetuning.kinds.relation import Relation
 from electra_jax.finetuning.kinds.tagging import Tagging
+from electra_jax.finetuning.task import Task
 from electra_jax.plugins import class_from_file, is_file_reference
 
 _KINDS: tuple[Kind, ...] = (
@@ -31,9 +32,9 @@ _own: dict[type[Kind], Kind] = {}
 
 
 def find_kind(name: str) -> Kind:
-    """The kind of a name of the table, or of FILE.py:CLASS.
+    """The kind named in the table, or by FILE.py:CLASS.
 
-    Raises `UserError` where there is none, and for a class of a user's own that cannot be one.
+    Raises `UserError` for an unknown name, and for a user's class that is not a complete kind.
     """
     if name in KINDS:
         return KINDS[name]
@@ -45,8 +46,13 @@ def find_kind(name: str) -> Kind:
     return _own.setdefault(found, found())
 
 
+def kind_of(task: Task) -> Kind:
+    """The kind of a task, with the task's settings for it."""
+    return find_kind(task.kind).with_settings(task.kind_settings)
+
+
 def as_kind(kind: str | Kind) -> Kind:
-    """A kind, or that of a name."""
+    """A kind itself, or the one with that name."""
     return find_kind(kind) if isinstance(kind, str) else kind
 
 
@@ -56,5 +62,5 @@ def with_reference_head() -> tuple[str, ...]:
 
 
 def padding_of_all() -> dict[str, Padding]:
-    """The fields of all kinds of the table."""
+    """The padded fields of all kinds in the table."""
     return {name: padding for kind in _KINDS for name, padding in kind.fields.items()}

@@ -1,4 +1,4 @@
-"""Tagging: a tag a word, from the word's first piece."""
+"""Tagging: one tag for each word, predicted at its first word piece."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from electra_jax.config.finetuning import LossSettings
 from electra_jax.errors import UserError
-from electra_jax.finetuning.chance import entropy_of
+from electra_jax.finetuning.chance import ENOUGH, LEAST_SURE, Comparison, entropy_of
 from electra_jax.finetuning.confusions import confusions
-from electra_jax.finetuning.data.encoding import softmax
+from electra_jax.finetuning.data.conll import read_conll
 from electra_jax.finetuning.data.examples import (
     Codec,
     CodecSettings,
@@ -24,9 +23,21 @@ from electra_jax.finetuning.data.examples import (
     Feature,
     TaggedExample,
 )
-from electra_jax.finetuning.data.records import CONLL_FORMATS, Record, format_of, read_conll
-from electra_jax.finetuning.data.sources import Source, text_of, unknown_label
-from electra_jax.finetuning.data.words import is_wide, join_words, split_words
+from electra_jax.finetuning.data.published import sentences_of_rows, tagged_spans
+from electra_jax.finetuning.data.records import CONLL_FORMATS, Record, format_of
+from electra_jax.finetuning.data.sources import Source, text_of
+from electra_jax.finetuning.data.values import (
+    Missing,
+    list_of,
+    looks_like_list,
+    missing_label,
+    name_of,
+)
+from electra_jax.finetuning.data.words import (
+    is_blank,
+    split_words,
+)
+from electra_jax.finetuning.kinds import tag_baseline
 from electra_jax.finetuning.kinds.base import (
     Batch,
     Block,
@@ -37,23 +48,21 @@ from electra_jax.finetuning.kinds.base import (
     Predictions,
 )
 from electra_jax.finetuning.kinds.labels import labels_in, natural_order
+from electra_jax.finetuning.kinds.tag_codec import IGNORED_TAG, TagCodec, no_span_tag
 from electra_jax.finetuning.losses import categorical_divergence, cross_entropy
-from electra_jax.finetuning.metrics import classification as metrics
 from electra_jax.finetuning.metrics.spans import OUTSIDE, find_spans, is_span_tag, write_tags
 from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.huggingface import TOKEN
 from electra_jax.modeling.heads.reference import TAGGING, at_positions
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
-IGNORED_TAG = -1
-SPACE_MARK = "\u2581"  # SentencePiece's
 _WORDS = ("tokens", "words", "form", "text", "sentence")
 _WORD_LISTS = ("tokens", "words", "form")  # their strings have a space between any two words
 TAGS = ("tags", "labels", "slots", "tag")
 
 
 class Tagging(HuggingFaceKind):
-    """A tag a word: "logits" [B, W, C], "word_positions" and "tags" int32 [B, W]."""
+    """A tag for each word: "logits" [B, W, C], "word_positions" and "tags" int32 [B, W]."""
 
     name = "tagging"
     metrics = ("f1", "precision", "recall", "accuracy")
@@ -67,42 +76,39 @@ class Tagging(HuggingFaceKind):
     def records(
         self, task: Task, path: str, columns: Mapping[str, str], labelled: bool
     ) -> tuple[Iterator[tuple[str, Record]], Mapping[str, str]]:
-        """Of CoNLL files the sentences, whose columns are found by then."""
+        """The sentences of CoNLL files, with columns already resolved; else as other kinds."""
         if format_of(path) in CONLL_FORMATS:
-            return read_conll(path, columns, labelled), {}
-        return super().records(task, path, columns, labelled)
+            return read_conll(path, columns, labelled, task.labels), {}
+        records, columns = super().records(task, path, columns, labelled)
+        sentences = sentences_of_rows(records, labelled)
+        return ((w, tagged_spans(record, w, labelled)) for w, record in sentences), columns
 
     def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
-        """Words and tags; of data to predict also running text, which is divided into words."""
+        """Words and tags; in data to predict also running text, which is split into words."""
         column = source.columns.get("words", "")
         running = column not in _WORD_LISTS and source.columns.get("tags") not in record
-        if not source.labelled and running and isinstance(record.get(column), str):
-            text = text_of(record[column], column, where)
+        value = record.get(column)
+        if (
+            not source.labelled
+            and running
+            and isinstance(value, str)
+            and not looks_like_list(value)
+        ):
+            text = text_of(value, column, where)
             spans = tuple(split_words(text))
             return TaggedExample(
                 where, identity, tuple(text[a:b] for a, b in spans), None, text, spans
             )
-        words = _strings(source.value("words", where, record), "words", where)
+        words = _words(source.value("words", where, record), where)
         if not any(word.strip() for word in words):
             raise UserError(f"{where}: there are no words; remove or mend the line")
         if not source.labelled:
             return TaggedExample(where, identity, words)
-        tags = _strings(source.value("tags", where, record), "tags", where)
+        tags = _tags(source.value("tags", where, record), source.task, where)
         if len(words) != len(tags):
             raise UserError(
                 f"{where} has {len(words)} words and {len(tags)} tags; each word needs one tag"
             )
-        if not all(tag.strip() for tag in tags):
-            empty = next(i for i, tag in enumerate(tags) if not tag.strip())
-            raise UserError(
-                f'{where}: the tag of word {empty} ("{words[empty]}") is empty; fill it'
-            )
-        scheme = source.task.tag_scheme
-        if scheme != "given":
-            try:
-                tags = tuple(write_tags(find_spans(tags), len(tags), scheme))
-            except UserError as error:
-                raise UserError(f"{where}: {error}") from None
         return TaggedExample(where, identity, words, tags)
 
     def input(
@@ -132,12 +138,12 @@ class Tagging(HuggingFaceKind):
         return TagCodec(task, tokenizer, settings, labels)
 
     def labels_of(self, example: TaggedExample) -> Sequence[str]:
-        """The tags."""
-        return example.tags or ()
+        """The tags of the words that have one."""
+        return [tag for tag in example.tags or () if not isinstance(tag, Missing)]
 
     def labels(self, task: Task, examples: Iterable[Any]) -> tuple[str, ...]:
-        """All that occur; with a scheme, all that it can write: one word more in a span is another
-        tag, never another label."""
+        """All tags in the data; with a scheme, also those that it writes for spans of other
+        lengths, so that a longer span is no unknown label."""
 
         def written(example: TaggedExample) -> Iterator[str]:
             for tag in self.labels_of(example):
@@ -152,11 +158,11 @@ class Tagging(HuggingFaceKind):
         return dataclasses.replace(example, words=(), text=None, offsets=())
 
     def outputs(self, found: Any, batch: Batch) -> Outputs:
-        """The logits at each word's first piece."""
+        """The logits at each word's first word piece."""
         return {"logits": at_positions(found, batch["word_positions"])}
 
     def cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
-        """The words that there are."""
+        """The outputs without padded words."""
         return {"logits": outputs["logits"][: len(feature["word_positions"])]}
 
     def row_losses(self, outputs: Outputs, batch: Batch, settings: LossSettings) -> jax.Array:
@@ -165,14 +171,14 @@ class Tagging(HuggingFaceKind):
         return cross_entropy(outputs["logits"], tags, settings.label_smoothing)
 
     def row_weights(self, batch: Batch, settings: LossSettings) -> jax.Array:
-        """1, or the tag's weight; 0 where there is no word, [B, W]."""
+        """1 or the tag's weight; 0 for padding, [B, W]."""
         tagged = (batch["tags"] != IGNORED_TAG).astype(jnp.float32) * batch["weight"][:, None]
         if settings.class_weights is None:
             return tagged
         return tagged * jnp.asarray(settings.class_weights)[jnp.maximum(batch["tags"], 0)]
 
     def divergence(self, one: Outputs, other: Outputs) -> jax.Array:
-        """Of two softmaxes, [B, W]."""
+        """Symmetric divergence of two softmaxes, [B, W]."""
         return categorical_divergence(one["logits"], other["logits"])
 
     def targets(self, batch: Batch) -> jax.Array | None:
@@ -182,8 +188,13 @@ class Tagging(HuggingFaceKind):
     def constant_loss(
         self, examples: Sequence[TaggedExample], target_range: tuple[float, float]
     ) -> float | None:
-        """The entropy of the tags."""
-        return entropy_of(tag for e in examples for tag in e.tags or ())
+        """The entropy of the tags of words that can be seen."""
+        return entropy_of(
+            tag
+            for e in examples
+            for word, tag in zip(e.words, e.tags or (), strict=False)
+            if not is_blank(word) and not isinstance(tag, Missing)
+        )
 
     def better_than_chance(
         self,
@@ -191,8 +202,11 @@ class Tagging(HuggingFaceKind):
         predictions: Predictions,
         scores: Mapping[str, float],
     ) -> bool:
-        """Never said: most words have the commonest tag, and neighbours go together."""
-        return False
+        """The task's score is far above a constant answer's."""
+        if len(examples) < ENOUGH:
+            return False
+        found = self._compared(examples, predictions, scores)
+        return found is not None and found.surely_beaten
 
     def not_learned(
         self,
@@ -201,182 +215,78 @@ class Tagging(HuggingFaceKind):
         scores: Mapping[str, float],
         learnt: bool | None,
     ) -> str | None:
-        """One tag for all words."""
+        """One tag for all words, or a score that is no better than without entities or with one
+        tag for all words."""
+        gold = {t for e in examples for t in self.labels_of(e)}
         tags = {t for p in predictions for t in p["tags"] if t is not None}
-        if len(tags) == 1 and len({t for e in examples for t in e.tags or ()}) > 1:
+        if len(gold) > 1 and len(tags) == 1:
             return f'it tags every word "{next(iter(tags))}"'
-        return None
+        found = self._compared(examples, predictions, scores) if len(gold) > 1 else None
+        if found is None or found.beaten or (learnt and len(examples) < ENOUGH):
+            return None
+        if tag_baseline.marks_spans(examples, scores):
+            beside = found.constant and f", where one tag for all words has {found.constant:.1f}"
+            return f"the F1 of its entities is {found.score:.1f}{beside or ''}"
+        if tag_baseline.associated(examples, predictions) >= LEAST_SURE:
+            return None  # it knows rare tags, at the cost of the commonest
+        return (
+            f"{found.score:.1f} % of its tags are right, where one tag for all words has "
+            f"{found.constant:.1f} %"
+        )
+
+    def _compared(
+        self,
+        examples: Sequence[TaggedExample],
+        predictions: Predictions,
+        scores: Mapping[str, float],
+    ) -> Comparison | None:
+        if not any(map(self.labels_of, examples)):
+            return None
+        if tag_baseline.marks_spans(examples, scores):
+            return tag_baseline.compare_spans(examples, predictions)
+        return tag_baseline.compare_tags(examples, predictions)
 
     def errors(
         self, examples: Sequence[TaggedExample], predictions: Predictions, labels: Sequence[str]
     ) -> list[Block]:
-        """Which tags are taken for which, of the words that fitted."""
+        """The confusions between tags, of the words that fitted."""
         pairs = [
-            (true, said)
+            (true, found)
             for e, p in zip(examples, predictions, strict=True)
-            for true, said in zip(e.tags or (), p["tags"], strict=True)
-            if said is not None
+            for true, found in zip(e.tags or (), p["tags"], strict=True)
+            if found is not None and not isinstance(true, Missing)
         ]
         return confusions(pairs, labels)
 
 
-def _strings(value: Any, role: str, where: str) -> tuple[str, ...]:
+def _words(value: Any, where: str) -> tuple[str, ...]:
     """A list of strings (numbers become strings), or a string of them with spaces between."""
+    return tuple(map(str, _listed(value, "words", where, (str, int))))
+
+
+def _tags(value: Any, task: Task, where: str) -> tuple[str, ...]:
+    """The same of tags, in the task's scheme; `Missing` where there is none."""
+    known = task.labels or ()
+    given = _listed(value, "tags", where, (str, int, float, type(None)))
+    missing = [None if str(item) in known else missing_label(item) for item in given]
+    names = [name_of(item, False) or OUTSIDE for item in given]
+    tags = [OUTSIDE if m is not None else name for m, name in zip(missing, names, strict=True)]
+    if task.spans:
+        for tag in tags:
+            if not is_span_tag(tag):
+                raise UserError(f"{where}: {no_span_tag(tag, task)}")
+    if task.tag_scheme != "given":
+        tags = write_tags(find_spans(tags), len(tags), task.tag_scheme)
+    return tuple(tag if m is None else m for m, tag in zip(missing, tags, strict=True))
+
+
+def _listed(value: Any, role: str, where: str, types: tuple[type, ...]) -> Sequence[Any]:
+    value = list_of(value, role, where)
     if isinstance(value, str):
-        return tuple(re.findall(r"[^ \t\r\n]+", value))
-    if not isinstance(value, list) or not all(type(item) in (str, int) for item in value):
+        return re.findall(r"[^ \t\r\n]+", value)
+    if not isinstance(value, list) or not all(type(item) in types for item in value):
         raise UserError(
             f"{where}: {role} must be a list of strings, or a string with spaces between them; it "
             f"holds {json.dumps(value, ensure_ascii=False)[:60]}"
         )
-    return tuple(map(str, value))
-
-
-class TagCodec(Codec):
-    """A tag a word, predicted from the word's first piece.
-
-    Words go through the tokenizer one by one and keep the casing that it gives them. A word
-    without pieces (nothing but a zero-width space) is predicted at the next word's first piece, or
-    at [SEP], as in the reference. A sentence is one feature: words that do not fit `max_length`
-    are not predicted, count as missed, and are counted; the reference drops them from the gold
-    tags too, and begins to cut earlier.
-
-    A Chinese or Japanese character that SentencePiece encodes as a space mark and itself goes in
-    without the mark: in running text, as in pretraining, there is no space before it.
-
-    `tagging="reference"`: tokens have type 1, and a word of several Chinese characters becomes
-    "東 ##京". The default differs because pretraining, which separates these characters, shows a
-    model neither.
-
-    Attributes:
-      spans: whether the tags mark spans, which are then what is scored.
-    """
-
-    truncated = 0
-    missed_words = 0
-
-    def __init__(
-        self, task: Task, tokenizer: Tokenizer, settings: CodecSettings, labels: tuple[str, ...]
-    ):
-        self.task = task
-        self.settings = settings
-        self.labels = labels
-        marks_spans = all(map(is_span_tag, labels))
-        self.spans = marks_spans if task.spans is None else task.spans
-        if self.spans and not marks_spans:
-            wrong = next(label for label in labels if not is_span_tag(label))
-            remedy = (
-                "write the names of the tags in place of their numbers"
-                if wrong.isdecimal()
-                else "use the task tagging or pos for one tag a word"
-            )
-            raise UserError(
-                f'the tag "{wrong}" marks no span (B-X, I-X, O and the like), which the task '
-                f"{task.name} scores; {remedy}"
-            )
-        self.metric = task.metric if self.spans else "accuracy"
-        if settings.tagging not in ("standard", "reference"):
-            raise UserError(f"data.tagging={settings.tagging}: give standard or reference")
-        reference = settings.tagging == "reference"
-        self._token_type = 1 if reference else 0
-        self._tokenizer = tokenizer.with_whole_chinese_words() if reference else tokenizer
-        self._ids = {label: i for i, label in enumerate(labels)}
-        self._space = self._tokenizer.id_of(SPACE_MARK)
-
-    def encode(self, example: TaggedExample, train: bool) -> list[Feature]:
-        """One feature: "input_ids", "token_type_ids" int32 [n]; "word_positions" int32 [words that
-        fit]: where each word's first piece is; with `train`, "tags" int32 [words that fit]."""
-        special = self._tokenizer.special_ids
-        pieces, counts = self._pieces(example.words)
-        room = self.settings.max_length - 2
-        starts = 1 + np.cumsum(counts) - counts
-        if len(pieces) > room:
-            starts = starts[starts <= room]
-            self.truncated += 1
-            self.missed_words += len(example.words) - len(starts)
-        input_ids = np.concatenate([[special.cls], pieces[:room], [special.sep]]).astype(np.int32)
-        feature: Feature = {
-            "input_ids": input_ids,
-            "token_type_ids": np.full_like(input_ids, self._token_type),
-            "word_positions": starts.astype(np.int32),
-        }
-        if train:
-            tags = [self._id(example, tag) for tag in (example.tags or ())[: len(starts)]]
-            feature["tags"] = np.array(tags, np.int32)
-        return [feature]
-
-    def _pieces(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of all words in a row, and how many each has."""
-        pieces, counts = self._tokenizer.encode_flat(words)
-        if self._space is None:
-            return pieces, counts
-        starts = np.cumsum(counts) - counts
-        wide = np.array([bool(word) and is_wide(word[0]) for word in words])
-        marked = wide & (counts > 1)
-        marked[marked] = pieces[starts[marked]] == self._space
-        return np.delete(pieces, starts[marked]), counts - marked
-
-    def _id(self, example: TaggedExample, tag: str) -> int:
-        if tag not in self._ids:
-            raise unknown_label(example.where, tag, self.labels)
-        return self._ids[tag]
-
-    def decode(
-        self,
-        example: TaggedExample,
-        features: Sequence[Feature],
-        outputs: Sequence[Mapping[str, np.ndarray]],
-    ) -> dict[str, Any]:
-        """{"id", "words", "tags", "probabilities"} and, where tags mark spans, "entities":
-        [{"type", "start", "end", "text"}], `start` and `end` (exclusive) counting words; of running
-        text also "start_character" and "end_character", and "text" is the original's.
-
-        Tags and probabilities (of the tag) are None for words that did not fit. Outputs: "logits"
-        [words that fit, labels].
-        """
-        probabilities = softmax(outputs[0]["logits"])
-        best = probabilities.argmax(-1)
-        tags = [self.labels[i] for i in best]
-        unseen = [None] * (len(example.words) - len(tags))
-        answer: dict[str, Any] = {
-            "id": example.id,
-            "words": list(example.words),
-            "tags": [*tags, *unseen],
-            "probabilities": [*probabilities[np.arange(len(best)), best].tolist(), *unseen],
-        }
-        if self.spans:
-            answer["entities"] = [
-                {**span._asdict(), **_place(example, span.start, span.end)}
-                for span in find_spans(tags)
-            ]
-        return answer
-
-    def score(
-        self, examples: Sequence[TaggedExample], predictions: Sequence[Mapping[str, Any]]
-    ) -> dict[str, float]:
-        """F1, precision and recall of spans, and accuracy of words, in percent; without spans the
-        accuracy alone; and "missed_words", the number of words that did not fit."""
-        gold = [list(example.tags or ()) for example in examples]
-        said = [prediction["tags"] for prediction in predictions]
-        scores: dict[str, float] = {}
-        if self.spans:
-            seen = [[OUTSIDE if tag is None else tag for tag in tags] for tags in said]
-            overall = metrics.entity_scores(gold, seen)["overall"]
-            scores = {"f1": overall.f1, "precision": overall.precision, "recall": overall.recall}
-        # "" equals no tag: a word that was not predicted is wrong even where its tag is "O".
-        words = [[tag or "" for tag in tags] for tags in said]
-        scores["accuracy"] = metrics.token_accuracy(gold, words)
-        scores["missed_words"] = float(sum(tags.count(None) for tags in said))
-        return scores
-
-
-def _place(example: TaggedExample, start: int, end: int) -> dict[str, Any]:
-    """The text of words [start, end), and where it stands in the original, if that is known."""
-    if example.text is None:
-        return {"text": join_words(example.words[start:end])}
-    first, last = example.offsets[start][0], example.offsets[end - 1][1]
-    return {
-        "text": example.text[first:last],
-        "start_character": first,
-        "end_character": last,
-    }
+    return value

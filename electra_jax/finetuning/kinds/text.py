@@ -1,4 +1,4 @@
-"""What the kinds over one text or a pair share."""
+"""The base of kinds over one text or a pair, and of their codecs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class TextCodec(Codec):
 
     @abc.abstractmethod
     def _target(self, example: TextExample) -> Feature:
-        """The entries of a feature that training alone needs."""
+        """The entries of a feature that hold the label, for training."""
 
     def _id(self, example: TextExample, label: Any) -> int:
         if label not in self._ids:
@@ -79,7 +79,7 @@ class TextCodec(Codec):
 
 
 class TextKind(HuggingFaceKind):
-    """One or two texts, read at [CLS]: "logits" [B, C]."""
+    """One or two texts, classified at [CLS]: "logits" [B, C]."""
 
     texts = (*PAIRS, *SINGLE)
     huggingface = SEQUENCE
@@ -87,7 +87,7 @@ class TextKind(HuggingFaceKind):
     @property
     @abc.abstractmethod
     def codec_class(self) -> type[TextCodec]:
-        """The kind's codec."""
+        """The class of the kind's codec."""
 
     def codec(
         self,
@@ -97,7 +97,7 @@ class TextKind(HuggingFaceKind):
         labels: tuple[str, ...],
         head: str,
     ) -> Codec:
-        """Of `codec_class`."""
+        """A codec of `codec_class`."""
         return self.codec_class(task, tokenizer, settings, labels)
 
     def input(
@@ -118,7 +118,7 @@ class TextKind(HuggingFaceKind):
         return TextExample(where, str(number), self.given(texts, where))
 
     def given(self, texts: tuple[str, ...], where: str) -> tuple[str, ...]:
-        """The texts of an example from those of an input."""
+        """The texts of the example for the texts of an input of `predict`."""
         return texts
 
     def without_texts(self, example: TextExample) -> TextExample:
@@ -126,9 +126,9 @@ class TextKind(HuggingFaceKind):
         return dataclasses.replace(example, texts=())
 
     def outputs(self, found: Any, batch: Batch) -> Outputs:
-        """The logits as they come."""
+        """The logits, unchanged."""
         return {"logits": found}
 
     def cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
-        """Nothing of them is padding."""
+        """The outputs, unchanged: none is padding."""
         return outputs

@@ -1,8 +1,8 @@
 """Metrics of fine-tuning tasks as their official scripts compute them: lists in, numbers out.
 
 Everything that is a share or a correlation is in percent; `mean_squared_error` is in the square of
-the target's unit. A metric that the data does not define is what the official script makes of it
-(0, or NaN for correlations), and one warning line says so.
+the target's unit. An undefined metric has the value that the official script gives it (0, or NaN
+for correlations), with one line of warning.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ OTHER = "Other"
 
 
 class Scores(NamedTuple):
-    """Precision, recall and their harmonic mean, in percent; `support` is the number of gold."""
+    """Precision, recall and their harmonic mean, in percent; `support` is the number of gold labels
+    or spans."""
 
     precision: float
     recall: float
@@ -150,8 +151,8 @@ def confusion_matrix(
     index = {label: i for i, label in enumerate(known.tolist())}
     matrix = np.zeros((len(index), len(index)), np.int64)
     try:
-        for right, said in zip(gold.tolist(), predicted.tolist()):
-            matrix[index[right], index[said]] += 1
+        for row, column in zip(gold.tolist(), predicted.tolist()):
+            matrix[index[row], index[column]] += 1
     except KeyError as error:
         raise ValueError(f"label {error} is not among {list(index)}") from None
     return matrix
@@ -172,13 +173,14 @@ def token_accuracy(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[s
 def entity_scores(
     gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
 ) -> dict[str, Scores]:
-    """Scores of whole spans: right is the same type, first and last word (CoNLL-2000, CoNLL-2003).
+    """Scores of whole spans: correct with the same type, first and last word (CoNLL-2000, 2003).
 
-    Equals conlleval, and seqeval's default mode, on any of the schemes of `spans`.
+    Equals conlleval and seqeval's default mode on BIO, IOB1 and BIOES; of BILOU and BMES, whose
+    letters L, U and M that mode does not know, the spans are those of the scheme.
 
     Args:
-      gold, predicted: tags of each sentence, equally many on both sides. A word that the model
-        never saw counts as "O" in `predicted`; no gold tag may be left out.
+      gold, predicted: tags of each sentence, equally many on both sides. A word without a
+        prediction counts as "O" in `predicted`; gold tags are complete.
 
     Returns:
       Scores by type, sorted, after those of all types together under "overall".
@@ -189,10 +191,10 @@ def entity_scores(
     in_gold: Counter[str] = Counter()
     in_predicted: Counter[str] = Counter()
     for gold_tags, predicted_tags in zip(gold, predicted):
-        right, said = set(find_spans(gold_tags)), set(find_spans(predicted_tags))
-        correct.update(span.type for span in right & said)
-        in_gold.update(span.type for span in right)
-        in_predicted.update(span.type for span in said)
+        gold_spans, found_spans = set(find_spans(gold_tags)), set(find_spans(predicted_tags))
+        correct.update(span.type for span in gold_spans & found_spans)
+        in_gold.update(span.type for span in gold_spans)
+        in_predicted.update(span.type for span in found_spans)
     if not (in_gold and in_predicted):
         side = "gold tags" if not in_gold else "predictions"
         _undefined("span F1", f"the {side} hold no span", 0.0)

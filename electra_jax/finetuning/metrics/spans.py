@@ -1,7 +1,7 @@
-"""Tag sequences (BIO, IOB1, BIOES, BMES) as typed spans of words, and back.
+"""Tag sequences (BIO, IOB1, BIOES, BMES, BILOU) as typed spans of words, and back.
 
-`find_spans` is how conlleval, and seqeval by default, read any of these schemes, broken sequences
-included: every tag but "O" belongs to some span.
+`find_spans` reads any of these schemes, inconsistent sequences included, by the rule of conlleval
+and of seqeval's default mode (which know no L, U and M): every tag but "O" belongs to some span.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from electra_jax.errors import UserError
 OUTSIDE = "O"
 SCHEMES = ("BIO", "IOB1", "BIOES", "BMES")
 
-# BMES and BILOU have other letters for the same things.
+# The letters of BMES and BILOU in those of BIOES.
 _LETTERS = {"B": "B", "I": "I", "E": "E", "S": "S", "M": "I", "L": "E", "U": "S"}
 
 
@@ -57,7 +57,7 @@ def is_span_tag(tag: str) -> bool:
 def scheme_of(tags: Iterable[str]) -> str:
     """The scheme that a set of tags is written in: "BMES", "BIOES" or "BIO".
 
-    IOB1 has BIO's letters and must be asked for by name.
+    IOB1 has the letters of BIO and cannot be recognised.
     """
     letters = {tag[:1] for tag in tags if tag != OUTSIDE}
     if "M" in letters:
@@ -66,7 +66,7 @@ def scheme_of(tags: Iterable[str]) -> str:
 
 
 def find_spans(tags: Sequence[str]) -> list[Span]:
-    """Spans as conlleval and seqeval's default mode find them, whatever the scheme.
+    """The spans of a sentence's tags, whatever their scheme (see the module).
 
     A span begins at B or S, after O, E or S, and wherever the type changes; it ends before the
     next one or the next O.

@@ -49,7 +49,7 @@ def squad_v2_scores(
 
     Args:
       examples: a question without answers is one that has none.
-      predictions: a text for each; "" says that there is no answer. With `null_odds`, give
+      predictions: a text for each; "" for no answer. With `null_odds`, give
         the best non-empty text: the best thresholds are searched among those.
       null_odds: for each, larger = surer that there is no answer.
       threshold: null odds above it turn a prediction into "no answer" ("na_prob_thresh").

@@ -1,11 +1,10 @@
-"""Small trees that load onto a base model: adapter.safetensors beside adapter_config.json.
-
-Here because loading a model (`interop/load.py`) must be able to put one onto its base; what
-trains them is `modeling/peft/`.
+"""Adapters: trained parameters that are added to a base model, as adapter.safetensors beside
+adapter_config.json. `modeling/peft/` trains them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.errors import UserError
+from electra_jax.interop.formats.model_card import ModelFacts, model_card, write_card
 from electra_jax.interop.formats.model_folder import (
     ADAPTER_FILES,
     copy_tokenizer,
@@ -48,10 +48,12 @@ def save_adapter(
     scale: float,
     tokenizer_folder: str | os.PathLike[str] | None,
     settings: Mapping[str, Any],
+    card: ModelFacts | None = None,
 ) -> None:
-    """Writes {name: array} of what was trained onto `base`; the folder appears whole.
+    """Writes the parameters {name: array} that were trained on `base`, a whole folder or none.
 
-    `kind` is the `LoadedModel` kind of the two together, `scale` that of low-rank updates.
+    `kind` is the `LoadedModel` kind of base and adapter together, `scale` that of low-rank updates,
+    `card` are the facts for the model card.
     """
     with new_folder(folder, overwrite=True) as scratch:
         write_safetensors(scratch / ADAPTER_WEIGHTS, trained)
@@ -65,6 +67,8 @@ def save_adapter(
         if tokenizer_folder is not None:
             copy_tokenizer(tokenizer_folder, scratch)
         write_json(scratch / ADAPTER_CONFIG, content)
+        facts = dataclasses.replace(card or ModelFacts(), base=base)
+        write_card(scratch, model_card(kind, None, settings, facts), Path(folder))
 
 
 def apply_adapter(

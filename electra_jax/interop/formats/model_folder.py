@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, and the tokenizer files that travel with a model."""
+"""Model folders, written whole or not at all, and the tokenizer files in them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.interop.formats.model_card import CARD
 from electra_jax.text.tokenizers.tokenizer import load_tokenizer
 
 log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
-HEADS_FILE, ENCODER_FOLDER = "heads.safetensors", "encoder"  # of a network of our own
+HEADS_FILE, ENCODER_FOLDER = "heads.safetensors", "encoder"  # where transformers has no class
 ADAPTER_FILES = ("adapter_config.json", "adapter.safetensors")
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -31,12 +32,13 @@ TOKENIZER_FILES = (
     "merges.txt",
     "spiece.model",
 )
-# What a model folder of ours may hold; a folder with anything else in it is never replaced.
+# The files of a model folder; a folder with any other file in it is never replaced.
 _REPLACEABLE = {
     CONFIG,
     "model.safetensors",
     HEADS_FILE,
     ENCODER_FOLDER,
+    CARD,
     *ADAPTER_FILES,
     *TOKENIZER_FILES,
 }
@@ -44,10 +46,10 @@ _REPLACEABLE = {
 
 @contextmanager
 def new_folder(target: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
-    """A scratch folder beside `target` that becomes `target` when the block ends without an error.
+    """A temporary folder beside `target` that becomes `target` if the block ends without an error.
 
-    A `target` that exists and is not empty is a `UserError`; with `overwrite` one that holds
-    nothing but a model's files is replaced at the end.
+    A `target` that exists and is not empty is a `UserError`; with `overwrite`, one that
+    holds only files of a model is replaced at the end.
     """
     final = Path(target)
     if final.exists():
@@ -91,14 +93,13 @@ def copy_tokenizer(
     target: str | os.PathLike[str],
     token_types: bool = True,
     max_length: int | None = None,
-    do_lower_case: bool = True,
+    do_lower_case: bool | None = None,
 ) -> None:
     """Copies a folder's tokenizer files into `target` (made where absent), replacing those there.
 
     A folder with a bare `vocab.txt` or `spiece.model` gets the files that `transformers` reads as
-    well (`do_lower_case` is a bare vocabulary's). Without `token_types` the copy tells
-    `transformers` to make no token_type_ids; `max_length` is where it truncates, if nothing says
-    so.
+    well (`do_lower_case` is a bare vocabulary's). Without `token_types`, `transformers` makes no
+    token_type_ids; `max_length` is its limit where the files have none.
     """
     present = [name for name in TOKENIZER_FILES if (Path(source) / name).is_file()]
     if not present:
@@ -118,7 +119,7 @@ def copy_tokenizer(
 
 
 def special_ids(folder: str | os.PathLike[str] | None) -> dict[str, int]:
-    """{"pad": id, …} of the folder's tokenizer; nothing where there is no tokenizer."""
+    """{"pad": id, …} of the folder's tokenizer; empty where there is no tokenizer."""
     if folder is None or tokenizer_in(Path(folder)) is None:
         return {}
     return dataclasses.asdict(load_tokenizer(folder).special_ids)
@@ -141,13 +142,17 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
 
 
 def tokenizer_size(folder: Path) -> int | None:
-    """The size of the vocabulary beside a model; None where there is none that this library
-    reads.
+    """The largest id of the vocabulary beside a model, plus 1; None where there is no tokenizer, or
+    none that this library reads. Ids of added_tokens.json count in any case: their rows are no
+    padding.
     """
     if tokenizer_in(folder) is None:
         return None
+    file = folder / "added_tokens.json"
+    added = read_json(file).values() if file.is_file() else ()
     try:
-        return load_tokenizer(folder).vocab_size
+        size = load_tokenizer(folder).vocab_size
     except UserError as error:
         log.warning("%s: its tokenizer is not read here (%s)", folder, error)
         return None
+    return max([size, *(number + 1 for number in added if isinstance(number, int))])

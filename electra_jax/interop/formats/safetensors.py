@@ -84,7 +84,7 @@ def read_safetensors(file: str | os.PathLike[str]) -> Tensors:
 
 
 def write_safetensors(file: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes one safetensors file; `transformers` insists on the format mark."""
+    """Writes one safetensors file; `transformers` requires the format mark."""
     save_file(
         {name: np.ascontiguousarray(value) for name, value in tensors.items()},
         file,

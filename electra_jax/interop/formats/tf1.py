@@ -1,6 +1,4 @@
-"""TF1 checkpoints ("bundles": .index and .data files): read and written by TensorFlow itself,
-nothing else here needs it.
-"""
+"""TF1 checkpoints ("bundles": .index and .data files), read and written by TensorFlow."""
 
 from __future__ import annotations
 
@@ -52,7 +50,7 @@ def find_bundle(path: str | os.PathLike[str]) -> str:
         state = given / "checkpoint"
         if state.is_file():
             found = re.search(r'^model_checkpoint_path:\s*"(.*)"', state.read_text("utf-8"), re.M)
-            # The path inside may be of the machine that wrote it; the file's name is what counts.
+            # The path inside can be another machine's: only the file's name is used.
             if found and (given / (Path(found[1]).name + ".index")).is_file():
                 return str(given / Path(found[1]).name)
         if not indices:
@@ -84,8 +82,7 @@ def read_bundle(path: str | os.PathLike[str]) -> Tensors:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{prefix}: this checkpoint cannot be read, its .index or .data file is torn or "
-            "missing "
-            f"({reason}): fetch it again"
+            f"missing ({reason}): fetch it again"
         ) from None
 
 

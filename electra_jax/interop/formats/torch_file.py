@@ -1,9 +1,9 @@
-"""PyTorch's `.bin` files read as data: the pickle inside may name a handful of inert things, all
-else is refused.
+"""PyTorch's `.bin` files read as data: a pickle that names anything beyond a short list of inert
+classes is refused.
 
 Two formats exist. Since PyTorch 1.6 a file is a zip archive (`…/data.pkl` and one member for each
-storage); before, it was a row of pickles followed by the storages. Both are read; nothing of
-PyTorch is imported, and no function named in a file is ever called.
+storage); before, it was a sequence of pickles followed by the storages. Both are read; PyTorch is
+not imported, and no function named in a file is ever called.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _DTYPES: dict[str, Any] = {
 
 
 class _Storage:
-    """A run of numbers in the file; filled after the pickle was read (old format) or at once
-    (new).
+    """A block of numbers in the file; filled after the pickle is read (old format) or while it is
+    read (new).
     """
 
     def __init__(self, dtype: Any) -> None:
@@ -80,7 +80,7 @@ def _parameter(view: _View, *_rest: Any) -> _View:
     return view
 
 
-# Everything a weight file may name. Each stands for itself as data; nothing else is looked up.
+# All names that a weight file can contain; no other name is looked up.
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
@@ -91,7 +91,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 
 
 class _DataOnly(pickle.Unpickler):
-    """An unpickler that knows the names of `_ALLOWED` and no other."""
+    """An unpickler for the names in `_ALLOWED` alone."""
 
     def __init__(self, file: BinaryIO, storage: Callable[[tuple[Any, ...]], _Storage]) -> None:
         super().__init__(file, encoding="utf-8")

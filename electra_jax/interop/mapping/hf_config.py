@@ -34,9 +34,9 @@ ARCHITECTURES: dict[str, tuple[str, str]] = {
 SCHEMES = ("electra", "bert", "modernbert")
 # The model_type of folders that no class of `transformers` computes, so that loading there fails.
 OWN = "electra_jax"
-# The only label of a discriminator exported as a token classifier; it tells one on the way back.
+# The only label of a discriminator exported as a token classifier, by which loading recognises it.
 REPLACED = "replaced"
-# A tensor whose name begins so shows what a file holds, whatever its config.json says.
+# Prefixes of tensor names that identify a file's head, whatever its config.json says.
 _MARKS = {
     "electra": (
         (DISCRIMINATOR, "discriminator_predictions."),
@@ -49,7 +49,7 @@ _MARKS = {
     "bert": ((GENERATOR, "cls.predictions."),),
     "modernbert": ((GENERATOR, "decoder."),),
 }
-# Names of one activation: transformers' on the left.
+# Other names of an activation in transformers, and ours.
 _SAME_ACTIVATION = {
     "gelu_python": "gelu",
     "gelu_pytorch_tanh": "gelu_new",
@@ -79,10 +79,10 @@ def has_class(config: ElectraConfig, kind: str) -> bool:
 def architecture_of(config: ElectraConfig, kind: str) -> str:
     """The Hugging Face class that computes this network (`has_class`)."""
     if config.block == "modern":
-        wanted = ("modernbert", TOKEN if kind == DISCRIMINATOR else kind)
+        scheme_and_kind = ("modernbert", TOKEN if kind == DISCRIMINATOR else kind)
     else:
-        wanted = ("electra", kind)
-    return next(name for name, value in ARCHITECTURES.items() if value == wanted)
+        scheme_and_kind = ("electra", kind)
+    return next(name for name, value in ARCHITECTURES.items() if value == scheme_and_kind)
 
 
 def to_settings(
@@ -175,8 +175,8 @@ def _modern_settings(config: ElectraConfig, kind: str, ids: Mapping[str, int]) -
 def identify(settings: Mapping[str, Any], names: Iterable[str], where: str) -> tuple[str, str]:
     """(naming scheme, kind) of a folder, from its config.json and the names of its tensors.
 
-    Raises `UserError` for an architecture that is not known here, and where the tensors are those
-    of another kind of network than config.json says.
+    Raises `UserError` for an unknown architecture, and where the tensors belong to another kind of
+    network than config.json names.
     """
     names = list(names)
     stated = settings.get("architectures") or []
@@ -206,23 +206,22 @@ def identify(settings: Mapping[str, Any], names: Iterable[str], where: str) -> t
 
 
 def guess_settings(names: Iterable[str], where: str) -> dict[str, Any]:
-    """What stands for a config.json that is absent: the model_type that the names show.
+    """The fields assumed where config.json is absent: the model_type, by the tensors' names.
 
-    ModernBERT's names do not tell which layers are global, so there it is a `UserError`.
+    For ModernBERT it is a `UserError`: names do not determine which layers are global.
     """
     names = list(names)
     if any("tok_embeddings" in name for name in names):
         raise UserError(
-            f"{where}: these are ModernBERT weights without a config.json; it says which layers "
-            "are "
-            "global and how positions rotate, which shapes do not: fetch it too"
+            f"{where}: these are ModernBERT weights without a config.json; shapes do not "
+            "determine which layers are global and how positions rotate: fetch it too"
         )
     bert = any(name.startswith(("bert.", "cls.", "pooler.")) for name in names)
     return {"model_type": "bert" if bert else "electra", "layer_norm_eps": 1e-12}
 
 
 def _marked(scheme: str, names: list[str]) -> str | None:
-    """The kind of network whose head is among the names; None where there is none."""
+    """The kind of network whose head is among the names; None without a head."""
     return next(
         (kind for kind, mark in _MARKS[scheme] if any(n.startswith(mark) for n in names)), None
     )
@@ -240,7 +239,7 @@ def from_settings(
 ) -> dict[str, Any]:
     """The `ElectraConfig` fields that a config.json states.
 
-    What this library cannot compute is a `UserError`.
+    Raises `UserError` for settings that this library does not compute.
     """
     if settings.get("is_decoder"):
         raise UserError(f"{where}: is_decoder=true: a left-to-right decoder, not an encoder")

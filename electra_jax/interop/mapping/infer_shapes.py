@@ -30,7 +30,7 @@ HEAD_WIDTH = 64
 
 
 class _Names(NamedTuple):
-    """Where a dialect keeps the tensors whose shapes tell a configuration."""
+    """A dialect's names of the tensors whose shapes determine a configuration."""
 
     word: str
     position: str
@@ -61,7 +61,7 @@ _BERT = {
 
 
 def count_layers(names: Iterable[str], pattern: str) -> int:
-    """How many layers the names that begin with `pattern` ("…layer_{i}/…") go up to; 0 where none
+    """The number of layers among names that begin with `pattern` ("…layer_{i}/…"); 0 where no name
     does.
     """
     expression = re.compile(re.escape(pattern).replace(re.escape("{i}"), r"(\d+)"))
@@ -71,7 +71,7 @@ def count_layers(names: Iterable[str], pattern: str) -> int:
 
 def _length(tensors: Mapping[str, np.ndarray], name: str, axis: int, where: str) -> int:
     if name not in tensors:
-        raise UserError(f"{where}: no tensor {name}, so the network's shape cannot be told")
+        raise UserError(f"{where}: no tensor {name}, so the network's shape is not known")
     shape = np.shape(tensors[name])
     if len(shape) <= axis:
         raise UserError(f"{where}: {name} has shape {list(shape)}, expected more dimensions")
@@ -79,8 +79,8 @@ def _length(tensors: Mapping[str, np.ndarray], name: str, axis: int, where: str)
 
 
 def heads(hidden_size: int, given: int | None, flag: str, notes: list[str], what: str) -> int:
-    """The number of attention heads: as given, else one for each 64 of width (noted, it cannot be
-    inferred).
+    """The number of attention heads: `given`, else one for each 64 units of width, with a line in
+    `notes`, since no shape depends on it.
     """
     if given is not None:
         if given < 1 or hidden_size % given:
@@ -92,8 +92,7 @@ def heads(hidden_size: int, given: int | None, flag: str, notes: list[str], what
     if hidden_size % count:
         raise UserError(
             f"the {what}'s hidden size {hidden_size} is no multiple of {HEAD_WIDTH}, so its "
-            "number of attention "
-            f"heads cannot be guessed: give {flag}=N"
+            f"number of attention heads cannot be guessed: give {flag}=N"
         )
     notes.append(
         f"{what}: no configuration names the number of attention heads; assuming {count} "
@@ -110,8 +109,8 @@ def infer_bert(
     encoder: str,
     embeddings: str | None = None,
 ) -> dict[str, Any]:
-    """The fields that shapes tell of a `bert` network whose names begin with `encoder` (and
-    `embeddings`).
+    """The fields of a `bert` network that follow from shapes, its names beginning with `encoder`
+    (and `embeddings`).
 
     Vocabulary, widths, layers, feed-forward, positions, types; not heads, activation or dropout.
     """
@@ -134,7 +133,7 @@ def infer_bert(
 def infer_modern(
     tensors: Mapping[str, np.ndarray], *, where: str, prefix: str = "model."
 ) -> dict[str, Any]:
-    """The fields that shapes tell of a ModernBERT network (Hugging Face names)."""
+    """The fields of a ModernBERT network that follow from shapes (Hugging Face names)."""
     word = prefix + "embeddings.tok_embeddings.weight"
     width = _length(tensors, word, 1, where)
     return {
@@ -147,7 +146,7 @@ def infer_modern(
 
 
 def check_inferred(inferred: Mapping[str, Any], stated: Mapping[str, Any], where: str) -> None:
-    """Refuses a configuration that contradicts the shapes, naming both."""
+    """Raises `UserError` for a configuration that contradicts the shapes, naming both."""
     differing = [
         f"{field} is {stated[field]} in the configuration and {value} in the tensors"
         for field, value in inferred.items()
@@ -166,8 +165,7 @@ def module_of(
     """The Linen module that computes a network of `kind` (names.py); `num_labels` for fine-tuning
     heads.
 
-    "reference" (task heads of the reference) and "own_heads" give the encoder: the heads are not
-    Hugging Face's.
+    "reference" (the reference's task heads) and "own_heads" give the encoder alone.
     """
     if isinstance(config, PairConfig):
         return Electra(config)
@@ -196,7 +194,7 @@ def expected_shapes(
 
 
 def labels_of(kind: str, params: Mapping[str, Any]) -> int | None:
-    """How many labels a classification head has; None for heads of other kinds."""
+    """The number of labels of a classification head; None for other heads."""
     if kind not in (SEQUENCE, TOKEN):
         return None
     head = params["classifier"]

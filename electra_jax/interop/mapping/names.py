@@ -1,8 +1,8 @@
 """The one table of names: this tree ⇄ Hugging Face ⇄ Google's TF1 checkpoints.
 
-A line names a part of a network in the three dialects and says what it is made of (`DENSE`, `NORM`,
-…). `{i}` stands for the number of a layer; this tree stacks those tensors on a leading axis
-instead. Hugging Face keeps kernels as [out, in]; this tree and TF1 keep [in, out].
+A line names a part of a network in the three dialects and lists its tensors (`DENSE`, `NORM`, …).
+`{i}` stands for the number of a layer; this tree stacks those tensors on a leading axis instead.
+Hugging Face keeps kernels as [out, in]; this tree and TF1 keep [in, out].
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from electra_jax.modeling.heads.huggingface import CHOICE, QUESTION, SEQUENCE, T
 
 
 class Leaf(NamedTuple):
-    """How one tensor of a part is called in each dialect (appended to the part's name)."""
+    """The name of one tensor of a part in each dialect (appended to the part's name)."""
 
     tree: str
     huggingface: str
@@ -34,7 +34,7 @@ BIAS = (Leaf("", ".bias", ""),)
 
 
 class Part(NamedTuple):
-    """One line of the table: names in this tree, in Hugging Face and in TF1 (None: not there), and
+    """One line of the table: names in this tree, in Hugging Face and in TF1 (None: absent), and
     its tensors.
     """
 
@@ -217,8 +217,8 @@ def backbone(
     tf1: str | None = "electra/",
     embeddings: bool = True,
 ) -> list[Row]:
-    """The rows of one encoder (with its embeddings unless it borrows them) behind the given
-    prefixes.
+    """The rows of one encoder behind the given prefixes, with its embeddings unless it shares
+    another's.
     """
 
     def under(prefix: str | None, rest: str) -> str | None:
@@ -252,7 +252,7 @@ def model_rows(
 ) -> list[Row]:
     """The table of a single network: its backbone under `electra/` and the head of `kind`.
 
-    `scheme` is the Hugging Face model_type whose names are meant, by default the one that the block
+    `scheme` is the Hugging Face model_type whose names are used, by default the one that the block
     style is exported as; `prefix` the backbone's, by default that of the kind's class.
     """
     scheme = scheme or scheme_of(config)
@@ -264,7 +264,7 @@ def model_rows(
 def _head(config: ElectraConfig, scheme: str, kind: str, huggingface: str | None = "") -> list[Row]:
     """The rows of a head, with the masked-LM table where it is not the word embeddings."""
     if (scheme, kind) not in HEADS:
-        raise UserError(f"a {kind} of {scheme} blocks has no place in the table of names")
+        raise UserError(f"a {kind} of {scheme} blocks is not in the table of names")
     parts = HEADS[scheme, kind]
     if kind == GENERATOR and not config.tie_word_embeddings:
         parts = (*parts, OUTPUT_TABLE[scheme])

@@ -48,7 +48,7 @@ def join_pair(
     """Two networks as one pair; the inverse of `split_pair`.
 
     With `sharing=None` it is "all" where every shared array is equal, "embeddings" where the
-    embeddings are bit-identical, else "none". Asking for a sharing that the arrays contradict is a
+    embeddings are bit-identical, else "none". A given sharing that the arrays contradict is a
     `UserError`.
     """
     d_config, d = discriminator
@@ -66,8 +66,7 @@ def join_pair(
         raise UserError(
             f"model.sharing={sharing!r}: the generator's and the discriminator's "
             f"{'embeddings' if sharing == 'embeddings' else 'parameters'} differ, so they cannot "
-            "be shared; "
-            "use model.sharing='none'"
+            "be shared; use model.sharing='none'"
         )
     tree: Tree = {
         "electra": d["electra"],

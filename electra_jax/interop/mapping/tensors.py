@@ -1,4 +1,4 @@
-"""Tensors by name ⇄ trees of parameters: what the table of names (`names.py`) is applied with."""
+"""Tensors by name ⇄ trees of parameters, by the rows of the table of names (`names.py`)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Tensors = dict[str, np.ndarray]
 def gather(
     rows: Sequence[Row], tensors: Mapping[str, np.ndarray], dialect: str, where: str
 ) -> tuple[Tree, set[str]]:
-    """The tree that `rows` make of `tensors` ("huggingface" or "tf1" names), and the names that it
-    used.
+    """The tree of the tensors that `rows` name in a `dialect` ("huggingface" or "tf1"), and the set
+    of names used.
 
-    Every leaf is filled: names that are absent, or whose layers differ in shape, are a `UserError`
-    that lists them.
+    Every leaf is filled: absent names, or layers of different shapes, are a `UserError` that lists
+    them.
     """
     flat: dict[str, np.ndarray] = {}
     missing: list[str] = []
@@ -89,7 +89,7 @@ def _listed(what: str, names: Sequence[str], limit: int = 12) -> str:
 def check_shapes(
     tree: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]], where: str
 ) -> None:
-    """Refuses a tree whose leaves are not exactly `expected` ({path: shape}), listing the
+    """Raises `UserError` where the leaves are not exactly `expected` ({path: shape}), with the
     differences.
     """
     flat = {path: tuple(np.shape(value)) for path, value in flatten(tree).items()}
@@ -105,7 +105,7 @@ def check_shapes(
 
 
 def as_float32(tree: Mapping[str, Any], notes: list[str]) -> Tree:
-    """Leaves in float32; reduced precision and numbers that are not finite are noted."""
+    """The leaves in float32; another precision, NaN and infinity add a line to `notes`."""
     flat = flatten(tree)
     kinds = sorted({str(v.dtype) for v in flat.values()} - {"float32"})
     if kinds:
@@ -116,7 +116,7 @@ def as_float32(tree: Mapping[str, Any], notes: list[str]) -> Tree:
 
 
 def note_non_finite(flat: Mapping[str, np.ndarray], notes: list[str]) -> None:
-    """Notes the parameters that contain NaN or infinity."""
+    """Adds a line to `notes` that names the parameters with NaN or infinity."""
     bad = [name for name, value in flat.items() if not np.isfinite(value).all()]
     if bad:
         notes.append(f"NaN or infinite numbers in {', '.join(bad)}")

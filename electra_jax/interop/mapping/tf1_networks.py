@@ -22,8 +22,8 @@ from electra_jax.interop.mapping.names import ENCODER, GENERATOR, PAIR, REFERENC
 from electra_jax.interop.mapping.tensors import Tensors, check_shapes, gather, scatter
 from electra_jax.modeling.trees import Tree, flatten
 
-SLOTS = ("adam_m", "adam_v")
-# Not parameters; `temperature` stands in published checkpoints, where nothing reads it.
+MOMENTS = ("adam_m", "adam_v")
+# Not parameters; published checkpoints have an unused `temperature`.
 _STEP = "global_step"
 _IGNORED = ("generator_predictions/temperature",)
 
@@ -58,9 +58,9 @@ def tree_from_tf1(
     """The networks of a TF1 checkpoint `{name: array}` (google-research/electra and its forks).
 
     Shapes give the configuration. `discriminator` and `generator` are fields that a configuration
-    beside the checkpoint states (they must agree with the shapes); heads come from the arguments,
-    from there, or from the 64-wide convention with a note. Every tensor is used or listed in
-    `ignored`; anything else is a `UserError`.
+    beside the checkpoint states (they must agree with the shapes); attention heads come from the
+    arguments, from these fields, or from the convention of 64 units each, with a note. Every tensor
+    is used or listed in `ignored`; an unknown one is a `UserError`.
     """
     if any(name.startswith(("generator_ltr/", "generator_rtl/")) for name in tensors):
         raise UserError(
@@ -70,8 +70,7 @@ def tree_from_tf1(
     if not any(name.startswith("electra/") for name in tensors):
         raise UserError(
             f"{where}: no tensors named electra/…: not an ELECTRA checkpoint of "
-            "google-research/electra or a fork "
-            f"(it begins with {', '.join(sorted(tensors)[:3])})"
+            f"google-research/electra or a fork (it begins with {', '.join(sorted(tensors)[:3])})"
         )
     notes: list[str] = []
     has_d = any(name.startswith("discriminator_predictions/") for name in tensors)
@@ -122,7 +121,7 @@ def _describe(
     notes: list[str],
     where: str,
 ) -> tuple[str, PairConfig | ElectraConfig, list[Row]]:
-    """Which networks there are, from the names alone: (kind, configuration, rows of the table)."""
+    """Which networks there are, by their names: (kind, configuration, rows of the table)."""
     if not has_d:
         if own_encoder:
             raise UserError(
@@ -209,13 +208,13 @@ def _check_task_heads(tree: Mapping[str, Any], where: str) -> None:
 def _account(
     tensors: Mapping[str, np.ndarray], used: set[str], where: str
 ) -> tuple[int | None, list[str]]:
-    """(global step, names knowingly ignored); a name that is neither used nor known is refused."""
+    """(global step, names that are ignored); a name that is neither used nor known is refused."""
     ignored, unknown, step = [], [], None
     for name in sorted(set(tensors) - used):
-        base, _, slot = name.rpartition("/")
+        base, _, last = name.rpartition("/")
         if name == _STEP:
             step = int(tensors[name])
-        elif name in _IGNORED or (slot in SLOTS and base in used):
+        elif name in _IGNORED or (last in MOMENTS and base in used):
             ignored.append(name)
         else:
             unknown.append(name)
@@ -236,23 +235,23 @@ def rows_of(source: FromTF1) -> list[Row]:
     return table.model_rows(source.config, source.kind)
 
 
-def slots_from_tf1(
+def moments_from_tf1(
     tensors: Mapping[str, np.ndarray], source: FromTF1, where: str = "checkpoint"
 ) -> dict[str, Tree] | None:
     """Adam's moments as {"adam_m": tree, "adam_v": tree} of the parameters' structure; None where
     there are none.
     """
-    if not any(name.endswith(f"/{SLOTS[0]}") for name in tensors):
+    if not any(name.endswith(f"/{MOMENTS[0]}") for name in tensors):
         return None
     trees = {}
-    for slot in SLOTS:
-        suffix = f"/{slot}"
+    for moment in MOMENTS:
+        suffix = f"/{moment}"
         stripped = {
             name.removesuffix(suffix): value
             for name, value in tensors.items()
             if name.endswith(suffix)
         }
-        trees[slot], _ = gather(rows_of(source), stripped, "tf1", f"{where} ({slot})")
+        trees[moment], _ = gather(rows_of(source), stripped, "tf1", f"{where} ({moment})")
     return trees
 
 
@@ -262,13 +261,13 @@ def tf1_from_tree(
     *,
     kind: str = PAIR,
     global_step: int | None = None,
-    slots: Mapping[str, Mapping[str, Any]] | None = None,
+    moments: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Tensors:
     """The TF1 tensors of a pair (`Electra`'s tree) or of one network (kind "discriminator",
     "generator", "encoder", "reference").
 
-    Names, shapes and dtypes are the reference's: float32 variables, `global_step` int64. `slots` is
-    what `slots_from_tf1` returns. `modern` blocks have no TF1 names and are a `UserError`.
+    Names, shapes and dtypes are the reference's: float32 variables, `global_step` int64. `moments`
+    is the result of `moments_from_tf1`. `modern` blocks have no TF1 names and are a `UserError`.
     """
     one = config.discriminator if isinstance(config, PairConfig) else config
     if one.block == "modern":
@@ -288,8 +287,9 @@ def tf1_from_tree(
     else:
         rows = table.model_rows(config, kind)
     tensors = scatter(rows, params, "tf1")
-    for slot, tree in (slots or {}).items():
-        tensors |= {f"{name}/{slot}": value for name, value in scatter(rows, tree, "tf1").items()}
+    for moment, tree in (moments or {}).items():
+        found = scatter(rows, tree, "tf1")
+        tensors |= {f"{name}/{moment}": value for name, value in found.items()}
     if global_step is not None:
         tensors[_STEP] = np.asarray(global_step, np.int64)
     return tensors

@@ -14,14 +14,14 @@ from electra_jax.errors import UserError
 from electra_jax.interop.mapping.tensors import Tensors
 from electra_jax.modeling.trees import Tree, flatten, unflatten
 
-# Tables are padded to one of these (NVIDIA's to 8), so that their width suits the hardware.
+# Tables are often padded to a multiple of one of these (NVIDIA's of 8) to suit the hardware.
 PADDING_MULTIPLES = (8, 16, 32, 64, 128)
 # Leaves with one row (or number) for each token of the vocabulary.
 VOCABULARY_LEAVES = ("word_embeddings", "output_bias", "output_embeddings")
 
 
 def is_padded(rows: int, size: int) -> bool:
-    """Whether a table of `rows` is one of `size` rounded up to a usual multiple."""
+    """Whether a table of `rows` is `size` rounded up to one of `PADDING_MULTIPLES`."""
     return rows > size and any(rows == -(-size // m) * m for m in PADDING_MULTIPLES)
 
 
@@ -38,8 +38,8 @@ def cut_padding(
 
 @dataclasses.dataclass(frozen=True)
 class NewVocabulary:
-    """What became of a vocabulary: how many tokens kept their embeddings, were new, were
-    dropped.
+    """Counts of a change of vocabulary: tokens that keep their embeddings, new ones, dropped
+    ones.
     """
 
     shared: int
@@ -63,7 +63,7 @@ def token_map(
 ) -> np.ndarray:
     """For each new token its row in the old table, int64 [len(new)], −1 where it is new.
 
-    `old` and `new` are the pieces by id. `*_special` ({"pad": id, …}) match special tokens by role,
+    `old` and `new` are tokens by id. `*_special` ({"pad": id, …}) match special tokens by role,
     whatever they are called ([MASK] and <mask>).
     """
     where = {token: i for i, token in reversed(list(enumerate(old)))}
@@ -79,8 +79,8 @@ def change_vocabulary(
 ) -> tuple[Tree, NewVocabulary]:
     """`params` with every per-token leaf moved to a new vocabulary.
 
-    `rows` is `token_map`'s; `fresh` are freshly initialised parameters of the new shape, which new
-    tokens keep. All other leaves are `params`' own.
+    `rows` is `token_map`'s; `fresh` are freshly initialised parameters of the new shape, from which
+    new tokens take their rows. All other leaves are those of `params`.
     """
     old, new = flatten(params), flatten(fresh)
     kept = rows >= 0
@@ -107,14 +107,24 @@ def change_vocabulary(
 def fit_rows(
     tensors: Tensors, rows: int, size: int, per_token: list[str], where: str, notes: list[str]
 ) -> Tensors:
-    """`tensors` with tables of `rows` cut to the vocabulary's `size` where they are only padded."""
+    """`tensors` with tables of `rows` cut to the vocabulary's `size` where the rest is padding.
+
+    Other tables with more rows than tokens are kept whole, as in `transformers`; both add a line to
+    `notes`. Raises `UserError` for a table with fewer rows than tokens, or more than twice as many.
+    """
     if rows == size:
         return tensors
-    if not is_padded(rows, size):
+    if rows < size or rows > 2 * size:
         raise UserError(
             f"{where}: the vocabulary has {size} tokens, the embedding table {rows} rows: "
-            "this tokenizer belongs to another model"
+            "this tokenizer belongs to another model; put the model's own beside it"
         )
+    if not is_padded(rows, size):
+        notes.append(
+            f"the embedding table has {rows} rows, the vocabulary {size} tokens: the last "
+            f"{rows - size} rows are kept, no token uses them"
+        )
+        return tensors
     tensors, cut = cut_padding(tensors, rows, size, per_token)
     notes.append(f"the vocabulary is padded: {', '.join(cut)} cut from {rows} rows to {size}")
     return tensors

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.config.model import ElectraConfig
-from electra_jax.modeling.dropout import Noise, dropout
+from electra_jax.modeling.dropout import DropoutRng, dropout
 from electra_jax.modeling.electra import Backbone, Inputs
 from electra_jax.modeling.layers import Dense, LayerNorm, activation
 
@@ -30,8 +30,8 @@ class Encoder(nn.Module):
     config: ElectraConfig
 
     @nn.compact
-    def __call__(self, inputs: Inputs, noise: Noise | None = None) -> jax.Array:
-        return Backbone(self.config, name="electra")(inputs, noise)
+    def __call__(self, inputs: Inputs, rng: DropoutRng | None = None) -> jax.Array:
+        return Backbone(self.config, name="electra")(inputs, rng)
 
 
 class _ClassificationHead(nn.Module):
@@ -44,11 +44,11 @@ class _ClassificationHead(nn.Module):
     dropout_rate: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, noise: Noise | None) -> jax.Array:
+    def __call__(self, x: jax.Array, rng: DropoutRng | None) -> jax.Array:
         c = self.config
-        x = dropout(x, self.dropout_rate, noise, HEAD_SITE)
+        x = dropout(x, self.dropout_rate, rng, HEAD_SITE)
         x = activation("gelu", Dense(c, c.hidden_size, name="dense")(x))
-        x = dropout(x, self.dropout_rate, noise, HEAD_OUTPUT_SITE)
+        x = dropout(x, self.dropout_rate, rng, HEAD_OUTPUT_SITE)
         return Dense(c, self.num_labels, name="out_proj")(x)
 
 
@@ -59,9 +59,9 @@ class _Summary(nn.Module):
     dropout_rate: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, noise: Noise | None) -> jax.Array:
+    def __call__(self, x: jax.Array, rng: DropoutRng | None) -> jax.Array:
         x = activation("gelu", Dense(self.config, self.config.hidden_size, name="summary")(x))
-        return dropout(x, self.dropout_rate, noise, HEAD_OUTPUT_SITE)
+        return dropout(x, self.dropout_rate, rng, HEAD_OUTPUT_SITE)
 
 
 class _ModernHead(nn.Module):
@@ -96,21 +96,21 @@ class FineTuned(nn.Module):
     dropout_rate: float = 0.1
 
     @nn.compact
-    def __call__(self, inputs: Inputs, noise: Noise | None = None) -> jax.Array:
+    def __call__(self, inputs: Inputs, rng: DropoutRng | None = None) -> jax.Array:
         c = self.config
-        hidden = Backbone(c, name="electra")(inputs, noise)
+        hidden = Backbone(c, name="electra")(inputs, rng)
         if self.kind in (SEQUENCE, CHOICE):
             hidden = _mean(hidden, inputs.mask) if c.pooling == "mean" else hidden[:, 0]
         if c.block == "modern":
-            logits = self._modern(hidden, noise)
+            logits = self._modern(hidden, rng)
         elif self.kind == SEQUENCE:
             head = _ClassificationHead(c, self.num_labels, self.dropout_rate, name="classifier")
-            logits = head(hidden, noise)
+            logits = head(hidden, rng)
         elif self.kind == CHOICE:
-            pooled = _Summary(c, self.dropout_rate, name="sequence_summary")(hidden, noise)
+            pooled = _Summary(c, self.dropout_rate, name="sequence_summary")(hidden, rng)
             logits = Dense(c, 1, name="classifier")(pooled)
         elif self.kind == TOKEN:
-            hidden = dropout(hidden, self.dropout_rate, noise, HEAD_SITE)
+            hidden = dropout(hidden, self.dropout_rate, rng, HEAD_SITE)
             logits = Dense(c, self.num_labels, name="classifier")(hidden)
         elif self.kind == QUESTION:
             logits = Dense(c, 2, name="qa_outputs")(hidden)
@@ -119,9 +119,9 @@ class FineTuned(nn.Module):
         logits = logits.astype(jnp.float32)
         return logits[:, 0] if self.kind == CHOICE else logits
 
-    def _modern(self, hidden: jax.Array, noise: Noise | None) -> jax.Array:
+    def _modern(self, hidden: jax.Array, rng: DropoutRng | None) -> jax.Array:
         c = self.config
         outputs = {CHOICE: 1, QUESTION: 2}.get(self.kind, self.num_labels)
         hidden = _ModernHead(c, name="head")(hidden)
-        hidden = dropout(hidden, self.dropout_rate, noise, HEAD_OUTPUT_SITE)
+        hidden = dropout(hidden, self.dropout_rate, rng, HEAD_OUTPUT_SITE)
         return Dense(c, outputs, name="classifier")(hidden)

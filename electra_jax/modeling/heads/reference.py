@@ -15,11 +15,11 @@ import jax.numpy as jnp
 
 from electra_jax.config.finetuning import QuestionSettings
 from electra_jax.config.model import ElectraConfig
-from electra_jax.modeling.dropout import Noise, dropout
+from electra_jax.modeling.dropout import DropoutRng, dropout
 from electra_jax.modeling.electra import Backbone, Inputs
 from electra_jax.modeling.layers import Dense, glorot_uniform
 
-# What the reference calls its heads.
+# The reference's names of its heads.
 CLASSIFICATION, REGRESSION = "classification", "regression"
 TAGGING, QUESTIONS = "tagging", "question_answering"
 HEADS = (CLASSIFICATION, REGRESSION, TAGGING, QUESTIONS)
@@ -36,13 +36,13 @@ class _TextHead(nn.Module):
     dropout_rate: float
 
     @nn.compact
-    def __call__(self, hidden: jax.Array, noise: Noise | None) -> jax.Array:
-        pooled = dropout(hidden[:, 0], self.dropout_rate, noise, HEAD_SITE)
+    def __call__(self, hidden: jax.Array, rng: DropoutRng | None) -> jax.Array:
+        pooled = dropout(hidden[:, 0], self.dropout_rate, rng, HEAD_SITE)
         return _dense(self.config, self.outputs, "dense")(pooled)
 
 
 class _TagHead(nn.Module):
-    """Each word's first piece → dense: [B, L, H] → [B, W, C]."""
+    """Each word's first token → dense: [B, L, H] → [B, W, C]."""
 
     config: ElectraConfig
     outputs: int
@@ -55,8 +55,8 @@ class _TagHead(nn.Module):
 class _QuestionHead(nn.Module):
     """Start and end of an answer, and whether there is one (`finetune/qa/qa_tasks.py`).
 
-    Joint: the end is predicted given the start; in training the gold one, in prediction each of a
-    beam. Otherwise start and end logits stand alone.
+    Joint: the end is predicted given the start, which is the gold one in training and each of a
+    beam in prediction. Otherwise start and end logits are independent.
     """
 
     config: ElectraConfig
@@ -131,7 +131,7 @@ class _ReferenceHead(nn.Module):
 
     @nn.compact
     def __call__(
-        self, hidden: jax.Array, batch: Mapping[str, jax.Array], noise: Noise | None, train: bool
+        self, hidden: jax.Array, batch: Mapping[str, jax.Array], rng: DropoutRng | None, train: bool
     ) -> Outputs:
         c = self.config
         # The head's parameters are this module's own: nn.share_scope keeps names flat.
@@ -145,7 +145,7 @@ class _ReferenceHead(nn.Module):
         elif self.kind == TAGGING:
             head, arguments = _TagHead(c, self.outputs), (hidden, batch["word_positions"])
         elif self.kind in (CLASSIFICATION, REGRESSION):
-            head, arguments = _TextHead(c, self.outputs, self.dropout_rate), (hidden, noise)
+            head, arguments = _TextHead(c, self.outputs, self.dropout_rate), (hidden, rng)
         else:
             raise ValueError(f"the reference has no head {self.kind!r}: {HEADS}")
         nn.share_scope(self, head)
@@ -163,12 +163,12 @@ class _TaskHeads(nn.Module):
 
     @nn.compact
     def __call__(
-        self, hidden: jax.Array, batch: Mapping[str, jax.Array], noise: Noise | None, train: bool
+        self, hidden: jax.Array, batch: Mapping[str, jax.Array], rng: DropoutRng | None, train: bool
     ) -> dict[str, Outputs]:
         return {
             task: _ReferenceHead(
                 self.config, kind, outputs, self.dropout_rate, self.question, name=task
-            )(hidden, batch, noise, train)
+            )(hidden, batch, rng, train)
             for task, kind, outputs in self.heads
         }
 
@@ -186,15 +186,15 @@ class Reference(nn.Module):
         self,
         inputs: Inputs,
         batch: Mapping[str, jax.Array],
-        noise: Noise | None = None,
+        rng: DropoutRng | None = None,
         train: bool = False,
     ) -> dict[str, Outputs]:
         """{task: outputs}: logits [B, C] (tagging [B, W, C]), or those of `_QuestionHead`."""
-        hidden = Backbone(self.config, name="electra")(inputs, noise)
+        hidden = Backbone(self.config, name="electra")(inputs, rng)
         heads = _TaskHeads(
             self.config, self.heads, self.dropout_rate, self.question, name="task_specific"
         )
-        return heads(hidden, batch, noise, train)
+        return heads(hidden, batch, rng, train)
 
 
 def _dense(config: ElectraConfig, features: int, name: str) -> Dense:

@@ -1,8 +1,8 @@
 """Which parameters fine-tuning trains.
 
-An adaptation splits a network's parameters into a trained and a frozen tree and puts them together
-again inside the step; training, optimizers and checkpoints see nothing else of it. Each further
-method (AdaLoRA, adapters, (IA)³, prefix tuning) is a file here.
+An adaptation splits a network's parameters into a trained and a frozen tree and merges them inside
+the step; the loop, the optimizer and the checkpoints know nothing more of it. A further method
+(AdaLoRA, adapters, (IA)³, prefix tuning) is another file here.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ WORD_EMBEDDINGS = f"{ENCODER_PREFIX}embeddings/word_embeddings"
 
 
 class Adaptation(Protocol):
-    """A way to split parameters. Trees of what is trained may be flat: {"a/b/c": array}."""
+    """A way to split parameters. The trained tree may be flat: {"a/b/c": array}."""
 
     def split(self, params: Tree, key: jax.Array) -> tuple[Tree, Tree]:
-        """(trained, frozen) of a network's parameters; `key` draws what is new."""
+        """(trained, frozen) of a network's parameters; `key` initialises new ones."""
         ...
 
     def merge(self, trained: Tree, frozen: Tree) -> Tree:
@@ -37,16 +37,16 @@ class Full:
     """Everything is trained."""
 
     def split(self, params: Tree, key: jax.Array) -> tuple[Tree, Tree]:
-        """All, nothing."""
+        """(all parameters, nothing)."""
         return params, {}
 
     def merge(self, trained: Tree, frozen: Tree) -> Tree:
-        """As they are."""
+        """The trained parameters."""
         return trained
 
 
 def is_head(name: str) -> bool:
-    """Does a parameter belong to the task's head?"""
+    """Whether a parameter belongs to the task's head."""
     return not name.startswith((ENCODER_PREFIX, f"{LORA}/"))
 
 

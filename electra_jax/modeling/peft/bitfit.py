@@ -15,11 +15,11 @@ class BitFit:
     """The encoder's biases and the head are trained (Ben Zaken et al. 2022)."""
 
     def split(self, params: Tree, key: jax.Array) -> tuple[Tree, Tree]:
-        """Biases and head, the rest."""
+        """(biases and head, the other parameters)."""
         flat = flatten(params)
         trained = {n: x for n, x in flat.items() if is_head(n) or n.endswith("/bias")}
         return trained, {n: x for n, x in flat.items() if n not in trained}
 
     def merge(self, trained: Tree, frozen: Tree) -> Tree:
-        """The two side by side."""
+        """Both trees in one."""
         return unflatten({**trained, **frozen})

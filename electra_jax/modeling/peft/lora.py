@@ -34,8 +34,8 @@ class LoRA:
 
     `targets` is a regex over kernels' names; `embedding_rank` is that of the word embeddings'
     update (0: none). One factor starts at zero, so the network starts as its base: b for kernels,
-    and for the word embeddings a [vocabulary, rank], so that words not seen in training stay as
-    they were.
+    and for the word embeddings a [vocabulary, rank], so that words that do not
+    occur in training stay as they were.
     """
 
     rank: int = TuneSettings.rank
@@ -44,7 +44,7 @@ class LoRA:
     embedding_rank: int = TuneSettings.embedding_rank
 
     def split(self, params: Tree, key: jax.Array) -> tuple[Tree, Tree]:
-        """Low-rank factors and head, the base's encoder."""
+        """(low-rank factors and head, the base's encoder)."""
         flat = flatten(params)
         chosen = [
             n
@@ -60,11 +60,11 @@ class LoRA:
             trained[f"{LORA}/{name}/a"] = a / jnp.sqrt(float(inputs))
             trained[f"{LORA}/{name}/b"] = jnp.zeros((*stack, self.rank, outputs))
         if self.embedding_rank:
-            words, width = flat[WORD_EMBEDDINGS].shape
+            vocabulary, width = flat[WORD_EMBEDDINGS].shape
             b = jax.random.normal(
                 jax.random.fold_in(key, len(chosen)), (self.embedding_rank, width)
             )
-            trained[f"{LORA}/{WORD_EMBEDDINGS}/a"] = jnp.zeros((words, self.embedding_rank))
+            trained[f"{LORA}/{WORD_EMBEDDINGS}/a"] = jnp.zeros((vocabulary, self.embedding_rank))
             trained[f"{LORA}/{WORD_EMBEDDINGS}/b"] = b / jnp.sqrt(float(width))
         return trained, {n: x for n, x in flat.items() if n not in trained}
 

@@ -43,7 +43,7 @@ class SentencePieceModel:
 
 
 def parse_model(data: bytes, source: str) -> SentencePieceModel:
-    """Reads a serialized ModelProto. Raises UserError (naming `source`) where it is none."""
+    """Reads a serialized ModelProto. Raises UserError, which names `source`, for other bytes."""
     pieces: list[tuple[str, float, int]] = []
     trainer: dict[int, int | bytes] = {}
     normalizer: dict[int, int | bytes] = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.text.corpus import LINE_LIMIT
+from electra_jax.text.documents import LINE_LIMIT
 from electra_jax.text.tokenizers import sentencepiece_model
 from electra_jax.text.tokenizers.tokenizer import Tokenizer, tokenizer_from_spiece
 
@@ -133,7 +133,7 @@ def too_small(size: int, letters: int) -> UserError:
 def too_large(size: int, supported: int) -> UserError:
     """The error for a vocabulary that the text does not fill."""
     return UserError(
-        f"a vocabulary of {size} is larger than this text supports: it yields {supported} pieces; "
+        f"a vocabulary of {size} is larger than this text supports: it yields {supported} tokens; "
         f"use --size={supported} or less, or more text"
     )
 

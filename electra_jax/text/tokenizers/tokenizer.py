@@ -18,21 +18,20 @@ import numpy as np
 import tokenizers
 
 from electra_jax.errors import UserError
-from electra_jax.text.tokenizers import sentencepiece_model, wordpiece
+from electra_jax.text.tokenizers import casing, hub, other_rules, sentencepiece_model, wordpiece
+from electra_jax.text.tokenizers.added_tokens import read_added_tokens
 from electra_jax.text.tokenizers.batch_encoding import BatchEncoding, encode_batch
 from electra_jax.text.tokenizers.special_ids import ROLES, SpecialIds
+from electra_jax.text.tokenizers.tokenizer_folder import write_folder
 from electra_jax.text.tokenizers.tokenizer_json import (
     KINDS,
     USUAL_NAMES,
     added_token,
-    as_json,
     declare_special_tokens,
     definition_hash,
     find_special_token,
     guard_special_tokens,
-    post_processor,
     read_json,
-    transformers_config,
 )
 from electra_jax.text.tokenizers.word_cache import WordCache
 from electra_jax.text.unicode import well_formed
@@ -78,7 +77,7 @@ class Tokenizer:
         ids = self._full.get_vocab()
         self.special_ids = SpecialIds(**{role: ids[special_tokens[role]] for role in ROLES})
         self.vocab_size: int = max(ids.values()) + 1
-        guarded = guard_special_tokens(self._definition)
+        guarded = guard_special_tokens(self._definition, self.special_tokens.values())
         self._encoder = _encoder(guarded)
         self._words = WordCache.for_definition(guarded, self._encode_each)
         plain = sentencepiece_model.without_isolation(guarded)
@@ -88,10 +87,12 @@ class Tokenizer:
     @property
     def do_lower_case(self) -> bool:
         """Whether ids ignore case."""
+        return self.normalize("ABC") == self.normalize("abc")
+
+    def normalize(self, text: str) -> str:
+        """The text as it is split into words and tokens: case, accents, spaces."""
         normalizer = self._full.normalizer
-        if normalizer is None:
-            return False
-        return normalizer.normalize_str("ABC") == normalizer.normalize_str("abc")
+        return text if normalizer is None else normalizer.normalize_str(text)
 
     def __call__(
         self,
@@ -102,8 +103,8 @@ class Tokenizer:
         """A batch for a network: [CLS] text [SEP], or [CLS] text [SEP] pair [SEP], right-padded to
         the longest row.
 
-        Rows of more than `max_length` tokens (None: `self.max_length`) are cut without a word: a
-        text at its end, of a pair the longer one first. The ids are those of `transformers`'
+        Rows of more than `max_length` tokens (None: `self.max_length`) are cut silently: a text at
+        its end, of a pair the longer one first. The ids are those of `transformers`'
         tokenizer with `truncation=True`, but that "[CLS]" in a text is ordinary characters here.
 
         Args:
@@ -114,14 +115,14 @@ class Tokenizer:
           `input_ids`, `attention_mask` and `token_type_ids`, int32 [batch, length].
 
         Raises:
-          UserError: another number of second texts, something that is no text, or a `max_length`
-            that leaves no room.
+          UserError: texts and second texts of different number, a value that is not a string, or a
+            `max_length` that leaves no room.
         """
         first = [texts] if isinstance(texts, str) else list(texts)
         second = [pair] if isinstance(pair, str) else None if pair is None else list(pair)
         wrong = [text for text in [*first, *(second or ())] if not isinstance(text, str)]
         if wrong:
-            raise UserError(f"{wrong[0]!r} is no text: give one text, or a list of texts")
+            raise UserError(f"{wrong[0]!r} is not a string: give one text, or a list of texts")
         if second is not None and len(second) != len(first):
             raise UserError(f"{len(first)} texts and {len(second)} second texts: give one to each")
         special = self.special_ids
@@ -191,32 +192,9 @@ class Tokenizer:
         `AutoTokenizer` adds [CLS] A [SEP] B [SEP] with token types 0 and 1, and (unlike `encode`)
         reads "[CLS]" in a text as the special token.
         """
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        definition = {
-            **self._definition,
-            "post_processor": post_processor(self.special_tokens, self.special_ids),
-        }
-        files: dict[str, bytes] = {
-            "tokenizer.json": as_json(definition),
-            "tokenizer_config.json": as_json(
-                transformers_config(self._definition, self.special_tokens)
-            ),
-            "special_tokens_map.json": as_json(
-                {f"{role}_token": self.special_tokens[role] for role in ROLES}
-            ),
-        }
-        if self.kind == "wordpiece":
-            vocab = sorted(self._full.get_vocab().items(), key=lambda item: item[1])
-            files["vocab.txt"] = "".join(f"{token}\n" for token, _ in vocab).encode("utf-8")
-        if self._spiece is not None:
-            files["spiece.model"] = self._spiece
-        for name, content in files.items():
-            temporary = folder / f".{name}.tmp"
-            temporary.write_bytes(content)
-            os.replace(temporary, folder / name)
-        for name in {"vocab.txt", "spiece.model"} - files.keys():  # of another kind, written before
-            (folder / name).unlink(missing_ok=True)
+        write_folder(
+            Path(directory), self._definition, self.special_tokens, self.special_ids, self._spiece
+        )
 
     def _encode_each(self, texts: Sequence[str]) -> list[list[int]]:
         if self._plain is None:
@@ -230,34 +208,50 @@ class Tokenizer:
 def load_tokenizer(
     path: str | os.PathLike[str],
     *,
-    do_lower_case: bool = True,
+    do_lower_case: bool | None = None,
     strip_accents: bool | None = None,
     tokenize_chinese_chars: bool = True,
 ) -> Tokenizer:
     """Loads a tokenizer folder (Hugging Face's layout, ours or a released model's), a `vocab.txt`
-    or a SentencePiece `.model`.
+    or a SentencePiece `.model`. What stands beside a `vocab.txt` belongs to it.
 
     Args:
-      path: folder or file.
+      path: folder or file, or a model's name on the Hugging Face Hub.
       do_lower_case, strip_accents, tokenize_chinese_chars: for a WordPiece vocabulary that comes
-        without its settings; as the reference, `strip_accents=None` means "where lower-casing", and
-        accents are kept whenever case is kept. Folders that store the settings ignore these.
+        without its settings. None: guessed from the tokens, with a note (`casing.options_of`).
+        Accents are kept whenever case is kept, as in the reference.
 
     Raises:
-      UserError: nothing there, not a tokenizer, or a missing special token.
+      UserError: nothing there, not a tokenizer, a missing special token, or a `do_lower_case` that
+        the tokenizer's own settings contradict.
     """
     source = Path(path).expanduser()
-    options = wordpiece.Options(do_lower_case, strip_accents, tokenize_chinese_chars)
+    given = {
+        "do_lower_case": do_lower_case,
+        "strip_accents": strip_accents,
+        "tokenize_chinese_chars": tokenize_chinese_chars,
+    }
+    if not source.exists() and hub.is_hub_name(os.fspath(path)):
+        source = hub.downloaded(os.fspath(path))
+    tokenizer = _load(source, given)
+    if do_lower_case is not None and tokenizer.do_lower_case != do_lower_case:
+        does = "ignores" if tokenizer.do_lower_case else "keeps"
+        against = "do_lower_case=True" if do_lower_case else "--cased (do_lower_case=False)"
+        raise UserError(f"{source} {does} case by its own settings, against {against}")
+    return tokenizer
+
+
+def _load(source: Path, given: dict[str, Any]) -> Tokenizer:
     if source.is_dir():
-        return _load_folder(source, options)
+        return _load_folder(source, given)
     if not source.exists():
         raise UserError(f"no tokenizer at {source}: no such file or folder")
     if source.name == "tokenizer.json":
-        return _load_definition(source, {})
+        return _load_definition(source, _settings_in(source.parent)[1])
     if source.suffix == ".model":
-        return _load_spiece(source, {})
+        return _load_spiece(source)
     if source.suffix == ".txt":
-        return _load_vocab(source, options, {})
+        return _load_vocab(source, given)
     raise UserError(
         f"{source} is not a tokenizer; give a folder, a vocab.txt, a tokenizer.json or a "
         "SentencePiece .model"
@@ -277,22 +271,22 @@ def tokenizer_from_vocab(
     return _finish(definition, {}, source, None)
 
 
-def _load_folder(folder: Path, options: wordpiece.Options) -> Tokenizer:
-    config = read_json(folder / "tokenizer_config.json")
-    named = {**read_json(folder / "special_tokens_map.json"), **config}
+def _load_folder(folder: Path, given: dict[str, Any]) -> Tokenizer:
+    _, named = _settings_in(folder)
     if (folder / "tokenizer.json").exists():
         return _load_definition(folder / "tokenizer.json", named)
     models = sorted(folder.glob("*.model"))
     if len(models) == 1:
-        if "XLMRoberta" in str(config.get("tokenizer_class")):
-            raise UserError(
-                f"{models[0]} belongs to a tokenizer that renumbers its ids; save it with "
-                "transformers (AutoTokenizer … save_pretrained) so that tokenizer.json is there"
-            )
-        return _load_spiece(models[0], named)
+        return _load_spiece(models[0])
     if (folder / "vocab.txt").exists():
-        return _load_vocab(folder / "vocab.txt", options.overridden(config), named)
+        return _load_vocab(folder / "vocab.txt", given)
     raise UserError(f"{folder} holds no tokenizer (none of {', '.join(_FILES)})")
+
+
+def _settings_in(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """tokenizer_config.json, and it with special_tokens_map.json."""
+    config = read_json(folder / "tokenizer_config.json")
+    return config, {**read_json(folder / "special_tokens_map.json"), **config}
 
 
 def _load_definition(file: Path, named: dict[str, Any]) -> Tokenizer:
@@ -312,21 +306,44 @@ def _load_definition(file: Path, named: dict[str, Any]) -> Tokenizer:
     return _finish(definition, named, str(file), spiece.read_bytes() if spiece.exists() else None)
 
 
-def _load_vocab(file: Path, options: wordpiece.Options, named: dict[str, Any]) -> Tokenizer:
+def _load_vocab(file: Path, given: dict[str, Any]) -> Tokenizer:
     vocab = wordpiece.read_vocab(file)
-    return _finish(
-        wordpiece.tokenizer_definition(vocab, options, str(file)), named, str(file), None
-    )
+    config, named = _settings_in(file.parent)
+    whole = file.parent / "tokenizer.json"
+    if whole.exists() and _vocabulary_of(read_json(whole)) == vocab:
+        return _load_definition(whole, named)
+    other_rules.refuse_words_of_others(config, str(file))
+    options = casing.options_of(vocab, str(file), config, **given)
+    definition = wordpiece.tokenizer_definition(vocab, options, str(file))
+    definition["added_tokens"] = read_added_tokens(file.parent, named, definition["model"]["vocab"])
+    return _finish(definition, named, str(file), None)
 
 
-def _load_spiece(file: Path, named: dict[str, Any]) -> Tokenizer:
-    return _from_spiece(file.read_bytes(), str(file), named)
+def _vocabulary_of(definition: dict[str, Any]) -> list[str] | None:
+    """The tokens of a tokenizer.json in the order of their ids; None where it is no WordPiece."""
+    model = definition.get("model")
+    if not isinstance(model, dict) or model.get("type") != "WordPiece":
+        return None
+    return sorted(model["vocab"], key=model["vocab"].__getitem__)
 
 
-def _from_spiece(data: bytes, source: str, named: dict[str, Any]) -> Tokenizer:
+def _load_spiece(file: Path) -> Tokenizer:
+    config, named = _settings_in(file.parent)
+    other_rules.refuse_renumbered(config, str(file))
+    tokenizer = _from_spiece(file.read_bytes(), str(file), named, file.parent)
+    other_rules.refuse_changed_text(config, tokenizer.normalize, str(file))
+    return tokenizer
+
+
+def _from_spiece(
+    data: bytes, source: str, named: dict[str, Any], folder: Path | None = None
+) -> Tokenizer:
     model = sentencepiece_model.parse_model(data, source)
     definition = sentencepiece_model.tokenizer_definition(model, source)
-    known = {surface for surface, _, _ in model.pieces}
+    ids = {surface: index for index, (surface, _, _) in enumerate(model.pieces)}
+    if folder is not None:
+        definition["added_tokens"] = read_added_tokens(folder, named, ids)
+    known = ids.keys() | {token["content"] for token in definition["added_tokens"]}
     roles = dict(named)
     for role, name in {"pad": "pad", "unk": "unk", "cls": "bos", "sep": "eos"}.items():
         usual = [n for n in USUAL_NAMES[role] if n in known]
@@ -348,11 +365,19 @@ def _finish(
     """Declares the special tokens and builds the tokenizer."""
     definition, special_tokens = declare_special_tokens(definition, named, source)
     try:
-        return Tokenizer(definition, special_tokens, spiece)
+        tokenizer = Tokenizer(definition, special_tokens, spiece)
     except Exception as error:  # the library raises plain Exception for a file it cannot read
         if type(error) is not Exception:
             raise
         raise UserError(f"{source} is not a tokenizer that `tokenizers` reads: {error}") from None
+    for token in definition["added_tokens"]:
+        index = tokenizer.id_of(token["content"])
+        if index != token["id"]:  # the library numbers added tokens itself, without gaps
+            raise UserError(
+                f"{source}: the added token {token['content']!r} has the id {token['id']}, but "
+                f"after the tokens before it comes {index}"
+            )
+    return tokenizer
 
 
 def _encoder(definition: dict[str, Any]) -> tokenizers.Tokenizer:

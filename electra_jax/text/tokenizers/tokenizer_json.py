@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container
+from collections.abc import Collection, Container
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -88,17 +88,20 @@ def added_token(index: int, content: str) -> dict[str, Any]:
     }
 
 
-def guard_special_tokens(definition: dict[str, Any]) -> dict[str, Any]:
-    """A copy in which special tokens are named so that no text can match them.
+def guard_special_tokens(
+    definition: dict[str, Any], special_tokens: Collection[str]
+) -> dict[str, Any]:
+    """A copy in which the special tokens are named so that no text can match them.
 
     Every pre-tokenizer in use replaces spaces or splits at them, so no text matches a token with a
-    space in it.
+    space in it. Added tokens that are special in another role (marks that a text holds, such as
+    "[E1]") are found in the text, as `transformers` finds them.
+
+    Args:
+      definition: content of a tokenizer.json.
+      special_tokens: the tokens of `ROLES`.
     """
-    names = {
-        token["content"]: f" \0{token['content']}"
-        for token in definition["added_tokens"]
-        if token["special"]
-    }
+    names = {token: f" \0{token}" for token in special_tokens}
     model = dict(definition["model"])
     if isinstance(model["vocab"], dict):
         model["vocab"] = {names.get(token, token): i for token, i in model["vocab"].items()}
@@ -106,7 +109,9 @@ def guard_special_tokens(definition: dict[str, Any]) -> dict[str, Any]:
     else:
         model["vocab"] = [[names.get(token, token), score] for token, score in model["vocab"]]
     added = [
-        {**token, "content": names.get(token["content"], token["content"])}
+        {**token, "content": names[token["content"]]}
+        if token["content"] in names
+        else {**token, "special": False}
         for token in definition["added_tokens"]
     ]
     return {**definition, "model": model, "added_tokens": added}

@@ -7,18 +7,22 @@ import itertools
 import json
 import logging
 import os
+import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import tokenizers
-from tqdm import tqdm
 
 from electra_jax.errors import UserError
 from electra_jax.text.corpus import Corpus, open_corpus
+from electra_jax.text.documents import BLANK_LINES
 from electra_jax.text.keyed_random import uniform
+from electra_jax.text.progress import advance, corpus_bar
+from electra_jax.text.separation import AUTO
 from electra_jax.text.tokenizers import wordpiece
+from electra_jax.text.tokenizers.sample import LineSample, SampleReport, measure
 from electra_jax.text.tokenizers.sentencepiece_training import (
     SPECIAL_TOKENS,
     too_large,
@@ -52,7 +56,10 @@ def train_vocabulary(
     character_coverage: float | None = None,
     byte_fallback: bool = False,
     seed: int = 0,
+    documents: str = AUTO,
+    field: str | None = None,
     progress: bool = True,
+    show: Callable[[SampleReport], None] | None = None,
 ) -> Tokenizer:
     """Trains a vocabulary on text and writes the tokenizer folder.
 
@@ -73,23 +80,33 @@ def train_vocabulary(
         than half of the vocabulary; for unigram and bpe 0.9995 and every ASCII character of the
         text.
       byte_fallback: unigram and bpe spell unknown characters as bytes.
-      progress: show a progress bar on stderr.
+      documents, field: see `open_corpus`.
+      progress: show on stderr what is done, with a progress bar.
+      show: is called with what the tokenizer makes of a sample of the text.
 
     Raises:
       UserError: bad input text, an unknown kind, or a size that the text does not support.
     """
     _check(kind, size, character_coverage, byte_fallback, limit_bytes)
-    corpus = open_corpus(inputs)
+    if documents == AUTO and limit_bytes is None:
+        documents = BLANK_LINES  # every line is read; which document it is of makes no difference
+    corpus = open_corpus(inputs, documents=documents, field=field)
+    sample = LineSample()
+
+    def read(last: bool) -> Iterator[str]:
+        what = "reading" if last else "looking for letters"
+        lines = _sampled_lines(corpus, limit_bytes, seed, progress, what)
+        return sample.watch(_announced(lines, progress)) if last else lines
+
     with _output_folder(output) as folder:
         if kind == "wordpiece":
             if strip_accents is None and lower_case and _has_marks(corpus):
                 strip_accents = False
             options = wordpiece.Options(lower_case, strip_accents)
-            lines = _sampled_lines(corpus, limit_bytes, seed, progress)
-            tokenizer = _train_wordpiece(lines, size, options, character_coverage)
+            tokenizer = _train_wordpiece(read(True), size, options, character_coverage)
         else:
             tokenizer = train_sentencepiece(
-                lambda shown: _sampled_lines(corpus, limit_bytes, seed, progress and shown),
+                read,
                 kind,
                 size,
                 lower_case=lower_case,
@@ -101,6 +118,8 @@ def train_vocabulary(
             tokenizer.save(folder)
         except OSError as error:
             raise UserError(f"cannot write {folder}: {error.strerror}") from None
+        if show is not None:
+            show(measure(tokenizer, sample.lines))
         return tokenizer
 
 
@@ -146,18 +165,15 @@ def _output_folder(output: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _sampled_lines(
-    corpus: Corpus, limit_bytes: int | None, seed: int, progress: bool
+    corpus: Corpus, limit_bytes: int | None, seed: int, progress: bool, what: str = "reading"
 ) -> Iterator[str]:
-    """Lines of every document, or of documents sampled so that about `limit_bytes` remain."""
+    """Lines of every document, or of documents sampled so that about `limit_bytes` remain; `what`
+    names the pass on the progress bar."""
     share = 1.0
     if limit_bytes is not None:
-        total = sum(len(d.data) for block in corpus.blocks() for d in block.documents)
-        share = min(1.0, limit_bytes / max(total, 1))
-    bar = tqdm(
-        desc="reading", total=corpus.total_bytes, unit="B", unit_scale=True, disable=not progress
-    )
+        share = min(1.0, limit_bytes / max(_total_bytes(corpus, progress), 1))
     found = False
-    with bar:
+    with corpus_bar(what, corpus, progress) as bar:
         for block in corpus.blocks():
             keep = uniform(seed, _SAMPLING_STREAM, block.first_document, len(block.documents))
             for document, number in zip(block.documents, keep, strict=True):
@@ -165,13 +181,33 @@ def _sampled_lines(
                     for line in document.lines():
                         found = True
                         yield line
-            bar.update(block.position - bar.n)
+            advance(bar, block.position, block.first_document + len(block.documents))
     if not found:
         raise UserError(
             "the input holds only whitespace"
             if share == 1.0
             else "limit_bytes leaves no document; raise it"
         )
+
+
+def _total_bytes(corpus: Corpus, progress: bool) -> int:
+    """Bytes of all documents, decompressed."""
+    total = 0
+    with corpus_bar("measuring", corpus, progress) as bar:
+        for block in corpus.blocks():
+            total += sum(len(document.data) for document in block.documents)
+            advance(bar, block.position, block.first_document + len(block.documents))
+    return total
+
+
+def _announced(lines: Iterator[str], progress: bool) -> Iterator[str]:
+    """The lines; says at their end what follows, in which no bar moves."""
+    count = 0
+    for line in lines:
+        count += 1
+        yield line
+    if progress:
+        print(f"training on {count:,} lines; this takes longer than reading them", file=sys.stderr)
 
 
 def _has_marks(corpus: Corpus) -> bool:

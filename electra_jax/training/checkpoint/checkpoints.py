@@ -29,24 +29,29 @@ from electra_jax.training.distributed import all_agree, is_first, on_first
 
 
 class _OrbaxFilter(logging.Filter):
-    """Silences Orbax below warning; every other user of the absl logger keeps its voice.
-
-    Its tracebacks go too: each is of an exception that reaches us and is told once, by us.
-    """
+    """Drops Orbax's records below warning, and its tracebacks: each belongs to an exception that
+    reaches the caller, who reports it. Other users of the absl logger are not affected."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        told = record.levelno >= logging.WARNING and not record.exc_info
-        return told or "orbax" not in record.pathname
+        shown = record.levelno >= logging.WARNING and not record.exc_info
+        return shown or "orbax" not in record.pathname
 
 
-absl_logging.get_absl_logger().addFilter(_OrbaxFilter())
+@functools.cache
+def _orbax() -> Any:
+    """Orbax's interface, imported when the first checkpoint is read or written: it takes half a
+    second, which a new run spends better on its first step."""
+    # It logs while it is imported.
+    absl_logging.get_absl_logger().addFilter(_OrbaxFilter())
+    from orbax.checkpoint import v1
 
-from orbax.checkpoint import v1 as ocp  # noqa: E402  it begins to talk while it is imported
+    return v1
+
 
 _log = logging.getLogger(__name__)
 
 _FORMAT = 1
-_DISCARDED = "discarded-"  # prefix of a checkpoint on its way out: renamed first, then removed
+_DISCARDED = "discarded-"  # prefix of a checkpoint that is being removed: renamed first
 _CORRUPT = "corrupt-"  # prefix of a checkpoint that could not be read and was put aside
 _TEMPORARY = ".orbax-checkpoint-tmp"  # part of the name of a folder that Orbax is still writing
 _MAX_LISTED = 20  # differences that an error message lists
@@ -112,7 +117,7 @@ class Checkpoints:
         )
         on_first(functools.partial(self._make_room, path))
         try:
-            response = ocp.save_async(
+            response = _orbax().save_async(
                 path,
                 {name: array for name, array in arrays.items() if array.size},
                 custom_metadata={"document": document, "sha256": sha256(document)},
@@ -135,7 +140,7 @@ class Checkpoints:
 
         A checkpoint that cannot be read, or whose arrays differ from their digests, is skipped with
         a warning that names it. Raises UserError where the stored names, shapes or dtypes differ
-        from the asked, and where checkpoints are there but none of them is whole.
+        from those of `abstract_state`, and where no existing checkpoint is whole.
         """
         self.wait()
         steps = on_first(self._listed)
@@ -254,7 +259,7 @@ class Checkpoints:
         shutil.rmtree(condemned)
 
     def _explain(self, error: Exception, path: Path) -> Exception:
-        """The UserError for a full, unwritable or slow disk; where it is none, the error itself."""
+        """The UserError for a full, unwritable or slow disk; any other error unchanged."""
         reason = disk_reason(error)
         if reason is None:
             return error
@@ -269,7 +274,7 @@ class Checkpoints:
 @functools.cache
 def _drop_late_callbacks() -> None:
     """After a failed save, writes that were still under way report to Orbax's event loop, which is
-    closed by then; the traceback that the C++ side prints says nothing the error did not."""
+    closed by then; the traceback that the C++ side prints adds nothing to the error."""
     print_exception, print_unraisable = sys.excepthook, sys.unraisablehook
 
     def late(error: BaseException | None) -> bool:
@@ -301,7 +306,7 @@ def _signature(array: Any) -> dict[str, Any]:
 
 def _read_document(path: Path) -> dict[str, Any]:
     try:
-        stored = ocp.checkpointables_metadata(path).custom_metadata
+        stored = _orbax().checkpointables_metadata(path).custom_metadata
         assert isinstance(stored, dict)
         text = stored["document"]
         expected = stored["sha256"]
@@ -318,11 +323,11 @@ def _read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _check_tree(stored: dict[str, Any], asked: dict[str, Any], path: Path) -> None:
-    lines = [f"  only in the checkpoint: {name}" for name in stored if name not in asked]
-    lines += [f"  not in the checkpoint: {name}" for name in asked if name not in stored]
-    for name in asked.keys() & stored.keys():
-        here, there = _signature(asked[name]), stored[name]
+def _check_tree(stored: dict[str, Any], expected: dict[str, Any], path: Path) -> None:
+    lines = [f"  only in the checkpoint: {name}" for name in stored if name not in expected]
+    lines += [f"  not in the checkpoint: {name}" for name in expected if name not in stored]
+    for name in expected.keys() & stored.keys():
+        here, there = _signature(expected[name]), stored[name]
         if (here["shape"], here["dtype"]) != (there["shape"], there["dtype"]):
             lines.append(
                 f"  {name}: checkpoint {there['dtype']}{there['shape']}, "
@@ -340,19 +345,19 @@ def _check_tree(stored: dict[str, Any], asked: dict[str, Any], path: Path) -> No
 
 
 def _load(path: Path, abstract_state: Any, stored: dict[str, Any]) -> Any:
-    asked = {name: _with_sharding(leaf) for name, leaf in _flatten(abstract_state).items()}
+    expected = {name: _with_sharding(leaf) for name, leaf in _flatten(abstract_state).items()}
     try:
-        loaded = ocp.load(path, {name: leaf for name, leaf in asked.items() if leaf.size})
-        for name, leaf in asked.items():
+        loaded = _orbax().load(path, {name: leaf for name, leaf in expected.items() if leaf.size})
+        for name, leaf in expected.items():
             if not leaf.size:  # Orbax refuses arrays without elements, so none were written
                 loaded[name] = jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding)
     except Exception as error:
         raise Torn(f"its arrays cannot be read ({first_line(error)})") from error
-    found = digests([loaded[name] for name in asked])
-    wrong = [n for n, digest in zip(asked, found, strict=True) if digest != stored[n]["digest"]]
+    found = digests([loaded[name] for name in expected])
+    wrong = [n for n, digest in zip(expected, found, strict=True) if digest != stored[n]["digest"]]
     if wrong:
         raise Torn(f"{len(wrong)} arrays differ from their digests, {wrong[0]} the first of them")
-    leaves = [loaded[name] for name in asked]
+    leaves = [loaded[name] for name in expected]
     return jax.tree.unflatten(jax.tree.structure(abstract_state), leaves)
 
 

@@ -1,4 +1,4 @@
-"""What an error of the disk means to a user, whoever passed it on."""
+"""The operating system's reason behind an error of storage, whichever library raised it."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ _DISK_ERRORS = {
 
 
 def first_line(error: BaseException) -> str:
-    """What went wrong at the bottom, in at most 200 characters."""
+    """The first line of the innermost cause, in at most 200 characters."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = str(error).strip() or type(error).__name__
@@ -26,9 +26,9 @@ def first_line(error: BaseException) -> str:
 
 
 def disk_reason(error: BaseException) -> str | None:
-    """What the operating system said, where that is why `error` was raised; None elsewhere.
+    """The operating system's message where a disk error caused `error`; None elsewhere.
 
-    TensorStore passes the system's words on as text, so they are looked for in every cause.
+    TensorStore passes the message on as text, so every cause's text is searched.
     """
     seen: BaseException | None = error
     while seen is not None:

@@ -1,4 +1,4 @@
-"""Is a checkpoint what was written? A digest for each array, and size and checksum of each file.
+"""Whether a checkpoint is what was written: a digest of each array, size and checksum of each file.
 
 The digests are computed on the device, so they hold all the way from device to device; the list of
 files names a torn one before Orbax meets it.
@@ -6,7 +6,6 @@ files names a torn one before Orbax meets it.
 
 import functools
 import hashlib
-import json
 import os
 import zlib
 from pathlib import Path
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from electra_jax.files import write_json_atomic
+from electra_jax.files import read_object, write_json_atomic
 
 _FILES = "files.json"  # {path: [bytes, CRC-32]} of a finished checkpoint
 
@@ -26,7 +25,7 @@ class Torn(Exception):
 
 
 def digests(arrays: list[jax.Array]) -> list[str]:
-    """One 16-digit hexadecimal digest per array, of its raw bits and their places.
+    """One 16-digit hexadecimal digest per array, of its raw bits and their indices.
 
     Computed on the device; equal for every sharding of the same array. One changed element always
     changes the digest; two swapped ones do except with probability 2^-64.
@@ -51,28 +50,28 @@ def _mesh_of(array: jax.Array) -> jax.sharding.Mesh:
 
 @functools.partial(jax.jit, out_shardings=jax.sharding.PartitionSpec())
 def _digest(array: jax.Array) -> jax.Array:
-    """uint32 [2]: two wrap-around sums of hash(element xor hash(place))."""
+    """uint32 [2]: two wrap-around sums of hash(element xor hash(index))."""
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         array = jax.random.key_data(array)
-    words = _words(array)
-    place = jnp.zeros(words.shape, jnp.uint32)
+    bits = _as_uint32(array)
+    index = jnp.zeros(bits.shape, jnp.uint32)
     stride = 1
-    for axis in reversed(range(words.ndim)):
+    for axis in reversed(range(bits.ndim)):
         # Arithmetic modulo 2^32 throughout: sums in any order, so any sharding, give the same.
-        along = lax.broadcasted_iota(jnp.uint32, words.shape, axis)
-        place = place + along * np.uint32(stride % 2**32)
-        stride *= words.shape[axis]
-    place = _mix(place)
+        along = lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
+        index = index + along * np.uint32(stride % 2**32)
+        stride *= bits.shape[axis]
+    index = _mix(index)
     # The hash is one-to-one in the element, so a single change cannot cancel. A plain weighted sum
     # would miss, for instance, two swapped elements that differ in nothing but the sign.
     lanes = (
-        jnp.sum(_mix(words ^ place), dtype=jnp.uint32),
-        jnp.sum(_mix(words + place * np.uint32(0x9E3779B1)), dtype=jnp.uint32),
+        jnp.sum(_mix(bits ^ index), dtype=jnp.uint32),
+        jnp.sum(_mix(bits + index * np.uint32(0x9E3779B1)), dtype=jnp.uint32),
     )
     return jnp.stack(lanes)
 
 
-def _words(array: jax.Array) -> jax.Array:
+def _as_uint32(array: jax.Array) -> jax.Array:
     """The raw bits as uint32, 64-bit elements as two (one more axis)."""
     if array.dtype == jnp.bool_:
         return array.astype(jnp.uint32)
@@ -96,7 +95,7 @@ def sha256(text: str) -> str:
 
 
 def seal(path: Path) -> None:
-    """Adds the list of a finished checkpoint's files, and asks the disk to hold all of it."""
+    """Writes the list of a finished checkpoint's files, and syncs all of it to disk."""
     write_json_atomic(path / _FILES, _survey(path))
     _sync(path)
 
@@ -117,7 +116,7 @@ def _checksum(file: Path) -> int:
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint's files; None where nothing is."""
+    """The first fault of a checkpoint's files; None where they are whole."""
     try:
         _check_files(path)
     except Torn as error:
@@ -128,7 +127,7 @@ def damage(path: Path) -> str | None:
 def _check_files(path: Path) -> None:
     """Absent the list (killed right before it was written), the arrays' digests have to do."""
     try:
-        expected = json.loads((path / _FILES).read_text(encoding="utf-8"))
+        expected = read_object(path / _FILES)
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
@@ -147,7 +146,7 @@ def _check_files(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Ask the disk to hold all of a checkpoint before an older one is removed."""
+    """Sync all of a checkpoint to disk, before an older one is removed."""
     for root, _, names in os.walk(path):
         for entry in [root, *(os.path.join(root, name) for name in names)]:
             _sync_entry(entry)

@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-from electra_jax.errors import UserError
 from electra_jax.finetuning.data.batches import Plan
 from electra_jax.finetuning.kinds.base import Kind, Padding
 from electra_jax.finetuning.kinds.classification import Classification
-from electra_jax.finetuning.kinds.table import KINDS, find_kind, with_reference_head
 
 
 def test_a_kind_that_forgets_a_member_cannot_be_listed():
@@ -23,13 +21,6 @@ def test_a_kind_is_called_by_its_class_unless_it_says_otherwise():
         pass
 
     assert Sarcasm().name == "Sarcasm" and Classification().name == "classification"
-
-
-def test_names_find_kinds():
-    assert find_kind("ranking") is KINDS["ranking"]
-    assert "tagging" in with_reference_head() and "ranking" not in with_reference_head()
-    with pytest.raises(UserError, match="no kind of task 'ranked'; they are classification, "):
-        find_kind("ranked")
 
 
 def test_fields_are_padded_as_the_kind_says():

@@ -15,7 +15,9 @@ from finetuning.tiny_task import BAD, GOOD, OVERRIDES, sentence, write_jsonl
 
 from electra_jax.cli import main
 from electra_jax.config.finetuning import LossSettings
+from electra_jax.config_file import describe_config, get_config
 from electra_jax.errors import UserError
+from electra_jax.finetuning.data.task_data import TaskData
 from electra_jax.finetuning.kinds.table import find_kind
 from electra_jax.finetuning.task_table import get_task
 from electra_jax.inference.predictor import Predictor
@@ -148,7 +150,7 @@ def test_the_same_command_resumes_and_another_file_does_not(contrastive, capsys)
     capsys.readouterr()
     source = Path(contrastive.file).read_text()
     try:
-        Path(contrastive.file).write_text(source.replace("SCALE = 20.0", "SCALE = 10.0"))
+        Path(contrastive.file).write_text(source.replace("field(20.0,", "field(10.0,"))
         assert main(contrastive.command) == 2
         assert "data.files.kind" in capsys.readouterr().err
     finally:
@@ -164,6 +166,36 @@ def test_a_start_keeps_the_kind_s_own_head(contrastive, caplog, tmp_path):
     assert "its head has these labels, and is kept" in caplog.text
     result = json.loads((tmp_path / "run/result.json").read_text())
     assert result["score"] == pytest.approx(contrastive.result["score"])
+
+
+def test_a_kind_has_fields_of_its_own(contrastive, tiny_model):
+    chosen = {"task": contrastive.kind, "kind.scale": 5.0}
+    config = get_config("finetune", {**chosen, "data.path": str(contrastive.data)})
+    data = TaskData.load(config, load_model_folder(tiny_model).tokenizer, 64, "huggingface")
+    assert data.kind.settings.scale == 5.0
+    assert find_kind(contrastive.kind).settings.scale == 20.0  # another run's
+    (row,) = [r for r in describe_config("finetune", chosen) if r.key.startswith("kind")]
+    assert (row.key, row.value, row.default) == ("kind.scale", 5.0, 20.0)
+    with pytest.raises(UserError, match=r"kind\.scale=0.0: must be above 0"):
+        describe_config("finetune", {**chosen, "kind.scale": 0.0})
+    with pytest.raises(UserError, match=r"did you mean kind\.scale"):
+        get_config("finetune", {"task": contrastive.kind, "kind.scael": 5.0})
+    with pytest.raises(UserError, match=r"kind\.scale: there is no 'kind'"):
+        get_config("finetune:ner", {"kind.scale": 5.0})
+
+
+def test_the_fields_of_a_kind_are_kept_with_the_run_and_the_model(contrastive, tmp_path):
+    assert json.loads((contrastive.run / "config.json").read_text())["kind"] == {"scale": 20.0}
+    folder = tmp_path / "model"
+    shutil.copytree(contrastive.model, folder)
+    settings = json.loads((folder / "config.json").read_text())
+    assert settings["task_settings"]["kind_settings"] == {"scale": 20.0}
+    settings["task_settings"]["kind_settings"]["scale"] = 7.0
+    (folder / "config.json").write_text(json.dumps(settings))
+    assert Predictor(folder).trained.network.kind.settings.scale == 7.0
+    del settings["task_settings"]["kind_settings"]  # of a version without it
+    (folder / "config.json").write_text(json.dumps(settings))
+    assert Predictor(folder).trained.network.kind.settings.scale == 20.0
 
 
 def test_a_file_that_is_gone_or_changed_must_be_named(contrastive, tmp_path):

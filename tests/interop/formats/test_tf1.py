@@ -1,142 +1,71 @@
-"""The reference's own checkpoints: loaded, compared with its recorded outputs, and written back bit
-for bit.
-"""
+"""TF1 checkpoints on disk: found, written and read back, torn ones refused."""
 
-import json
+import sys
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from electra_jax.errors import UserError
-from electra_jax.interop.formats.tf1 import read_bundle, write_bundle
-from electra_jax.interop.mapping.pair import join_pair, split_pair
-from electra_jax.interop.mapping.tf1_networks import slots_from_tf1, tf1_from_tree, tree_from_tf1
-from electra_jax.modeling.electra import Electra, Inputs, MaskedLM, padding_mask
-from electra_jax.modeling.trees import flatten
+from electra_jax.interop.formats.tf1 import find_bundle, is_bundle, read_bundle, write_bundle
 
-CASES = {
-    "default/ckpt_with_slots": "embeddings",
-    "default/ckpt_stripped": "embeddings",
-    "e_eq_h/ckpt": "embeddings",
-    "e_eq_hg/ckpt": "embeddings",
-    "untied_gen_emb/ckpt": "none",
-    "mlm_baseline/ckpt": None,
-    "tied_generator/ckpt": "all",
-    "uniform_generator/ckpt": "embeddings",
+
+def _empty(folder, *names):
+    for name in names:
+        (folder / name).write_bytes(b"")
+
+
+@pytest.mark.parametrize("named", ["model.ckpt-4", "model.ckpt-4.index", "model.ckpt-4.meta", ""])
+def test_a_bundle_is_found_by_prefix_by_any_of_its_files_and_by_its_folder(tmp_path, named):
+    _empty(tmp_path, "model.ckpt-4.index", "model.ckpt-4.data-00000-of-00001")
+    assert find_bundle(tmp_path / named) == str(tmp_path / "model.ckpt-4")
+
+
+def test_of_several_bundles_the_checkpoint_file_decides(tmp_path):
+    _empty(tmp_path, "model.ckpt-4.index", "model.ckpt-8.index")
+    with pytest.raises(UserError, match=r"several checkpoints \(model\.ckpt-4, model\.ckpt-8\)"):
+        find_bundle(tmp_path)
+    state = 'model_checkpoint_path: "/of/another/machine/model.ckpt-4"\n'
+    (tmp_path / "checkpoint").write_text(state)
+    assert find_bundle(tmp_path) == str(tmp_path / "model.ckpt-4")
+
+
+def test_what_is_no_bundle(tmp_path):
+    assert not is_bundle(tmp_path) and not is_bundle(tmp_path / "model.ckpt")
+    with pytest.raises(UserError, match=r"model\.ckpt\.index does not exist"):
+        find_bundle(tmp_path / "model.ckpt")
+
+
+TENSORS = {
+    "b/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "a/bias": np.array([-0.0, np.inf], np.float32),
+    "global_step": np.asarray(7, np.int64),
 }
 
 
-def _load(oracles, case):
-    """(tensors, what was made of them, recorded forward pass) of one pretraining case."""
-    folder = oracles / "pretrain" / case.split("/")[0]
-    config = json.loads((folder / "config.json").read_text())
-    tensors = read_bundle(oracles / "pretrain" / case)
-    source = tree_from_tf1(
-        tensors,
-        discriminator=config["discriminator_or_main_bert_config"],
-        generator=config["generator_bert_config"],
-        generator_num_attention_heads=config["generator_num_attention_heads"],
-    )
-    return tensors, source, np.load(folder / "forward.npz")
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_logits_equal_the_recorded_ones(oracles, case):
-    _, source, recorded = _load(oracles, case)
-    mask = padding_mask(jnp.asarray(recorded["b0/input_mask"]))
-    segments, positions = recorded["b0/segment_ids"], recorded["b0/masked_lm_positions"]
-    masked = Inputs(recorded["b0/masked_input_ids"], mask, segments)
-    variables = {"params": source.params}
-    if CASES[case] is None:
-        assert source.kind == "generator"
-        logits = MaskedLM(source.config).apply(variables, masked, positions)
-        np.testing.assert_allclose(logits, recorded["b0/gen_logits"], rtol=1e-5, atol=1e-5)
-        return
-    assert source.kind == "pair" and source.config.sharing == CASES[case]
-    model = Electra(source.config)
-    if source.config.generator is not None:
-        logits = model.apply(variables, masked, positions, method="generator_logits")
-        np.testing.assert_allclose(logits, recorded["b0/gen_logits"], rtol=1e-5, atol=1e-5)
-    else:
-        assert case.startswith("uniform_generator")
-    corrupted = Inputs(recorded["b0/corrupted_input_ids"], mask, segments)
-    logits = model.apply(variables, corrupted, method="discriminator_logits")
-    np.testing.assert_allclose(logits, recorded["b0/disc_logits"], rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_a_checkpoint_written_back_is_bit_identical(oracles, tmp_path, case):
-    tensors, source, _ = _load(oracles, case)
-    written = tf1_from_tree(
-        source.config,
-        source.params,
-        kind=source.kind,
-        global_step=source.global_step,
-        slots=slots_from_tf1(tensors, source),
-    )
-    write_bundle(tmp_path / "model.ckpt-0", written)
-    back = read_bundle(tmp_path)
-    lost = {"generator_predictions/temperature"} if "stripped" in case else set()
-    assert set(tensors) - set(back) == lost and set(back) <= set(tensors)
+def test_a_written_bundle_is_read_back_bit_for_bit_and_is_the_folder_s(tmp_path):
+    write_bundle(tmp_path / "old" / "model.ckpt-7", TENSORS)
+    found = read_bundle(tmp_path / "old")
+    assert list(found) == sorted(TENSORS)
     assert all(
-        (back[n].dtype, back[n].shape, back[n].tobytes())
-        == (tensors[n].dtype, tensors[n].shape, tensors[n].tobytes())
-        for n in back
+        (found[n].dtype, found[n].shape, found[n].tobytes()) == (v.dtype, v.shape, v.tobytes())
+        for n, v in TENSORS.items()
     )
+    assert not [f for f in (tmp_path / "old").iterdir() if f.name.startswith(".")]
 
 
-@pytest.mark.parametrize("case", [case for case, sharing in CASES.items() if sharing])
-def test_a_pair_split_and_joined_is_the_same_pair(oracles, case):
-    _, source, _ = _load(oracles, case)
-    parts = split_pair(source.config, source.params)
-    config, params = join_pair(parts["discriminator"], parts["generator"])
-    assert config == source.config
-    before, after = flatten(source.params), flatten(params)
-    assert before.keys() == after.keys()
-    assert all(np.array_equal(before[name], after[name]) for name in before)
+def test_a_torn_bundle_is_refused(tmp_path):
+    write_bundle(tmp_path / "model.ckpt", {**TENSORS, "big": np.ones((64, 64), np.float32)})
+    (data,) = tmp_path.glob("*.data-*")
+    data.write_bytes(data.read_bytes()[:5000])
+    with pytest.raises(UserError, match="torn or missing"):
+        read_bundle(tmp_path)
+    (tmp_path / "model.ckpt.index").write_bytes(b"")
+    with pytest.raises(UserError, match="torn or missing"):
+        read_bundle(tmp_path)
 
 
-def test_slots_have_the_structure_of_the_parameters_and_the_step_is_read(oracles):
-    tensors, source, _ = _load(oracles, "default/ckpt_with_slots")
-    slots = slots_from_tf1(tensors, source)
-    assert source.global_step == 4
-    for slot in ("adam_m", "adam_v"):
-        shapes = {name: value.shape for name, value in flatten(slots[slot]).items()}
-        assert shapes == {name: value.shape for name, value in flatten(source.params).items()}
-    name = "generator/encoder/layer_1/attention/self/value/kernel"
-    stacked = slots["adam_v"]["generator"]["encoder"]["layer"]["attention"]["self"]["value"]
-    assert np.array_equal(stacked["kernel"][1], tensors[name + "/adam_v"])
-
-
-def test_a_stripped_checkpoint_has_no_slots_and_names_what_it_ignores(oracles):
-    tensors, source, _ = _load(oracles, "default/ckpt_stripped")
-    assert slots_from_tf1(tensors, source) is None
-    assert source.global_step == 4000000
-    assert source.ignored == ["generator_predictions/temperature"]
-
-
-def test_electric_is_refused_by_name(oracles):
-    with pytest.raises(UserError, match="Electric"):
-        tree_from_tf1(read_bundle(oracles / "pretrain/electric/ckpt"))
-
-
-def test_a_missing_tensor_is_named(oracles):
-    tensors = read_bundle(oracles / "pretrain/default/ckpt_stripped")
-    del tensors["electra/encoder/layer_1/attention/self/key/kernel"]
-    with pytest.raises(UserError, match="layer_1/attention/self/key/kernel"):
-        tree_from_tf1(tensors)
-
-
-def test_a_tensor_without_a_place_is_named(oracles):
-    tensors = read_bundle(oracles / "pretrain/default/ckpt_stripped")
-    tensors["electra/pooler/dense/kernel"] = np.zeros((32, 32), np.float32)
-    with pytest.raises(UserError, match="electra/pooler/dense/kernel"):
-        tree_from_tf1(tensors)
-
-
-def test_without_a_configuration_the_assumed_heads_are_noted(oracles):
-    source = tree_from_tf1(read_bundle(oracles / "pretrain/default/ckpt_stripped"))
-    assert source.config.discriminator.num_attention_heads == 1
-    assert any("--num_attention_heads" in note for note in source.notes)
-    assert any("--generator_num_attention_heads" in note for note in source.notes)
+def test_without_tensorflow_one_line_says_what_to_install(tmp_path, monkeypatch):
+    _empty(tmp_path, "model.ckpt.index")
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(UserError, match="pip install tensorflow-cpu"):
+        read_bundle(tmp_path)

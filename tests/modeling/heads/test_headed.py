@@ -21,7 +21,7 @@ class _Intent(nn.Module):
     labels: int
 
     @nn.compact
-    def __call__(self, hidden, batch, noise, train):
+    def __call__(self, hidden, batch, rng, train):
         return {"intent": Dense(self.config, self.labels, name="dense")(hidden[:, 0])}
 
 
@@ -30,7 +30,7 @@ class _Slots(nn.Module):
     labels: int
 
     @nn.compact
-    def __call__(self, hidden, batch, noise, train):
+    def __call__(self, hidden, batch, rng, train):
         logits = Dense(self.config, self.labels, name="dense")(hidden)
         return {"slots": logits + 100.0 * batch["bias"][..., None] * train}
 

@@ -109,7 +109,7 @@ def test_a_tokenizer_may_have_a_limit_of_its_own(folder):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ((["a", 3],), "3 is no text"),
+        ((["a", 3],), "3 is not a string"),
         ((["a", "the"], ["a"]), "2 texts and 1 second texts"),
         ((["a"], None, 2), "max_length=2: too short"),
         ((["a"], ["a"], 4), "max_length=4: too short"),

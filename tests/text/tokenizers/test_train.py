@@ -179,3 +179,36 @@ def test_bad_arguments_are_refused(corpus, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match=r"cannot write .*file"):
         train(corpus, "wordpiece", 300, tmp_path / "file")
+
+
+def test_a_limit_samples_documents_that_are_lines(tmp_path, caplog):
+    draw = random.Random(0)
+    words = ["".join(draw.choices("abcdefghijk", k=5)) for _ in range(300)]
+    lines = [" ".join(draw.choices(words, k=draw.randint(9, 40))) + "." for _ in range(200)]
+    (tmp_path / "a.txt").write_text("\n".join(lines))
+    reports = []
+    options = {"limit_bytes": 8000, "show": reports.append}
+    train(str(tmp_path / "a.txt"), "wordpiece", 60, tmp_path / "lines", **options)
+    assert "each line of a .txt file is one document" in caplog.text
+    assert 20 < reports[0].lines < 90  # a quarter of the text
+    caplog.clear()
+    train(str(tmp_path / "a.txt"), "wordpiece", 60, tmp_path / "all", show=reports.append)
+    assert reports[1].lines == 200 and not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "passes"),
+    [
+        ("wordpiece", {}, ["reading"]),
+        ("bpe", {}, ["looking for letters", "reading"]),
+        ("wordpiece", {"limit_bytes": 10**9}, ["measuring", "reading"]),
+    ],
+)
+def test_every_pass_over_the_text_has_a_bar_and_training_is_announced(
+    corpus, tmp_path, capsys, kind, options, passes
+):
+    train_vocabulary([corpus], kind, 120, tmp_path, **options)
+    shown = capsys.readouterr().err
+    for name in ("measuring", "looking for letters", "reading"):
+        assert (f"{name}: 100%" in shown) == (name in passes)
+    assert "training on 300 lines" in shown

@@ -29,7 +29,7 @@ REFERENCE_NULL_THRESHOLD = -2.75
 
 
 class QuestionCodec(Codec):
-    """Questions and answers over one tokenizer; see `examples.Codec`.
+    """The codec of question answering; see `examples.Codec`.
 
     Every window is [CLS] question [SEP] part of the context [SEP]. `encode` gives, for each:
     "input_ids", "token_type_ids" (1 after the first [SEP]) and "answer_mask" (1 where an answer's
@@ -239,19 +239,19 @@ class QuestionCodec(Codec):
             feature = features[c.window]
             ids = feature["input_ids"][c.start : c.end + 1]
             words = feature["host"]["words"]
-            original, places = self._context(text).words.joined(
+            original, offsets = self._context(text).words.joined(
                 int(words[c.start]), int(words[c.end])
             )
             spoken = decoding.detokenized(self.tokenizer.ids_to_tokens(ids))
             first, last = decoding.project(spoken, original, self.tokenizer.do_lower_case)
-            return original[first:last], places[first], places[last - 1] + 1
+            return original[first:last], offsets[first], offsets[last - 1] + 1
 
         return by_offsets if self.projection == "offsets" else as_the_reference
 
 
 def can_be_learnt(example: QuestionExample, projection: str = "offsets") -> bool:
-    """Whether the question has an answer that stands where its offset says, by the projection's
-    rule (see `QuestionCodec`)."""
+    """Whether the question has an answer at its offset, by the projection's rule (see
+    `QuestionCodec`)."""
     if projection == "reference":
         return windows.answer_is_there_for_the_reference(example)
     return windows.answer_is_there(example)
@@ -260,8 +260,8 @@ def can_be_learnt(example: QuestionExample, projection: str = "offsets") -> bool
 def check_answers(
     examples: Iterable[QuestionExample], settings: CodecSettings, projection: str = "offsets"
 ) -> list[QuestionExample]:
-    """The examples for training: those whose answer stands where its offset says, and those that
-    are marked as having none.
+    """The examples for training: those whose answer is at its offset, and those marked as
+    unanswerable.
 
     Args:
       examples: all of a training file. Evaluation needs no check: it uses the answers' texts.
@@ -269,7 +269,7 @@ def check_answers(
       projection: as the codec's.
 
     Raises:
-      UserError: answers are not where they should be, and `on_bad_answer` is not "skip": how many,
+      UserError: answers are not at their offsets, and `on_bad_answer` is not "skip": their number,
         and the first three. With "skip" they are left out and their number is logged.
     """
     good: list[QuestionExample] = []
@@ -304,8 +304,8 @@ def _null(
 ) -> tuple[float, float, list[float]]:
     """Null odds, probability of no answer, and probabilities of the answers beside "no answer".
 
-    A classifier's logit is the odds; without one, the score of [CLS] to [CLS] less the best
-    answer's. Of several windows the surest of an answer decides.
+    The odds are the answerability logit; without one, the score of the span [CLS] to [CLS] less
+    that of the best answer. Of several windows the one with the lowest odds counts.
     """
     if any("answerable_logit" in output for output in outputs):
         odds = min(float(output["answerable_logit"]) for output in outputs)
@@ -315,6 +315,6 @@ def _null(
     score = np.float32(min(nulls, default=0.0))
     *each, null = decoding.softmax([*scores, float(score)])
     best = next((answer for answer in answers if answer.text), Answer("", None, None, 0.0, 0.0))
-    # In float32 and in this order, as the reference: thresholds are compared with these numbers.
+    # In float32 and in this order, as in the reference, whose thresholds are tuned on it.
     difference = score - np.float32(best.start_logit) - np.float32(best.end_logit)
     return float(difference), null, each

@@ -28,7 +28,7 @@ class Candidate(NamedTuple):
 
 @dataclasses.dataclass
 class Answer:
-    """Characters [start, end) of the context and how they scored."""
+    """Characters [start, end) of the context and their scores."""
 
     text: str
     start: int | None
@@ -41,7 +41,7 @@ class Answer:
 def candidates(
     features: Sequence[Feature], outputs: Sequence[Outputs], n_best: int, max_answer_length: int
 ) -> list[Candidate]:
-    """All spans that the head proposes and that can be answers, best first.
+    """All spans that the head proposes and that are possible answers, best first.
 
     An answer lies in the context, starts where its token has its best context, and is no longer
     than `max_answer_length` tokens. Equal scores keep the order of windows and of the head.
@@ -59,8 +59,8 @@ def candidates(
         inside = feature["host"]["words"] >= 0
         best = feature["host"]["max_context"]
         length = len(inside)
-        # Out of a short window's range: a place that is never inside.
-        at_start, at_end = (np.minimum(places, length - 1) for places in (starts, ends))
+        # Positions beyond a short window are clipped to its last, [SEP], which is never inside.
+        at_start, at_end = (np.minimum(positions, length - 1) for positions in (starts, ends))
         allowed = (
             (starts < length)
             & (ends < length)
@@ -123,38 +123,38 @@ def softmax(scores: Sequence[float]) -> list[float]:
     return [power / sum(powers) for power in powers]
 
 
-def detokenized(pieces: Sequence[str]) -> str:
-    """WordPieces as words with one space between them, as the reference joins them."""
-    return " ".join(" ".join(pieces).replace(" ##", "").replace("##", "").split())
+def detokenized(word_pieces: Sequence[str]) -> str:
+    """Word pieces joined to words with single spaces, as in the reference."""
+    return " ".join(" ".join(word_pieces).replace(" ##", "").replace("##", "").split())
 
 
 def project(words: str, original: str, do_lower_case: bool) -> tuple[int, int]:
-    """The characters [start, end) of `original` that tokenized `words` stand for: all of them
-    where that cannot be told.
+    """The characters [start, end) of `original` that tokenized `words` stand for; all characters
+    where the words cannot be aligned.
 
-    This is the reference's way (and BERT's): the first place at which the words occur in the
-    basic tokens of the original, found again by counting characters that are not spaces. It gives
-    up where normalisation changed their number, and takes the first of several equal places.
+    As in the reference (and BERT's `get_final_text`): the first occurrence of the words in the
+    basic tokens of the original, mapped back by counting characters that are not spaces. Alignment
+    fails where normalisation changed their number; of several occurrences the first is taken.
 
     Args:
-      words: `detokenized` pieces.
+      words: the result of `detokenized`.
       original: the words of the text that they came from, with single spaces.
-      do_lower_case: as the tokenizer; accents go where case goes.
+      do_lower_case: as the tokenizer's; lower-casing also strips accents.
     """
-    everything = 0, len(original)
+    unaligned = 0, len(original)
     basic = _basic_tokens(original, do_lower_case)
     start = basic.find(words)
     if start < 0 or not words:
-        return everything
+        return unaligned
     dense_of_basic = [i for i, character in enumerate(basic) if character != " "]
     dense_of_original = [i for i, character in enumerate(original) if character != " "]
     if len(dense_of_basic) != len(dense_of_original):
-        return everything
-    place = dict(zip(dense_of_basic, dense_of_original))
+        return unaligned
+    aligned = dict(zip(dense_of_basic, dense_of_original))
     end = start + len(words) - 1
-    if start not in place or end not in place:
-        return everything
-    return place[start], place[end] + 1
+    if start not in aligned or end not in aligned:
+        return unaligned
+    return aligned[start], aligned[end] + 1
 
 
 def _basic_tokens(text: str, do_lower_case: bool) -> str:

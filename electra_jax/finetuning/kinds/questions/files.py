@@ -21,9 +21,10 @@ from electra_jax.finetuning.data.records import (
     read_records,
     well_formed_json,
 )
+from electra_jax.finetuning.data.values import structure_of
 
 UNKNOWN_PLACE = -1
-"""Offset of an answer whose place in the context is not told; its text still counts as gold."""
+"""The offset of an answer that the file gives without one; its text still counts as gold."""
 
 _IDS = ("id", "qid")
 _STARTS = ("answer_start", "start")
@@ -176,7 +177,7 @@ def _answers(question: Record, column: str, where: str) -> Iterator[tuple[str, i
                 f'{inside}: "char_spans" holds {_shown(spans)}, not [[first, last], …]'
             ) from None
         yield _text(detected, ("text",), inside), _offset(start, inside)
-    answers = _get(question, (column,), where)
+    answers = structure_of(_get(question, (column,), where))
     if isinstance(answers, dict):
         answers = _columns_as_list(answers, where)
     if not isinstance(answers, list):

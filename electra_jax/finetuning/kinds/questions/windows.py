@@ -1,8 +1,8 @@
-"""A question and its context as windows of tokens, and where an answer stands among them.
+"""The windows of a question with a long context, and the tokens of an answer in them.
 
-The windows are the reference's: question, then as much of the context as fits, each next window
-`doc_stride` tokens further on. A token that is in several windows has one in which it sees most
-to its poorer side (`max_context`); answers are only taken to start there.
+As in the reference: question, then as much of the context as fits; the next window starts
+`doc_stride` tokens later. A token in several windows is assigned to the one that maximises
+min(left, right) context (BERT's max-context rule); answers start only there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from electra_jax.finetuning.data.examples import QuestionExample
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
 
-# The reference's white space, which is what its answers' words are divided by.
+# The reference's white space, by which it divides answers into words.
 _SPACES = frozenset(" \t\r\n\u202f")
 
 NO_WORD = -1
@@ -22,7 +22,7 @@ NO_WORD = -1
 
 @dataclasses.dataclass(frozen=True)
 class Words:
-    """The words of a text: what is between white space.
+    """The words of a text, separated by white space.
 
     Attributes:
       text: the text.
@@ -40,14 +40,14 @@ class Words:
         return max(self.of_character[start], 0), max(self.of_character[end - 1], 0)
 
     def joined(self, first: int, last: int) -> tuple[str, list[int]]:
-        """Words first to last with one space between them, and the place in the text of each
-        character of that (of a space: the end of the word before it)."""
-        places: list[int] = []
+        """Words first to last with one space between them, and the offset in the text of each of
+        its characters (of a space: the end of the word before it)."""
+        offsets: list[int] = []
         for start, end in self.spans[first : last + 1]:
-            if places:
-                places.append(places[-1] + 1)
-            places.extend(range(start, end))
-        return " ".join(self.text[a:b] for a, b in self.spans[first : last + 1]), places
+            if offsets:
+                offsets.append(offsets[-1] + 1)
+            offsets.extend(range(start, end))
+        return " ".join(self.text[a:b] for a, b in self.spans[first : last + 1]), offsets
 
 
 def find_words(text: str) -> Words:
@@ -110,9 +110,8 @@ def window_starts(tokens: int, room: int, stride: int) -> list[int]:
 
 
 def max_context(tokens: int, starts: list[int], room: int) -> np.ndarray:
-    """int32 [tokens]: the window in which each token has its best context.
-
-    Best is the largest smaller side, plus 0.01 of the window's length; the first of equals.
+    """int32 [tokens]: the window in which each token has most context: the largest min(left, right)
+    plus 0.01 of the window's length, the first of equals.
     """
     best, best_score = np.zeros(tokens, np.int32), np.full(tokens, -np.inf)
     for number, first in enumerate(starts):
@@ -126,12 +125,12 @@ def max_context(tokens: int, starts: list[int], room: int) -> np.ndarray:
 
 
 def training_answer(example: QuestionExample) -> tuple[str, int] | None:
-    """(text, offset) of the answer that is learnt: the first whose place is known."""
+    """(text, offset) of the answer that is learned: the first with a known offset."""
     return next((answer for answer in example.answers if answer[1] >= 0), None)
 
 
 def answer_is_there(example: QuestionExample) -> bool:
-    """Whether the answer to be learnt stands where its offset says, but for case and spaces."""
+    """Whether the answer to learn is at its offset, up to case and spaces."""
     answer = training_answer(example)
     if answer is None:
         return False
@@ -155,7 +154,7 @@ def answer_is_there_for_the_reference(example: QuestionExample) -> bool:
 
 
 def answer_tokens(context: Context, text: str, start: int) -> tuple[int, int] | None:
-    """First and last token that share a character with the answer; None where none does."""
+    """First and last token that share a character with the answer; None without such tokens."""
     end = start + len(text)
     sharing = np.flatnonzero((context.offsets[:, 1] > start) & (context.offsets[:, 0] < end))
     return (int(sharing[0]), int(sharing[-1])) if sharing.size else None
@@ -172,11 +171,11 @@ def answer_tokens_as_the_reference(
     if not inside.size:
         return None
     first, last = int(inside[0]), int(inside[-1])
-    wanted = tokenizer.encode(text)
+    answer = tokenizer.encode(text)
     ids = context.ids.tolist()
-    for i in range(first, last + 2 - len(wanted)):
-        if wanted and ids[i : i + len(wanted)] == wanted:
-            return i, i + len(wanted) - 1
+    for i in range(first, last + 2 - len(answer)):
+        if answer and ids[i : i + len(answer)] == answer:
+            return i, i + len(answer) - 1
     return first, last
 
 

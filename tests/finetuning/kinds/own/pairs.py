@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from electra_jax.config.fields import field
 from electra_jax.config.model import ElectraConfig
 from electra_jax.finetuning.data.encoding import PairEncoder
 from electra_jax.finetuning.data.examples import Codec, TextExample
@@ -17,8 +18,6 @@ from electra_jax.finetuning.kinds.base import Kind
 from electra_jax.finetuning.losses import cross_entropy
 from electra_jax.modeling.heads.headed import Headed
 from electra_jax.modeling.layers import Dense
-
-SCALE = 20.0
 
 
 class Projection(nn.Module):
@@ -33,8 +32,17 @@ class Projection(nn.Module):
         return {"vector": vector / jnp.linalg.norm(vector, axis=-1, keepdims=True)}
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """`--config.kind.*`."""
+
+    scale: float = field(20.0, "Factor of the cosines in the loss.", above=0)
+
+
 class Pairs(Kind):
     """A query and the passage that belongs to it."""
+
+    Settings = Settings
 
     texts = (("query", "passage"), ("query",))
     metrics = ("recall_at_1",)
@@ -67,7 +75,7 @@ class Pairs(Kind):
     def row_losses(self, outputs, batch, settings):
         queries, passages = outputs["vector"][:, 0], outputs["vector"][:, 1]
         there = batch["weight"][None, :] > 0
-        logits = jnp.where(there, SCALE * queries @ passages.T, -1e9)
+        logits = jnp.where(there, self.settings.scale * queries @ passages.T, -1e9)
         return cross_entropy(logits, jnp.arange(len(queries)), settings.label_smoothing)
 
     def divergence(self, one, other):

@@ -16,9 +16,7 @@ from electra_jax.finetuning.kinds.questions.codec import (
     can_be_learnt,
     check_answers,
 )
-from electra_jax.finetuning.kinds.questions.decoding import project
 from electra_jax.finetuning.kinds.questions.files import read_questions
-from electra_jax.finetuning.kinds.questions.windows import max_context, window_starts
 from electra_jax.text.tokenizers.tokenizer import (
     load_tokenizer,
     tokenizer_from_spiece,
@@ -154,15 +152,6 @@ def test_recorded_training_windows_of_awkward_answers(oracles, tokenizer, tmp_pa
             assert feature["is_impossible"] == window["is_impossible"]
 
 
-def test_recorded_projections(oracles):
-    recorded = recorded_json(oracles, "final_text")
-    assert len(recorded) > 100
-    for case in recorded:
-        for lower, result in ((True, "result_lower"), (False, "result_cased")):
-            start, end = project(case["pred_text"], case["orig_text"], lower)
-            assert case["orig_text"][start:end] == case[result], case
-
-
 def perfect_outputs(features, answer_of):
     """Logits of Hugging Face's head that are sure of the training positions."""
     outputs = []
@@ -249,16 +238,6 @@ def test_features_are_int32_and_everything_for_the_host_alone_is_under_one_key(s
         for name, value in feature.items():
             assert value.dtype == np.int32, name
             assert value.shape == (() if name.endswith(("positions", "impossible")) else (length,))
-
-
-def test_windows_and_best_contexts():
-    assert window_starts(10, 10, 4) == [0]
-    assert window_starts(11, 10, 4) == [0, 4]
-    assert window_starts(30, 10, 100) == [0, 10, 20]
-    assert window_starts(0, 10, 4) == []
-    best = max_context(11, [0, 4], 10)
-    # Token 6: 6 left and 3 right in the first window, 2 and 4 in the second.
-    assert best.tolist() == [0] * 7 + [1] * 4
 
 
 def decoded(codec, question, start_logits, end_logits):
