@@ -158,7 +158,7 @@ def main() -> None:
         page.write_text(tokens_page(tokens, 640, arguments.note), encoding="utf-8")
         screenshot(page, scratch, 640, 1200, 2)
         save_small(scratch, PICTURES / "tokens.png", cut=True)
-        screenshot(arguments.workdir / "report.html", scratch, 1180, 1260, 1.2)
+        screenshot(arguments.workdir / "report.html", scratch, 1180, 1216, 1.2)
         save_small(scratch, PICTURES / "report.png", cut=False)
     for picture in sorted(PICTURES.glob("*.png")):
         print(f"{picture}: {picture.stat().st_size:,} bytes")

@@ -32,7 +32,7 @@ def derived_settings(loaded: LoadedModel, task_name: str | None) -> dict[str, An
     """
     if loaded.kind not in HEADS or not isinstance(loaded.config, ElectraConfig):
         raise UserError(
-            f"{loaded.source}: holds a {loaded.kind.replace('_', ' ')} and no fine-tuned head that "
+            f"{loaded.source}: holds {_with_article(loaded.kind)} and no fine-tuned head that "
             f"is known here (its config.json has no {SETTINGS_KEY}); fine-tune it first"
         )
     names = _label_names(loaded)
@@ -147,3 +147,8 @@ def _tasks_with(head: str) -> list[str]:
 def _shown(labels: Sequence[str]) -> str:
     more = f" and {len(labels) - 12} more" if len(labels) > 12 else ""
     return ", ".join(labels[:12]) + more
+
+
+def _with_article(kind: str) -> str:
+    name = kind.replace("_", " ")
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"

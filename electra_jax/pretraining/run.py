@@ -27,6 +27,7 @@ from electra_jax.objectives.row_structure import SpecialIds
 from electra_jax.objectives.table import build_objective, check_exports, fields_of
 from electra_jax.pretraining.card import model_facts
 from electra_jax.pretraining.pace import steps_of_minutes
+from electra_jax.reporting.commands import record_start
 from electra_jax.training.checkpoint.bucket import CHECKPOINTS, Bucket, folder_of, is_bucket
 from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import fit
@@ -343,6 +344,7 @@ class Pretraining:
                     if not any(re.fullmatch(p, key) for p in (r"versions\..*", *unread)):
                         log.warning("resuming with %s=%s (was %s)", key, new, old)
                 write_metrics(self.workdir, self.objective.metrics)
+                record_start(self.workdir)
 
             on_first(begin)
             state = fit(self.run)
