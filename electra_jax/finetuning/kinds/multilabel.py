@@ -114,7 +114,8 @@ class Multilabel(TextKind):
 
     def read(self, task: Task, path: str, *arguments: Any, **options: Any) -> Iterator[Example]:
         """As other kinds; whether lists of 0 and 1 are vectors, the file decides."""
-        return resolved(super().read(task, path, *arguments, **options), path)
+        lenient = bool(options.get("lenient"))
+        return resolved(super().read(task, path, *arguments, **options), path, lenient)
 
     def labels_of(self, example: TextExample) -> Sequence[str]:
         """All labels of an example."""
