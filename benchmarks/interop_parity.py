@@ -102,6 +102,7 @@ def draw_settings(seed: int) -> dict[str, Any]:
             "cls_token_id": 1,
             "eos_token_id": 2,
             "sep_token_id": 2,
+            "classifier_pooling": pick("cls", "mean"),
         }
     settings |= {
         "hidden_act": act,

@@ -19,11 +19,13 @@ import gzip
 import json
 import os
 import random
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -223,7 +225,6 @@ def prepare(folder: Path, commands: str) -> None:
     words = {w.rpartition("=")[2].strip("|") for w in commands.split()}
     if words & {"START", "M", "NER_MODEL", "T"}:
         make_start(folder)
-    (folder / "T").symlink_to("encoder/tokenizer")
     if "M" in words:
         rows = [{"text": f"a {w}", "label": w} for w in ("river", "stone") * 8]
         tune(folder, "classification", rows, "M")
@@ -247,25 +248,26 @@ def make_start(folder: Path) -> None:
     from electra_jax.interop.save import save_model_folder
     from electra_jax.modeling.electra import Inputs, padding_mask
     from electra_jax.modeling.heads.huggingface import Encoder
-    from electra_jax.text.tokenizers.train import train_vocabulary
+    from electra_jax.text.tokenizers.tokenizer import tokenizer_from_vocab
+    from electra_jax.text.tokenizers.wordpiece import Options
 
-    own = folder / "encoder"
-    own.mkdir()
     files = [f for f in sorted(folder.rglob("*")) if f.suffix in TEXTS and f.name != "expected.txt"]
     text = "Ann saw Rome and a river of stone\n"
     text += "\n".join(f.read_text(encoding="utf-8", errors="replace") for f in files)
-    (own / "text.txt").write_text(text, encoding="utf-8")
-    train_vocabulary([str(own / "text.txt")], "wordpiece", 400, own / "tokenizer", progress=False)
+    signs = sorted({c for c in text.lower() if not c.isspace()})
+    words = [w for w, _ in Counter(re.findall(r"[a-z]{2,}", text.lower())).most_common(300)]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = [*special, *signs, *(f"##{c}" for c in signs), *words]
+    tokenizer = folder / "T"
+    tokenizer_from_vocab(vocabulary, Options(True, None, True)).save(tokenizer)
     config = ElectraConfig(
-        vocab_size=1024, embedding_size=32, hidden_size=64, num_hidden_layers=2,
+        vocab_size=len(vocabulary), embedding_size=32, hidden_size=64, num_hidden_layers=2,
         num_attention_heads=4, intermediate_size=128, max_position_embeddings=64,
     )  # fmt: skip
-    size = len((own / "tokenizer" / "vocab.txt").read_text(encoding="utf-8").splitlines())
-    config = config.replace(vocab_size=size)
     ids = np.zeros((1, 2), np.int32)
     inputs = Inputs(ids, padding_mask(ids + 1))
     params = jax.jit(Encoder(config).init)(jax.random.key(0), inputs)["params"]
-    save_model_folder(folder / "START", "encoder", config, params, own / "tokenizer")
+    save_model_folder(folder / "START", "encoder", config, params, tokenizer)
 
 
 def tune(folder: Path, task: str, rows: list[dict[str, Any]], name: str) -> None:
@@ -283,7 +285,7 @@ def tune(folder: Path, task: str, rows: list[dict[str, Any]], name: str) -> None
             "train.steps": 1, "train.restarts": 0, "train.tensorboard": False,
         }  # fmt: skip
         config = electra_jax.get_config(f"finetune:{task}", settings)
-        electra_jax.finetune(config, workdir=str(folder / f"{name}.run"))
+        electra_jax.finetune(config, workdir=str(folder / f"{name}.run"), quiet=True)
     (folder / name).symlink_to(f"{name}.run/model")
 
 

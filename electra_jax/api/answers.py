@@ -8,7 +8,9 @@ from typing import Any
 
 from electra_jax.api.host import prepare_host
 from electra_jax.errors import UserError
-from electra_jax.inference.predictor import Predictor, check_outputs, write_lines
+from electra_jax.inference.evaluation import Evaluation
+from electra_jax.inference.predictor import Predictor
+from electra_jax.inference.writer import check_outputs, write_lines
 from electra_jax.interop.loaded import LoadedModel
 
 AnyPath = str | PathLike[str]
@@ -24,20 +26,23 @@ def evaluate(
     predictions: AnyPath | None = None,
     output: AnyPath | None = None,
     null_threshold: float | None = None,
+    on_error: str = "stop",
     quiet: bool = True,
-) -> dict[str, float]:
-    """The task's official metrics of a fine-tuned model on labelled data, by name.
+) -> Evaluation:
+    """The task's official metrics of a fine-tuned model on labelled data: a dict by name, whose
+    `classes` are the scores of each class.
 
     evaluate("runs/sst2/model", "SST-2/dev.tsv")
 
     Args:
       model: a model folder, what `load` gave, or a `Predictor`.
-      data: a file as for training, or tfds:NAME.
+      data: a file as for training, tfds:NAME, or "-": standard input, as JSON lines.
       task: default: the one that the model was trained for.
       columns: the file's columns by role ({"text": "review"}), where they are not the default ones.
       predictions: write the answers to this file, as `predict` does.
       output: write the scores to this file, as JSON.
       null_threshold: SQuAD 2.0: no answer where null odds are above it.
+      on_error: "stop" at a line that is wrong, or "skip" it, with a warning that counts them.
       quiet: no progress bar.
 
     Raises:
@@ -48,9 +53,9 @@ def evaluate(
 
     check_outputs(str(data), output, predictions)
     predictor = _predictor(model, task, null_threshold)
-    scores = predictor.evaluate(str(data), columns, predictions, quiet)
+    scores = predictor.evaluate(str(data), columns, predictions, quiet, on_error)
     if output is not None:
-        write_lines([with_nulls(scores)], output)
+        write_lines([with_nulls(dict(scores))], output)
     return scores
 
 
@@ -62,6 +67,7 @@ def predict(
     task: str | None = None,
     columns: Mapping[str, str | None] | None = None,
     null_threshold: float | None = None,
+    on_error: str = "stop",
     quiet: bool = True,
 ) -> list[dict[str, Any]] | int:
     """Answers of a fine-tuned model to a few inputs, or to a file of any length.
@@ -72,16 +78,19 @@ def predict(
     Args:
       model: a model folder, what `load` gave, or a `Predictor`, which is not read again.
       inputs: a list of texts, pairs, lists of words or mappings (see `Predictor.predict`), or the
-        path of a file as for training, whose labels are not needed.
+        path of a file as for training, whose labels are not needed ("-": standard input).
       output: with a file, where its answers go, one JSON line each, in order, in constant memory
         ("-": standard output).
       task, columns, null_threshold: as for `evaluate`.
+      on_error: with a file, "stop" at a line that is wrong, or "skip" it: its answer is `null`.
       quiet: no progress bar.
 
     Raises:
       UserError: no fine-tuned model, an input that is wrong, or a file without `output`.
     """
     is_file = isinstance(inputs, str | PathLike)
+    if not is_file and on_error != "stop":
+        raise UserError("predict: on_error goes with a file; leave out what is wrong in a list")
     if is_file != (output is not None):
         raise UserError(
             f"predict: name an output for the answers to the file {inputs}; a few texts are a list"
@@ -94,7 +103,7 @@ def predict(
         if columns:
             raise UserError("predict: columns go with a file; name the keys of mappings so")
         return predictor.predict(inputs)  # type: ignore[arg-type]
-    return predictor.predict_file(str(inputs), output, columns, quiet)
+    return predictor.predict_file(str(inputs), output, columns, quiet, on_error)
 
 
 def submission(

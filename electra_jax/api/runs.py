@@ -247,6 +247,7 @@ def sweep(
 def report(workdirs: AnyPath | Sequence[AnyPath], output: AnyPath | None = None) -> Path:
     """Writes one self-contained HTML page about a run, or comparing several; returns its path.
 
+    workdirs: work folders; a folder that is none stands for all runs below it.
     output: default: report.html in the first folder. Raises `UserError` for a folder that no run
     has written to.
     """

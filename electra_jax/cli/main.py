@@ -80,5 +80,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt as error:
-        print(f"electra-jax: {error or 'interrupted'}", file=sys.stderr)
+        print(f"electra-jax: {str(error) or 'interrupted'}", file=sys.stderr)
         return 130

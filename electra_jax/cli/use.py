@@ -13,6 +13,12 @@ from electra_jax.errors import UserError
 
 def _answering(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "--on_error",
+        choices=("stop", "skip"),
+        default="stop",
+        help="at a line that is wrong: stop, or skip it (its answer is null, it has no score)",
+    )
+    parser.add_argument(
         "--null_threshold",
         type=float,
         metavar="ODDS",
@@ -38,11 +44,17 @@ def _column_names(given: Sequence[str]) -> dict[str, str | None]:
 def evaluate(argv: Sequence[str]) -> int:
     parser = verb_parser(
         "evaluate",
-        "A fine-tuned model on labelled data: the task's official metric.",
+        "A fine-tuned model on labelled data: the task's official metrics as JSON on standard\n"
+        "output; on standard error a table of precision, recall and F1 by class.",
         "electra-jax evaluate --model=runs/sst2/model --data=SST-2/dev.tsv",
     )
     parser.add_argument("--model", required=True, metavar="DIR")
-    parser.add_argument("--data", required=True, metavar="FILE")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="FILE",
+        help="as for training; -: standard input as JSON lines",
+    )
     parser.add_argument(
         "--task", help="default: the one that the model was trained for; or FILE.py:CLASS"
     )
@@ -59,13 +71,16 @@ def evaluate(argv: Sequence[str]) -> int:
         predictions=a.predictions,
         output=a.output,
         null_threshold=a.null_threshold,
+        on_error=a.on_error,
         quiet=a.quiet,
     )
     import json
 
     from electra_jax.finetuning.result import with_nulls
 
-    print(json.dumps(with_nulls(scores)))
+    if not a.quiet:
+        print(scores.describe(), file=sys.stderr)  # standard output is JSON alone
+    print(json.dumps(with_nulls(dict(scores))))
     return 0
 
 
@@ -76,7 +91,12 @@ def predict(argv: Sequence[str]) -> int:
         "electra-jax predict --model=runs/sst2/model --input=reviews.jsonl --output=answers.jsonl",
     )
     parser.add_argument("--model", required=True, metavar="DIR")
-    parser.add_argument("--input", required=True, metavar="FILE", help="as for training; no labels")
+    parser.add_argument(
+        "--input",
+        required=True,
+        metavar="FILE",
+        help="as for training, labels not needed; -: standard input as JSON lines",
+    )
     parser.add_argument("--output", required=True, metavar="FILE", help="-: standard output")
     parser.add_argument(
         "--task", help="default: the one that the model was trained for; or FILE.py:CLASS"
@@ -91,6 +111,7 @@ def predict(argv: Sequence[str]) -> int:
         task=a.task,
         columns=_column_names(a.columns),
         null_threshold=a.null_threshold,
+        on_error=a.on_error,
         quiet=a.quiet,
     )
     print(f"{a.output}: {count:,} answers", file=sys.stderr if a.output == "-" else sys.stdout)
@@ -124,7 +145,9 @@ def report(argv: Sequence[str]) -> int:
         "compared.",
         "electra-jax report runs/a runs/b --output=compare.html",
     )
-    parser.add_argument("workdirs", nargs="+", metavar="WORKDIR")
+    parser.add_argument(
+        "workdirs", nargs="+", metavar="WORKDIR", help="of a run, or a folder with runs below it"
+    )
     parser.add_argument("--output", metavar="FILE", help="default: report.html in the first folder")
     a = parser.parse_args(argv)
     print(electra_jax.report(a.workdirs, a.output))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from electra_jax.config.fields import field, field_like, read
-from electra_jax.config.model import ATTENTION, REMAT
+from electra_jax.config.model import ATTENTION, POOLINGS, REMAT
 from electra_jax.config.schedule import Scheduled
 from electra_jax.config.training import BACKENDS, MeshSettings, OptimizerSettings, TrainSettings
 from electra_jax.errors import UserError
@@ -113,6 +113,13 @@ class TunedModelSettings:
     )
     attention_probs_dropout_prob: float | None = field(
         None, "Dropout of attention probabilities; None: the model's.", minimum=0, below=1
+    )
+    pooling: str | None = field(
+        None,
+        "State that a head over whole texts reads: [CLS]'s, or (modern blocks) the mean of all; "
+        "None: the model's, [CLS] where it has no head.",
+        choices=POOLINGS,
+        when_absent=None,
     )
     scan_layers: bool | None = field(
         None, "One compiled layer in a loop, or unrolled; None: the model's."

@@ -16,6 +16,7 @@ from typing import Any
 from electra_jax.config.fields import check_value, field
 from electra_jax.errors import UserError
 
+POOLINGS = ("cls", "mean")  # of the states that a classifier reads
 BLOCKS = ("bert", "modern")
 SHARING = ("embeddings", "none", "all")
 REMAT = ("none", "full", "dots")
@@ -63,6 +64,12 @@ class ElectraConfig:
     tie_word_embeddings: bool = field(
         True, "The masked-LM head's output table is the word embeddings."
     )
+    pooling: str = field(
+        "cls",
+        "State that a head over whole texts reads: [CLS]'s, or (modern blocks) the mean of all.",
+        choices=POOLINGS,
+        when_absent="cls",
+    )
     # How it is computed; none of these changes a parameter.
     dtype: str = field("float32", "Type of the factors of matrix products.", choices=DTYPES)
     scan_layers: bool = field(True, "One compiled layer in a loop; False: unrolled.")
@@ -93,6 +100,11 @@ class ElectraConfig:
                     f"model.num_attention_heads={self.num_attention_heads}: rotary positions need "
                     f"an even head size, hidden_size / num_attention_heads is {self.head_size}"
                 )
+        elif self.pooling != "cls":
+            raise UserError(
+                f"model.pooling={self.pooling!r} needs modern blocks: the ELECTRA classes of "
+                "transformers, which read the model folder, have [CLS] alone"
+            )
         if self.attention == "cudnn" and self.attention_probs_dropout_prob > 0:
             raise UserError(
                 "model.attention='cudnn' has no dropout inside: set "

@@ -14,11 +14,8 @@ from electra_jax.config.schedule import Scheduled
 from electra_jax.config.training import BACKENDS, MeshSettings, OptimizerSettings, TrainSettings
 from electra_jax.errors import UserError
 
-COMPUTED = (
-    "dtype",
-    "vocab_size",
-    "pad_token_id",
-)  # fields of the shape that other groups or the rows decide
+# Of the shape, but no field of `model.*`: other groups', the rows', fine-tuning's.
+COMPUTED = ("dtype", "vocab_size", "pad_token_id", "pooling")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +80,13 @@ class PretrainTrain(TrainSettings):
 
     steps: int | None = field_like(TrainSettings, "steps", 1_000_000)
     tokens: float | None = field(None, "Length of the run.", unit="tokens", minimum=0)
+    minutes: float | None = field(
+        None,
+        "Length of the run by the clock; turned into steps once, when it begins.",
+        unit="minutes",
+        above=0,
+        when_absent=None,
+    )
     batch_size: int = field_like(TrainSettings, "batch_size", 128)
     log_every: int = field_like(TrainSettings, "log_every", 100)
     eval_every: int = field(

@@ -17,7 +17,7 @@ NO_DECAY = ("LayerNorm|layer_norm|_norm/|bias",)
 
 # Fields that give the same duration in different units: setting one clears the others' defaults.
 DURATIONS = (
-    ("train", ("steps", "epochs", "tokens")),
+    ("train", ("steps", "epochs", "tokens", "minutes")),
     ("optimizer", ("warmup_steps", "warmup_epochs", "warmup_tokens", "warmup_fraction")),
 )
 

@@ -4,7 +4,7 @@ classifier to compare with, and one row to show."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,6 +17,9 @@ from electra_jax.objectives.electra import ElectraObjective
 from electra_jax.objectives.metrics import binary_entropy
 from electra_jax.objectives.rng import Draws
 from electra_jax.training.step import run_key
+
+_CONTINUES = "##"
+_SPECIAL = ("[CLS]", "[SEP]")
 
 
 @dataclasses.dataclass
@@ -75,40 +78,97 @@ def token_only_skill(seen: Corruptions, vocab_size: int) -> float:
     return float(1 - loss / binary_entropy(fake.mean()))
 
 
-def showcase(seen: Corruptions) -> int:
-    """The number of a row worth showing: of the rows with 4 to 8 replacements, the one whose
-    margin between replaced and kept tokens (difference of mean probabilities) is the median:
-    neither the best nor the worst."""
-    margins = {}
+def showcase(seen: Corruptions, tokens: Callable[[list[int]], list[str]]) -> int:
+    """The number of a row worth showing.
+
+    Of the rows with 4 to 8 replacements the tenth that reads best (most of their words are whole
+    and of letters, the replaced ones too); of these the one whose margin between replaced and kept
+    tokens (difference of mean probabilities) is the median: neither the best nor the worst.
+    """
+    margins, prose = {}, {}
     for number in range(len(seen.original)):
         valid, fake = seen.valid[number], seen.replaced[number]
         if 4 <= fake.sum() <= 8 and valid.all():
             p = seen.probability[number]
             margins[number] = p[fake].mean() - p[valid & ~fake].mean()
+            prose[number] = _readability(words(seen, number, tokens))
     if not margins:
         return 0
-    ordered = sorted(margins, key=margins.__getitem__)
+    readable = sorted(margins, key=lambda number: (-prose[number], number))
+    ordered = sorted(readable[: max(1, len(readable) // 10)], key=margins.__getitem__)
     return ordered[len(ordered) // 2]
 
 
-def _columns(
-    seen: Corruptions, number: int, tokens: Callable[[list[int]], list[str]]
-) -> Iterator[tuple[str, str, bool, float]]:
+@dataclasses.dataclass(frozen=True)
+class Word:
+    """A word of a corrupted row: its pieces joined, the highest probability of a piece that it was
+    replaced, and the original where one was ("" otherwise)."""
+
+    text: str
+    probability: float
+    original: str
+    pieces: int
+
+    @property
+    def replaced(self) -> bool:
+        return bool(self.original)
+
+
+def words(seen: Corruptions, number: int, tokens: Callable[[list[int]], list[str]]) -> list[Word]:
+    """The words of a row without [CLS] and [SEP].
+
+    `tokens` maps ids to WordPiece tokens. A token belongs to the word before it where it or the
+    original continues one ("##ing"), so that a word and its original stand together.
+    """
     valid = seen.valid[number]
-    original = tokens(seen.original[number][valid].tolist())
-    corrupted = tokens(seen.corrupted[number][valid].tolist())
-    fake, p = seen.replaced[number][valid], seen.probability[number][valid]
-    yield from zip(original, corrupted, fake.tolist(), p.tolist(), strict=True)
+    original, corrupted = (
+        tokens(ids[number][valid].tolist()) for ids in (seen.original, seen.corrupted)
+    )
+    fake, p = seen.replaced[number][valid].tolist(), seen.probability[number][valid].tolist()
+    groups: list[list[int]] = []
+    for i, (before, after) in enumerate(zip(original, corrupted, strict=True)):
+        if before in _SPECIAL:
+            continue
+        continues = before.startswith(_CONTINUES) or after.startswith(_CONTINUES)
+        if continues and groups and groups[-1][-1] == i - 1:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return [
+        Word(
+            _joined([corrupted[i] for i in group]),
+            max(p[i] for i in group),
+            _joined([original[i] for i in group]) if any(fake[i] for i in group) else "",
+            len(group),
+        )
+        for group in groups
+    ]
 
 
-def sentence_text(
-    seen: Corruptions, number: int, tokens: Callable[[list[int]], list[str]], width: int = 96
-) -> str:
-    """The row as the generator corrupted it, the probability (in percent) under each token, and
-    under a replaced token the original in brackets."""
+def _joined(pieces: list[str]) -> str:
+    text = " ".join(pieces).replace(f" {_CONTINUES}", "")
+    return text.removeprefix(_CONTINUES)
+
+
+def _readability(row: list[Word]) -> float:
+    """The share of words that are one or two pieces and letters alone; replaced ones count
+    thrice."""
+    weights = [3.0 if word.replaced else 1.0 for word in row]
+    plain = [
+        weight
+        for word, weight in zip(row, weights, strict=True)
+        if word.text.isalpha() and len(word.text) > 1 and word.pieces <= 2
+    ]
+    return sum(plain) / sum(weights) if weights else 0.0
+
+
+def sentence_text(row: list[Word], width: int = 96) -> str:
+    """The words of a corrupted row, the probability (in percent) under each, and under a replaced
+    word the original in brackets."""
     lines: list[list[str]] = [["", "", ""]]
-    for original, token, fake, p in _columns(seen, number, tokens):
-        cells = [token, f"{100 * p:.0f}", f"[{original}]" if fake else ""]
+    for word in row:
+        below = f"[{word.original}]" if word.replaced else ""
+        cells = [word.text, f"{100 * word.probability:.0f}", below]
         size = max(map(len, cells)) + 1
         if len(lines[-1][0]) + size > width:
             lines.append(["", "", ""])
@@ -117,12 +177,10 @@ def sentence_text(
     return "\n\n".join(blocks)
 
 
-def sentence_tokens(
-    seen: Corruptions, number: int, tokens: Callable[[list[int]], list[str]]
-) -> list[dict[str, Any]]:
-    """The same for a report's `tokens` block (`reporting/page.py`)."""
+def sentence_tokens(row: list[Word]) -> list[dict[str, Any]]:
+    """The same for a report's `tokens` block (`reporting/blocks.py`)."""
     return [
-        {"text": token, "probability": p}
-        | ({"replaced": True, "original": original} if fake else {})
-        for original, token, fake, p in _columns(seen, number, tokens)
+        {"text": word.text, "probability": word.probability}
+        | ({"replaced": True, "original": word.original} if word.replaced else {})
+        for word in row
     ]

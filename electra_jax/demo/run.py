@@ -54,7 +54,9 @@ def demo(
     steps, batch = resolved["train"]["steps"], resolved["train"]["batch_size"]
     print(
         f"4/4  pretraining: {steps:,} steps of {batch} rows "
-        f"({steps * batch * SEQ_LEN / 1e6:.1f} M tokens) → {run_folder}",
+        f"({steps * batch * SEQ_LEN / 1e6:.1f} M tokens) → {run_folder}\n"
+        "     loss = generator's + 50 × discriminator's; the skill dips before the middle, while "
+        "the\n     generator's samples, random at first, become harder to tell from the text",
         flush=True,
     )
     started = time.perf_counter()
@@ -75,6 +77,7 @@ def _pretrain(config: Mapping[str, Any], workdir: Path, tokenizer: Any) -> dict[
         sentence_tokens,
         showcase,
         token_only_skill,
+        words,
     )
     from electra_jax.files import write_json_atomic
     from electra_jax.objectives.electra import ElectraObjective
@@ -112,13 +115,13 @@ def _pretrain(config: Mapping[str, Any], workdir: Path, tokenizer: Any) -> dict[
     print("\nheld-out modules, corruptions sampled at temperature 1:")
     for name, value in table:
         print(f"  {name:60} {value}")
-    number = showcase(seen)
+    row = words(seen, showcase(seen, tokenizer.ids_to_tokens), tokenizer.ids_to_tokens)
     print(
-        "\na held-out row as the generator corrupted it; under each token the probability (%) "
+        "\na held-out row as the generator corrupted it; under each word the probability (%) "
         "that it was\n"
         "replaced, according to the discriminator; in brackets what stood there before:\n"
     )
-    print(sentence_text(seen, number, tokenizer.ids_to_tokens))
+    print(sentence_text(row))
     sections = [
         {
             "title": "Held-out modules",
@@ -128,9 +131,10 @@ def _pretrain(config: Mapping[str, Any], workdir: Path, tokenizer: Any) -> dict[
         },
         {
             "title": "A held-out row, corrupted by the generator",
-            "text": "Above an underlined token stands what the generator replaced; the shade and "
-            "the number below are the discriminator's probability that it was replaced.",
-            "tokens": [sentence_tokens(seen, number, tokenizer.ids_to_tokens)],
+            "text": "Above an underlined word stands what the generator replaced; the shade and "
+            "the number below are the discriminator's probability that it was replaced (of a word "
+            "of several tokens the highest).",
+            "tokens": [sentence_tokens(row)],
         },
     ]
     write_json_atomic(workdir / "report.json", [*sections, *run.report_blocks()])

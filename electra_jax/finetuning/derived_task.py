@@ -32,8 +32,8 @@ def derived_settings(loaded: LoadedModel, task_name: str | None) -> dict[str, An
     """
     if loaded.kind not in HEADS or not isinstance(loaded.config, ElectraConfig):
         raise UserError(
-            f"{loaded.source}: holds a {loaded.kind.replace('_', ' ')} and no fine-tuned head that "
-            f"is known here (its config.json has no {SETTINGS_KEY}); fine-tune it first"
+            f"{loaded.source}: not fine-tuned: it is of kind {loaded.kind!r}, which has no "
+            f"head of a task (its config.json has no {SETTINGS_KEY}); fine-tune it first"
         )
     names = _label_names(loaded)
     task = get_task(task_name or _task_of(loaded, names))

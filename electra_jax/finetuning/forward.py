@@ -3,7 +3,8 @@ evaluations of a run and by prediction."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -33,14 +34,23 @@ class Forward:
         self.plan = plan
         self._cut = network.kind.cut
         self._sharding = None if mesh is None else batch_sharding(mesh)
+        self._compiled: set[Any] = set()
         self._apply = jax.jit(
             lambda params, frozen, batch: network(merge(params, frozen), batch, None, False)
         )
 
     def __call__(
-        self, params: Any, features: Sequence[Feature], frozen: Any = None
+        self,
+        params: Any,
+        features: Sequence[Feature],
+        frozen: Any = None,
+        watch: Callable[[int, bool], AbstractContextManager[None]] | None = None,
     ) -> list[FeatureOutputs]:
-        """One dict of float32 (or int32 index) arrays a feature, in order."""
+        """One dict of float32 (or int32 index) arrays a feature, in order.
+
+        watch: entered around each batch with its number of features and whether its program is
+        compiled by it (a shape not met before); for progress bars.
+        """
         found: list[FeatureOutputs] = [{}] * len(features)
         pending: tuple[np.ndarray, Any] | None = None
 
@@ -55,7 +65,11 @@ class Forward:
         for ids, batch in eval_batches(features, self.plan):
             if self._sharding is not None:
                 batch = jax.device_put(batch, self._sharding)
-            outputs = self._apply(params, frozen, batch)
+            shapes = tuple((name, x.shape) for name, x in sorted(batch.items()))
+            fresh = shapes not in self._compiled
+            self._compiled.add(shapes)
+            with watch(len(ids), fresh) if watch else nullcontext():
+                outputs = self._apply(params, frozen, batch)
             settle()  # fetches the previous batch while this one runs
             pending = ids, outputs
         settle()

@@ -91,6 +91,7 @@ def encoder_config(given: FinetuneSettings, shape: ElectraConfig) -> ElectraConf
     names = (
         "hidden_dropout_prob",
         "attention_probs_dropout_prob",
+        "pooling",
         "scan_layers",
         "remat",
         "attention",

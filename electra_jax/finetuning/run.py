@@ -36,6 +36,7 @@ from electra_jax.finetuning.diagnosis import failure
 from electra_jax.finetuning.export import export_adapter, export_model, task_settings
 from electra_jax.finetuning.forward import Forward
 from electra_jax.finetuning.kinds.origin import file_of
+from electra_jax.finetuning.metrics.units import shown_metrics
 from electra_jax.finetuning.objective import FineTuneObjective
 from electra_jax.finetuning.recipe import trained_sizes
 from electra_jax.finetuning.result import Result, read_result, write_figures, write_result
@@ -43,9 +44,10 @@ from electra_jax.finetuning.warm_start import adapter_base, load_start, place
 from electra_jax.interop.loaded import LoadedModel, encoder_of
 from electra_jax.modeling.peft.base import Full, count, is_head
 from electra_jax.modeling.peft.table import make_adaptation
+from electra_jax.reporting.commands import record_start
 from electra_jax.reporting.page import write_report
 from electra_jax.training.loop import fit
-from electra_jax.training.metrics_log import read_rows
+from electra_jax.training.metrics_log import read_rows, write_metrics
 from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.run import Run
 from electra_jax.training.sharding import make_mesh
@@ -249,6 +251,8 @@ class FineTuning:
                         "--model=%s/model --data=%s", self.workdir, self.config["data"]["test_path"]
                     )  # fmt: skip
                 return found
+            write_metrics(self.workdir, shown_metrics(self.data.task.metrics))
+            record_start(self.workdir)
             began = time.perf_counter()
             if not self.run.quiet:
                 for line in self.describe():

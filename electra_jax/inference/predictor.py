@@ -7,26 +7,25 @@ Files are read, answered and written a block at a time, so memory does not grow 
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import itertools
-import json
 import logging
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 import jax
-import numpy as np
-from tqdm import tqdm
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.batches import LENGTHS, Plan
 from electra_jax.finetuning.data.examples import Example
-from electra_jax.finetuning.data.readers import TFDS_PREFIX, read_examples
+from electra_jax.finetuning.data.label_report import LabelReport
 from electra_jax.finetuning.export import TrainedTask, trained_task
 from electra_jax.finetuning.forward import Forward
+from electra_jax.inference.evaluation import Evaluation
+from electra_jax.inference.input_file import InputFile, good, is_bad
+from electra_jax.inference.progress import AnswerProgress
+from electra_jax.inference.writer import check_outputs, write_lines
 from electra_jax.interop.load import load_model_folder
 from electra_jax.interop.loaded import LoadedModel
 from electra_jax.modeling.encoder import join_layers, split_layers
@@ -67,17 +66,27 @@ class Predictor:
         self._params = jax.device_put(split_layers(self.trained.params))
         self._forward = Forward(network, plan, merge=lambda params, _: join_layers(params))
 
-    def answers(self, examples: Iterable[Example]) -> Iterator[dict[str, Any]]:
-        """The decoded answer to each example, in order; reads `BLOCK` of them ahead."""
+    def answers(
+        self, examples: Iterable[Example], progress: AnswerProgress | None = None
+    ) -> Iterator[Any]:
+        """The decoded answer to each example, in order, None to one that could not be read
+        (`BadExample`); reads `BLOCK` of them ahead."""
         codec = self.trained.codec
         cut, missed = codec.truncated, codec.missed_words
         iterator = iter(examples)
         while block := list(itertools.islice(iterator, BLOCK)):
-            encoded = [codec.encode(e, False) for e in block]
+            encoded = [[] if is_bad(e) else codec.encode(e, False) for e in block]
             features = [f for each in encoded for f in each]
-            outputs = iter(self._forward(self._params, features))
+            if progress is not None:
+                progress.block(len(block), len(features))
+            watch = None if progress is None else progress.batch
+            outputs = iter(self._forward(self._params, features, watch=watch))
             for example, parts in zip(block, encoded, strict=True):
-                yield codec.decode(example, parts, [next(outputs) for _ in parts])
+                yield (
+                    None
+                    if is_bad(example)
+                    else codec.decode(example, parts, [next(outputs) for _ in parts])
+                )
         if cut := codec.truncated - cut:
             missed = codec.missed_words - missed
             words = f"; {missed:,} words have no tag" if missed else ""
@@ -111,39 +120,40 @@ class Predictor:
         columns: Mapping[str, str | None] | None = None,
         predictions: str | os.PathLike[str] | None = None,
         quiet: bool = True,
-    ) -> dict[str, float]:
-        """The task's official metrics on a labelled file; the answers go to the file
-        `predictions` as `predict_file` writes them, if one is named."""
+        on_error: str = "stop",
+    ) -> Evaluation:
+        """The task's official metrics on a labelled file ("-": standard input, as JSON lines), and
+        those of each class.
+
+        Args:
+          predictions: the answers go to this file, as `predict_file` writes them.
+          on_error: "stop" at a line that is wrong, or "skip" it: it does not count.
+        """
         check_outputs(path, predictions)
         codec, task, kind = self.trained.codec, self.trained.task, self.trained.network.kind
-        names = {**self.trained.columns, **(columns or {})}
-
-        def examples() -> Iterator[Example]:
-            labels = codec.labels or None
-            return read_examples(
-                task, path, names, labels=labels, usual=self.trained.training_columns
-            )
-
+        file = InputFile(path, self.trained, columns, True, on_error)
         again: Iterable[Example]
-        if _can_be_read_twice(path):
+        if file.can_be_read_twice:
             # A first pass finds what is wrong, in the last line too, before any work is done.
-            count, again = kind.check_examples(task, path, examples()), examples()
+            count = kind.check_examples(task, file.path, good(file.examples()))
+            again = file.examples(LabelReport(file.path))  # labels are not warned of again
         else:
-            again = list(examples())
-            count = kind.check_examples(task, path, again)
+            again = list(file.examples())
+            count = kind.check_examples(task, file.path, good(again))
         gold: list[Example] = []
         scored: list[dict[str, Any]] = []
 
         def read() -> Iterator[Example]:
             for example in again:
-                gold.append(kind.without_texts(example))
+                if not is_bad(example):
+                    gold.append(kind.without_texts(example))
                 yield example
 
-        def answered() -> Iterator[dict[str, Any]]:
-            with tqdm(unit=" examples", disable=quiet, desc="evaluate", total=count) as bar:
-                for answer in self.answers(read()):
-                    bar.update()
-                    scored.append(kind.for_scores(answer))
+        def answered() -> Iterator[dict[str, Any] | None]:
+            with closing(AnswerProgress("evaluate", count, quiet)) as progress:
+                for answer in self.answers(read(), progress):
+                    if answer is not None:
+                        scored.append(kind.for_scores(answer))
                     yield answer
 
         if predictions is not None:
@@ -151,7 +161,8 @@ class Predictor:
         else:
             for _ in answered():
                 pass
-        return codec.score(gold, scored)
+        file.warn()
+        return Evaluation(codec.score(gold, scored), kind.class_scores(codec, gold, scored))
 
     def predict_file(
         self,
@@ -159,83 +170,21 @@ class Predictor:
         target: str | os.PathLike[str],
         columns: Mapping[str, str | None] | None = None,
         quiet: bool = False,
+        on_error: str = "stop",
     ) -> int:
-        """Writes one JSON line for each example of `source`, in order; how many.
+        """Writes one JSON line for each example of `source`, in order; their number.
 
         A first pass over the file finds what is wrong, in its last line too, before any work.
         `target` is moved into place when it is complete.
+
+        Args:
+          source: a file as for training, or "-", standard input, as JSON lines.
+          on_error: "stop" at a line that is wrong, or "skip" it: its answer is `null`.
         """
         check_outputs(source, target)
-        names, task = {**self.trained.columns, **(columns or {})}, self.trained.task
-
-        def examples() -> Iterator[Example]:
-            return read_examples(task, source, names, False, usual=self.trained.training_columns)
-
-        total = sum(1 for _ in examples()) if _can_be_read_twice(source) else None
-        bar = tqdm(
-            self.answers(examples()), unit=" examples", disable=quiet, desc="predict", total=total
-        )
-        return write_lines(bar, target)
-
-
-def _can_be_read_twice(source: str) -> bool:
-    """True of a file or a data set, False of a pipe."""
-    return source.startswith(TFDS_PREFIX) or os.path.isfile(source)
-
-
-def write_lines(records: Iterable[Mapping[str, Any]], target: str | os.PathLike[str]) -> int:
-    """Writes records as JSON lines (.gz: packed) and moves the file into place when complete.
-
-    A link stays one: its target is written. "-" is standard output; that, pipes and devices get
-    each line as it comes.
-    """
-    path = Path(target)
-    try:
-        if str(target) == "-":
-            return _write(records, sys.stdout.buffer)
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            with path.open("wb", buffering=0) as stream:
-                return _write(records, stream)
-        path = path.resolve()
-        scratch = path.with_name(f".{path.name}.partial")
-        try:
-            with scratch.open("wb") as raw:
-                if path.suffix == ".gz":
-                    with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as stream:
-                        count = _write(records, stream)
-                else:
-                    count = _write(records, raw)
-            scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}") from error
-    return count
-
-
-def _write(records: Iterable[Mapping[str, Any]], stream: Any) -> int:
-    count = 0
-    for record in records:
-        line = json.dumps(record, ensure_ascii=False, default=_plain)
-        stream.write(line.encode() + b"\n")
-        count += 1
-    stream.flush()
-    return count
-
-
-def check_outputs(source: str, *targets: str | os.PathLike[str] | None) -> None:
-    """Raises `UserError` where an output is the input or another output."""
-    seen = {Path(source).resolve()}
-    for target in targets:
-        if target is None or str(target) == "-":
-            continue
-        path = Path(target).resolve()
-        if path in seen and (path.is_file() or not path.exists()):
-            raise UserError(f"{target} is read or written already: name another output file")
-        seen.add(path)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} is not JSON")
+        file = InputFile(source, self.trained, columns, False, on_error)
+        total = sum(1 for _ in file.examples()) if file.can_be_read_twice else None
+        with closing(AnswerProgress("predict", total, quiet)) as progress:
+            count = write_lines(self.answers(file.examples(), progress), target)
+        file.warn()
+        return count

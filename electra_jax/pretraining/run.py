@@ -17,6 +17,7 @@ import optax
 
 from electra_jax.config.fields import absent_values
 from electra_jax.config.pretraining import PretrainSettings, read_pretrain
+from electra_jax.config.resolved import Config
 from electra_jax.data.batches import eval_batches, train_batches
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
@@ -25,6 +26,8 @@ from electra_jax.objectives.base import Alarm, PretrainingObjective, RunShape, T
 from electra_jax.objectives.row_structure import SpecialIds
 from electra_jax.objectives.table import build_objective, check_exports, fields_of
 from electra_jax.pretraining.card import model_facts
+from electra_jax.pretraining.pace import steps_of_minutes
+from electra_jax.reporting.commands import record_start
 from electra_jax.training.checkpoint.bucket import CHECKPOINTS, Bucket, folder_of, is_bucket
 from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import fit
@@ -190,14 +193,16 @@ class Plan:
         )
 
 
-def config_to_go_on(
-    config: Mapping[str, Any], workdir: Path, bucket: Bucket | None
-) -> dict[str, Any]:
+def config_to_go_on(config: Mapping[str, Any], workdir: Path, bucket: Bucket | None) -> Config:
     """The configuration with which the run in a work folder goes on, the same in every process: see
     `resumed_config`."""
     settings = fields_of(config)
-    old = on_first(lambda: bucket.recorded_config() if bucket else recorded_config(workdir))
-    return resumed_config(config, old, settings)
+    return resumed_config(config, on_first(lambda: recorded_in(workdir, bucket)), settings)
+
+
+def recorded_in(workdir: Path, bucket: Bucket | None) -> Mapping[str, Any] | None:
+    """The configuration that the run in a work folder began with; None of a new one."""
+    return bucket.recorded_config() if bucket else recorded_config(workdir)
 
 
 @dataclasses.dataclass
@@ -221,7 +226,8 @@ class Pretraining:
         bucket = Bucket(workdir) if is_bucket(workdir) else None
         workdir = bucket.local if bucket else Path(workdir)
         config = config_to_go_on(config, workdir, bucket)
-        path = read_pretrain(config).data.path
+        given = read_pretrain(config)
+        path = given.data.path
         if not path:
             raise UserError(
                 "data.path is not set: --config.data.path=ROWS, a folder made by `prepare`"
@@ -230,6 +236,13 @@ class Pretraining:
             raise UserError(f"--workdir={workdir} is data.path: give the run a folder of its own")
         rows = Rows.open(path, "train")
         held_out = open_held_out(path)
+        if given.train.minutes is not None:
+            config = steps_of_minutes(
+                config,
+                on_first(lambda: recorded_in(workdir, bucket)),
+                lambda trial: cls.build(trial, workdir, quiet=True).run,
+                0 if held_out is None else given.train.eval_rows or held_out.count,
+            )
         plan = Plan.of(config, rows, held_out)
         settings, given = plan.settings, plan.config
         mesh = make_mesh(config["mesh"])
@@ -331,6 +344,7 @@ class Pretraining:
                     if not any(re.fullmatch(p, key) for p in (r"versions\..*", *unread)):
                         log.warning("resuming with %s=%s (was %s)", key, new, old)
                 write_metrics(self.workdir, self.objective.metrics)
+                record_start(self.workdir)
 
             on_first(begin)
             state = fit(self.run)

@@ -97,7 +97,7 @@ _KINDS: dict[str, Callable[[Any], str]] = {
 
 def _is_number(cell: Any) -> bool:
     try:
-        float(cell)
+        float(cell.removesuffix(" %") if isinstance(cell, str) else cell)
     except (TypeError, ValueError):
         return False
     return True

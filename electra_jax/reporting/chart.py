@@ -61,8 +61,8 @@ def draw(chart: Chart) -> str:
     for curve in sorted(curves, key=lambda curve: curve.held_out):
         lines.extend(_paths(curve, x, y))
     marks = ticks(low, high)
-    label = _plain_labels(marks) if form is human_figure else form
-    y_labels = "".join(f'<span style="top:{y(t) / 10:.1f}%">{label(t)}</span>' for t in marks)
+    names = zip(marks, tick_labels(marks, form), strict=True)
+    y_labels = "".join(f'<span style="top:{y(t) / 10:.1f}%">{name}</span>' for t, name in names)
     x_labels = "".join(
         f'<span style="left:{x(t) / 10:.1f}%"{_edge(x(t))}>{human_count(t)}</span>'
         for t in ticks(left, right)
@@ -72,6 +72,7 @@ def draw(chart: Chart) -> str:
         f"{form(value)}</span>"
         for name, value in chart.reference
     )
+    notes += _beyond(chart.curves, low, high, form)
     last = [(c, c.last) for c in curves if c.last is not None]
     spoken = ", ".join(f"{curve.label} {form(value)}" for curve, value in last)
     shown = last if len(curves) <= 2 else []
@@ -190,8 +191,9 @@ def _span_of_values(
 ) -> tuple[float, float]:
     """All of the full-coloured lines; of the pale ones all but single spikes."""
     seen = [np.array([value for _, value in reference])]
-    for curve in curves:
-        seen.append(curve.values[np.isfinite(curve.values)])
+    begun = _without_first(curves)
+    for curve, values in zip(curves, begun, strict=True):
+        seen.append(values[np.isfinite(values)])
         raw = curve.raw_values[np.isfinite(curve.raw_values)]
         if len(raw):
             seen.append(np.quantile(raw, [0.02, 0.98]))
@@ -200,10 +202,40 @@ def _span_of_values(
     if low >= 0 and low < 0.25 * high:
         low = 0.0
     if high <= low:
-        room = abs(high) * 0.1 or 1.0
-        return low - room, high + room
+        room = abs(high) * 0.1
+        return (low - room, high + room) if room else (0.0, 1.0)
     room = 0.05 * (high - low)
     return (low if low == 0 else low - room), high + room
+
+
+def _without_first(curves: Sequence[_Prepared]) -> list[np.ndarray]:
+    """The values of each curve, without that of step 0 where it alone takes more than half of the
+    range: an untrained network's figures would flatten all that follow."""
+    rest = [np.where(c.steps > 0, c.values, np.nan) if c.held_out else c.values for c in curves]
+    finite = np.concatenate([values[np.isfinite(values)] for values in rest])
+    if len(finite) < 2:
+        return [curve.values for curve in curves]
+    low, high = finite.min(), finite.max()
+    found = []
+    for curve, values in zip(curves, rest, strict=True):
+        first = curve.values[~np.isfinite(values) & np.isfinite(curve.values)]
+        far = max([0.0, *(first - high), *(low - first)]) > high - low
+        found.append(values if far else curve.values)
+    return found
+
+
+def _beyond(curves: Sequence[Curve], low: float, high: float, form: Callable[[float], str]) -> str:
+    """A note at the edge for each held-out figure of step 0 that lies outside of the range."""
+    marks = []
+    for curve in curves:
+        for step, value in zip(curve.steps, curve.values, strict=True):
+            if curve.held_out and step == 0 and math.isfinite(value) and not low <= value <= high:
+                edge, arrow = ("top", "↑") if value > high else ("bottom", "↓")
+                marks.append(
+                    f'<span class="beyond {edge} c{curve.color % _COLORS}">{arrow} '
+                    f"{form(value)} at step 0</span>"
+                )
+    return "".join(marks[:1])
 
 
 def _paths(curve: _Prepared, x: Callable[[float], float], y: Callable[[float], float]) -> list[str]:
@@ -253,11 +285,23 @@ def _finite_points(curve: _Prepared) -> list[list[float]]:
     ]
 
 
-def _plain_labels(marks: Sequence[float]) -> Callable[[float], str]:
-    """As many decimals as it takes to tell neighbouring ticks apart, the same for all."""
+def tick_labels(marks: Sequence[float], form: Callable[[float], str]) -> list[str]:
+    """A label for each tick, all different: plain numbers with the decimals that it takes, `form`
+    where a metric has one of its own, powers of ten where the numbers are too small or too long."""
     step = marks[1] - marks[0] if len(marks) > 1 else 1.0
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    return lambda value: f"{value:.{decimals}f}" if decimals < 5 else f"{value:.1e}"
+    plain = [f"{value:.{decimals}f}" for value in marks]
+    if form is human_figure:
+        labels = plain if max(map(len, plain)) <= 7 else [human_figure(t) for t in marks]
+    else:
+        labels = [form(value) for value in marks]
+        if all(label.endswith(".0 %") for label in labels):
+            labels = [label.replace(".0 %", " %") for label in labels]
+    digits = 1
+    while len(set(labels)) < len(labels) and digits < 16:
+        labels = [f"{value:.{digits}e}" for value in marks]
+        digits += 1
+    return labels
 
 
 def _edge(position: float) -> str:

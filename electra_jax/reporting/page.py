@@ -12,13 +12,17 @@ from pathlib import Path
 from electra_jax.errors import UserError
 from electra_jax.files import write_text_atomic
 from electra_jax.reporting.blocks import blocks
+from electra_jax.reporting.commands import read_starts
 from electra_jax.reporting.curves import figures
+from electra_jax.reporting.facts import facts
 from electra_jax.reporting.markup import escaped
 from electra_jax.reporting.runs import (
     ReportedRun,
     ShownMetric,
+    is_run,
     plain_title,
     read_run,
+    runs_below,
     section,
     sections,
     short_names,
@@ -34,13 +38,17 @@ def write_report(
 ) -> Path:
     """Write the page to `output` and return its path. It needs no network and no other file.
 
-    Several workdirs are drawn over each other and their configurations compared. Raises UserError
+    Several workdirs are drawn over each other and their configurations compared; a folder that is
+    no run stands for the runs below it. Raises UserError
     for a folder that no run has written to, for a file in it that cannot be read, and where
     `output` cannot be written.
     """
     if not workdirs:
         raise UserError("no workdir to report on: name at least one")
-    paths = [Path(workdir) for workdir in workdirs]
+    paths = []
+    for folder in map(Path, workdirs):
+        below = runs_below(folder) if folder.is_dir() and not is_run(folder) else []
+        paths += below or [folder]
     runs = [read_run(path, name) for path, name in zip(paths, short_names(paths), strict=True)]
     output = Path(output)
     try:
@@ -61,6 +69,7 @@ def _page(runs: Sequence[ReportedRun]) -> str:
         *figures(runs),
         final_runs(runs) if several else final_one(runs[0]),
         blocks(runs) if several else "",
+        "" if several else facts(runs[0]),
         configuration(runs),
         versions(runs),
     ]
@@ -83,8 +92,11 @@ def _subtitle(runs: Sequence[ReportedRun]) -> str:
     parts = [f"{run.steps:,} steps"] if run.steps else ["no figures yet"]
     if (seconds := run.last("seconds")) is not None:
         parts.append(f"{human_duration(seconds)} of training")
-    device = section(run.config, "versions").get("device")
-    return " · ".join([*parts, str(device)] if device else parts)
+    if device := section(run.config, "versions").get("device"):
+        parts.append(str(device))
+    if starts := read_starts(run.workdir):
+        parts.append(f"started {starts[0].time[:10]}")
+    return " · ".join(parts)
 
 
 def _tiles(run: ReportedRun) -> str:

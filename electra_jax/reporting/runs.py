@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ def _rate(value: float) -> str:
         return "0"
     mantissa, exponent = f"{value:.2e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def _percent(value: float) -> str:
+    """A figure that is in percent: 87.2519 → `87.3 %`."""
+    return f"{value:.1f} %"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +90,7 @@ class ReportedRun:
 
 def read_run(workdir: Path, name: str) -> ReportedRun:
     """Reads a work folder. Raises UserError if no run wrote to it or a file cannot be read."""
-    if not any((workdir / file).exists() for file in (FILE, "config.json")):
+    if not is_run(workdir):
         raise UserError(
             f"{workdir} is not the workdir of a run: it has neither {FILE} nor config.json"
         )
@@ -99,6 +105,32 @@ def read_run(workdir: Path, name: str) -> ReportedRun:
     return ReportedRun(name, workdir, figures, config, blocks, read_metrics(workdir))
 
 
+def runs_below(folder: Path) -> list[Path]:
+    """The work folders in a folder of runs, at most three levels down, in order of their names with
+    numbers as such; the attempts that a run put aside (`failed-N`) and what is inside a run's own
+    folder are left out."""
+
+    def search(at: Path, depth: int) -> Iterator[Path]:
+        for child in sorted(filter(Path.is_dir, at.iterdir()), key=_natural):
+            if (child / FILE).exists():
+                yield child
+            elif depth > 1 and not child.name.startswith((".", "failed-")):
+                yield from search(child, depth - 1)
+
+    return [run for run in search(folder, 3) if not run.name.startswith("failed-")]
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sorts seed-2 before seed-10."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part) if part.isdigit() else -1, part) for part in parts]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a run has written to a folder."""
+    return any((folder / file).exists() for file in (FILE, "config.json"))
+
+
 def _read_json(path: Path, kind: type) -> Any:
     if not path.exists():
         return kind()
@@ -111,9 +143,18 @@ def _read_json(path: Path, kind: type) -> Any:
     return value
 
 
+# Names that say nothing of a run: its parent's goes before.
+_GENERAL = re.compile(r"run|runs|out|output|w|work|workdir|(seed|failed|attempt)-?\d+|\d+")
+
+
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """The shortest trailing parts of the paths that are all different."""
+    """The shortest trailing parts of the paths that are all different and do not begin with a
+    general name such as `run`."""
     parts = [path.absolute().parts for path in paths]
+    if len(parts) == 1:
+        (part,) = parts
+        first = next((i for i in range(len(part) - 1, 0, -1) if not _GENERAL.fullmatch(part[i])), 0)
+        return ["/".join(part[first or -1 :])]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-length:]) for part in parts]
         if len(set(names)) == len(names):
@@ -125,7 +166,14 @@ def sections(runs: Sequence[ReportedRun]) -> list[tuple[str, list[ShownMetric]]]
     """(heading, metrics): those of the runs' objectives, then those that every run has."""
     found: dict[str, dict[str, ShownMetric]] = {}
     for metric in (metric for run in runs for metric in run.metrics):
-        shown = ShownMetric(metric.key, metric.title, metric.unit, better=metric.better)
+        percent = metric.unit == "%"
+        shown = ShownMetric(
+            metric.key,
+            metric.title,
+            "" if percent else metric.unit,
+            _percent if percent else human_figure,
+            metric.better,
+        )
         found.setdefault(metric.section, {}).setdefault(metric.key, shown)
     return [*((name, list(metrics.values())) for name, metrics in found.items()), _OPTIMISATION]
 

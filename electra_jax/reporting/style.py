@@ -73,6 +73,9 @@ path { fill: none; vector-effect: non-scaling-stroke; stroke-linejoin: round; }
 .note { position: absolute; right: 4px; transform: translateY(-105%); font-size: 11px;
   color: var(--soft);
   background: var(--card); padding: 0 3px; border-radius: 3px; opacity: .92; }
+.beyond { position: absolute; left: 26px; font-size: 11px; white-space: nowrap;
+  background: var(--card); padding: 0 3px; border-radius: 3px; opacity: .92; }
+.top { top: 1px; } .bottom { bottom: 1px; }
 .raw { stroke-width: 1; opacity: .26; }
 .train { stroke-width: 1.8; }
 .held { stroke-width: 2.2; }

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from electra_jax.config.model import duration
 from electra_jax.config.schedule import Scheduled
-from electra_jax.config.training import OptimizerSettings, TrainSettings
+from electra_jax.config.training import DURATIONS, OptimizerSettings, TrainSettings
 from electra_jax.errors import UserError
 from electra_jax.training.run import LoopSettings
 from electra_jax.training.schedules import RateSchedule, learning_rate_schedule
@@ -36,10 +36,16 @@ def run_length(
     whole_batches: an epoch ends with a smaller batch, and a run given in epochs has `min_steps` at
         least; without, batches go on from one epoch to the next.
     """
+    given = dataclasses.asdict(train)
+    if given.get("minutes") is not None and train.steps is None:
+        raise UserError(
+            f"train.minutes={given['minutes']:g} becomes steps when a run begins: give train.steps "
+            "here"
+        )
     size = {"batch_size": train.batch_size, "seq_len": seq_len, "examples": examples}
-    steps = duration(dataclasses.asdict(train), "", **size)  # type: ignore[arg-type]
+    steps = duration(given, "", **size)  # type: ignore[arg-type]
     if steps is None:
-        units = [f"train.{u}" for u in ("steps", "epochs", "tokens") if hasattr(train, u)]
+        units = [f"train.{u}" for u in dict(DURATIONS)["train"] if hasattr(train, u)]
         names = f"{', '.join(units[:-1])} or {units[-1]}"
         raise UserError(f"{names} must be set: how long to train")
     if whole_batches and train.epochs is not None and examples is not None:

@@ -1,11 +1,14 @@
 """`evaluate`, `predict`, `submission`, `report` on the command line, over a random classifier."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from cli.commands import fails
 from finetuning.tiny_task import write_jsonl
 from inference.random_models import make_tuned
+from tiny_run import environment
 
 import electra_jax
 from electra_jax.cli import main
@@ -74,3 +77,49 @@ def test_a_report_prints_where_it_is(capsys, tmp_path):
     assert main(["report", str(tmp_path / "run"), f"--output={output}"]) == 0
     assert output.is_file()
     assert "is not the workdir of a run" in fails(capsys, "report", tmp_path / "nowhere")
+
+
+def test_lines_that_are_wrong_are_skipped_and_counted(model, tmp_path, capsys):
+    source, answers = tmp_path / "in.jsonl", tmp_path / "new" / "answers.jsonl"
+    lines = [json.dumps(ROWS[0]), "not json", json.dumps(ROWS[1]), '{"text": ""}']
+    source.write_text("\n".join(lines) + "\n")
+    predict = ["predict", f"--model={model}", f"--input={source}", f"--output={answers}", "--quiet"]
+    assert f"{source}:2 is not JSON" in fails(capsys, *predict)
+    assert not answers.exists()
+    assert main([*predict, "--on_error=skip"]) == 0
+    written = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert written[1] is written[3] is None
+    alone = electra_jax.predict(model, [r["text"] for r in ROWS])
+    assert [written[0], written[2]] == [alone[0], {**alone[1], "id": "2"}]  # lines keep their ids
+    evaluate = ["evaluate", f"--model={model}", f"--data={source}", "--quiet", "--on_error=skip"]
+    capsys.readouterr()
+    assert main([*evaluate, f"--predictions={answers}"]) == 0
+    assert [json.loads(line) for line in answers.read_text().splitlines()] == written
+    good = write_jsonl(tmp_path / "good.jsonl", ROWS)
+    assert json.loads(capsys.readouterr().out) == electra_jax.evaluate(model, good)
+
+
+def test_a_pipe_is_answered(model, tmp_path):
+    script = "import sys; from electra_jax.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = ["predict", f"--model={model}", "--input=-", "--output=-", "--on_error=skip"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command],
+        input='{"text": "a river"}\nnot json\n', capture_output=True, text=True, env=environment(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert set(first["probabilities"]) == {"bad", "good"} and second is None
+    assert "/dev/stdin: 1 line is wrong and answered by null" in done.stderr
+
+
+def test_classes_are_a_table_beside_the_scores(model, data, capsys):
+    command = ["evaluate", f"--model={model}", f"--data={data}"]
+    assert main(command) == 0
+    out, errors = capsys.readouterr()
+    scores = json.loads(out)
+    rows = {line.split()[0]: line.split()[1:] for line in errors.splitlines() if line}
+    assert rows["class"] == ["precision", "recall", "F1", "support"]
+    assert rows["bad"][-1] == rows["good"][-1] == "1"
+    assert f"accuracy {scores['accuracy']:.1f} %" in errors
+    assert main([*command, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""

@@ -19,9 +19,10 @@ ADDED = {
         "data.header",
         "data.missing_labels",
         "init_cased",
+        "model.pooling",
         "train.checkpoint_minutes",
     },
-    "pretrain": {"train.checkpoint_minutes", "watch.minimum_skill"},
+    "pretrain": {"train.checkpoint_minutes", "train.minutes", "watch.minimum_skill"},
 }
 
 

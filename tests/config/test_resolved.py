@@ -99,11 +99,15 @@ def test_the_shapes_that_a_run_records_are_groups_too():
     class Shape(ElectraConfig):
         window: int | None = field(128, "new", when_absent=None)
 
-    assert absent_values(Shape, "network") == {"network.window": None}
+    newer = {"pooling": "cls"}
+    own = {f"network.{k}": v for k, v in {**newer, "window": None}.items()}
+    assert absent_values(Shape, "network") == own
     pair = dataclasses.make_dataclass(
         "Pair", [("generator", Shape | None, None)], bases=(PairConfig,), frozen=True
     )
-    assert absent_values(pair, "networks") == {"networks.generator.window": None}
+    found = absent_values(pair, "networks")
+    assert found.pop("networks.discriminator.pooling") == "cls"
+    assert found == {f"networks.generator.{k.removeprefix('network.')}": v for k, v in own.items()}
 
 
 def test_flattening_keeps_lists_and_empty_mappings_as_values():

@@ -90,7 +90,7 @@ def test_labels_without_names_are_numbers(tiny_model):
         ((SEQUENCE, ("x", "y")), "sst2", "has the labels x, y, and sst2 has 0, 1"),
         ((SEQUENCE, ("x", "y")), "stsb", "has 2 outputs, and stsb is regression"),
         ((SEQUENCE, None, 1), "classification", "has 1 outputs, and classification is"),
-        (("discriminator",), None, "holds a discriminator and no fine-tuned head"),
+        (("discriminator",), None, "not fine-tuned: it is of kind 'discriminator'"),
         ((TOKEN, ("NOUN", "VERB")), "ner", 'the tag "NOUN" marks no span'),
     ],
 )

@@ -1,5 +1,6 @@
 """Model folders and adapters of fine-tuned networks, and what `trained_task` reads of them."""
 
+import dataclasses
 import json
 import random
 
@@ -43,7 +44,9 @@ def test_settings_come_back_as_they_were_exported(tiny_model):
     assert loaded.settings["id2label"] == {"0": "x", "1": "y", "2": "z"}
     assert loaded.settings["problem_type"] == "multi_label_classification"
     trained = trained_task(loaded)
-    assert trained.task == TASKS["multilabel"] and trained.codec.labels == ("x", "y", "z")
+    labels = ("x", "y", "z")
+    assert trained.task == dataclasses.replace(TASKS["multilabel"], labels=labels)
+    assert trained.codec.labels == labels
     assert trained.settings == CodecSettings(max_length=48, threshold=0.3)
     assert trained.network.outputs == 3 and trained.network.question == QuestionSettings()
     assert trained.columns == {"text": "body"}

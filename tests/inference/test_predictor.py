@@ -153,14 +153,47 @@ def test_evaluation_holds_no_texts_and_says_what_is_wrong_before_it_answers(
     )
     predictor.evaluate(str(tiny[1] / "dev.jsonl"))
     assert len(kept) == 48 and all(e.texts == () and e.label for e in kept)
-    rows = [{"text": "a film", "label": "good"}, {"text": "a film", "label": "odd"}]
+    rows = [{"text": "a film", "label": "good"}, {"text": "a film", "label": ["odd"]}]
     wrong = write_jsonl(tmp_path / "dev.jsonl", rows)
     monkeypatch.setattr(predictor, "_forward", None)
-    with pytest.raises(UserError, match=r'dev\.jsonl:2: unknown label "odd"'):
+    with pytest.raises(UserError, match=r"dev\.jsonl:2: the label is \[.odd.\]"):
         predictor.evaluate(str(wrong))
     wrong.write_text("")
     with pytest.raises(UserError, match="no examples"):
         predictor.evaluate(str(wrong))
+
+
+def test_labels_that_are_missing_or_unseen_are_said_once_and_score_nothing(
+    predictor, tmp_path, caplog
+):
+    names = ("good", "odd", None, "bad", -1)
+    texts = ("a bright film", "a dull film", "a day", "a dull day", "a day")
+    rows = [{"text": t, "label": name} for t, name in zip(texts, names, strict=True)]
+    path = write_jsonl(tmp_path / "dev.jsonl", rows)
+    answers = tmp_path / "answers.jsonl"
+    scores = predictor.evaluate(str(path), predictions=answers)
+    assert scores["accuracy"] == pytest.approx(200 / 3)
+    assert [json.loads(x)["id"] for x in answers.read_text().splitlines()] == ["0", "1", "3"]
+    (missing, unseen) = [r.getMessage() for r in caplog.records]
+    assert '2 of 5 labels are missing (1 × "null", first at' in missing and ":3;" in missing
+    assert '1 of 5 labels do not occur in training (1 × "odd", first at' in unseen
+
+
+def test_a_model_of_tables_without_a_header_reads_others_so(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "train.csv").write_text("x,a bright film\ny,a dull day\n" * 8)
+    config = configuration(
+        "classification", tiny_task.make_model(tmp_path), data, "--config.data.header=no",
+        "--config.data.columns.text=1", "--config.data.columns.label=0", "--config.train.steps=1",
+    )  # fmt: skip
+    finetune(config, tmp_path / "run", quiet=True)
+    predictor = Predictor(tmp_path / "run/model")
+    table = tmp_path / "dev.csv"
+    table.write_text("x,a bright film\ny,a dull day\n")
+    assert predictor.evaluate(str(table), predictions=tmp_path / "out.jsonl")["accuracy"] >= 0
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
+    assert predictor.predict_file(str(table), tmp_path / "out.jsonl", quiet=True) == 2
 
 
 def test_undefined_scores_are_null(tmp_path, capsys):

@@ -15,7 +15,9 @@ CASES = [
     (31, "ElectraForMaskedLM"),
     (31, "ElectraForSequenceClassification"),
     *((5, name) for name in parity.KINDS["bert"]),
-    *((2, name) for name in parity.KINDS["modernbert"]),
+    *((2, name) for name in parity.KINDS["modernbert"]),  # pools by the mean
+    (15, "ModernBertForSequenceClassification"),
+    (15, "ModernBertForMultipleChoice"),
 ]
 
 
@@ -27,6 +29,8 @@ def test_the_sample_covers_what_can_differ():
     electra = [s for s in drawn if s["scheme"] == "electra"]
     assert {s["embedding_size"] == s["hidden_size"] for s in electra} == {True, False}
     assert {s["tie_word_embeddings"] for s in electra} == {True, False}
+    poolings = [s["classifier_pooling"] for s in drawn if s["scheme"] == "modernbert"]
+    assert set(poolings) == {"cls", "mean"}
 
 
 @pytest.mark.parametrize(("seed", "class_name"), CASES)

@@ -46,7 +46,7 @@ def test_for_the_devices_that_are_here_xla_is_asked(capsys):
 def test_what_does_not_fit_together_is_refused(capsys):
     for arguments, message in (
         (["--devices=8", "--workdir=x"], "go with --dry_run"),
-        ([], "--workdir=DIR says where"),
+        ([], "a folder to write to: --workdir=DIR"),
         (["--dry_run", "--devices=12", "--config.mesh.fsdp=8"], "needs 8 devices, 12 are here"),
         (["--dry_run", "--devices=12"], "not divisible"),
     ):

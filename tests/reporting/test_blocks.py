@@ -39,12 +39,12 @@ def test_blocks_of_every_kind_are_shown(tmp_path):
 
 def test_a_block_may_have_text_and_more_and_a_table_named_columns(tmp_path):
     run = make_run(tmp_path / "run")
-    table = {"columns": ["figure", "value"], "rows": [["skill", "0.155"], ["loss", 4.25]]}
+    table = {"columns": ["figure", "value"], "rows": [["skill", "0.155 %"], ["loss", 4.25]]}
     block = {"title": "both", "html": "<em>last</em>", "table": table, "text": "first"}
     write_json_atomic(run / "report.json", [block])
     page = report(tmp_path, run)
-    assert page.rows[:3] == [["figure", "value"], ["skill", "0.155"], ["loss", "4.250"]]
-    assert "<td class=number>0.155</td>" in page.text
+    assert page.rows[:3] == [["figure", "value"], ["skill", "0.155 %"], ["loss", "4.250"]]
+    assert "<td class=number>0.155 %</td>" in page.text
     places = [page.text.index(part) for part in (">first</p>", "0.155", "<em>last</em>")]
     assert places == sorted(places)
 

@@ -1,5 +1,6 @@
 """Charts as SVG: ticks, smoothing, thinning, gaps, bounds."""
 
+import json
 import math
 import re
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 from reporting.pages import report, write_rows
 
-from electra_jax.reporting.chart import Chart, Curve, draw, smooth, ticks
+from electra_jax.reporting.chart import Chart, Curve, draw, smooth, tick_labels, ticks
+from electra_jax.training.progress import human_count, human_figure
 
 
 @pytest.mark.parametrize("low", [-3.0, 0.0, 0.07, 1e5])
@@ -75,3 +77,60 @@ def test_any_figures_give_a_chart_within_its_bounds(tmp_path, values):
     assert places and all(0 <= place <= 1000 for place in places)
     assert "nan" not in page.text.lower().replace("nanoseconds", "")
     assert page.charts["X"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "form"),
+    [
+        (0.15, 0.150002, human_figure),
+        (0.1, 0.4, human_figure),
+        (1e6, 1e6 + 1, human_figure),
+        (1e-9, 1.001e-9, human_figure),
+        (24_990, 25_010, human_count),
+        (5e-4, 5.0002e-4, lambda value: f"{value:.0e}"),
+        (87.301, 87.302, lambda value: f"{value:.1f} %"),
+    ],
+)
+def test_labels_of_ticks_differ(low, high, form):
+    labels = tick_labels(ticks(low, high), form)
+    assert len(set(labels)) == len(labels) >= 3
+
+
+def test_labels_of_ticks_are_plain_where_they_can_be():
+    assert tick_labels([0.0, 0.5, 1.0], human_figure) == ["0.0", "0.5", "1.0"]
+    assert tick_labels([80.0, 90.0], lambda value: f"{value:.1f} %") == ["80 %", "90 %"]
+    assert tick_labels([80.0, 80.5], lambda value: f"{value:.1f} %") == ["80.0 %", "80.5 %"]
+
+
+def spans(values, held_out=True):
+    """The y-range of a chart of one curve, and its markup."""
+    curve = Curve("x", 0, held_out, np.arange(float(len(values))), np.array(values), noisy=False)
+    drawn = draw(Chart("x", "", [curve]))
+    return json.loads(re.search(r'"y":(\[.*?\])', drawn)[1]), drawn
+
+
+def test_an_untrained_network_s_figure_does_not_flatten_the_rest():
+    (low, high), drawn = spans([55.3, 2.0, 1.5, 1.2])
+    assert 0 <= low < 1.2 and 2.0 < high < 2.2
+    assert '<span class="beyond top c0">↑ 55.300 at step 0</span>' in drawn
+    (low, high), drawn = spans([-1.2, 0.1, 0.2])
+    assert low >= 0 and '<span class="beyond bottom c0">↓ -1.200 at step 0</span>' in drawn
+    places = re.findall(r'class="held c0" d="M0.0 ([\d.]+)L', drawn)
+    assert places == ["1000.0"]  # it ends at the edge
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.6, 0.9], [9.0, 1.0], [9.0], [3.0, 3.0, 3.0]])
+def test_a_first_figure_near_the_others_counts(values):
+    (low, high), drawn = spans(values)
+    assert low <= min(values) and max(values) <= high and "at step 0" not in drawn
+
+
+def test_training_figures_always_count():
+    (_, high), drawn = spans([55.3, 2.0, 1.5, 1.2], held_out=False)
+    assert high > 55 and "at step 0" not in drawn
+
+
+def test_a_chart_of_zeros_begins_at_zero():
+    assert spans([0.0, 0.0])[0] == [0.0, 1.0]
+    low, high = spans([-2.0, -2.0])[0]
+    assert low < -2 < high

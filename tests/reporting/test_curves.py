@@ -6,9 +6,9 @@ from electra_jax.files import write_json_atomic
 
 
 def test_one_run_has_all_sections_and_each_chart_its_curves(tmp_path):
-    page = report(tmp_path, make_run(tmp_path / "run"))
+    page = report(tmp_path, make_run(tmp_path / "mine"))
     assert page.headings == [
-        "run",
+        "mine",
         "Discriminator",
         "Generator",
         "Optimisation",

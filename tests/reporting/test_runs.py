@@ -7,6 +7,7 @@ import pytest
 from reporting.pages import make_run, report, write_rows
 
 from electra_jax.errors import UserError
+from electra_jax.files import write_json_atomic
 from electra_jax.objectives.base import Metric
 from electra_jax.reporting.page import write_report
 from electra_jax.reporting.runs import (
@@ -15,6 +16,7 @@ from electra_jax.reporting.runs import (
     metrics_of,
     other_metrics,
     read_run,
+    runs_below,
     short_names,
     without,
 )
@@ -49,6 +51,9 @@ def test_a_file_that_cannot_be_shown_is_named(tmp_path, name, content, message):
     ("paths", "names"),
     [
         (["/a/x"], ["x"]),
+        (["/a/demo/run"], ["demo/run"]),
+        (["/a/sst2/seed-3"], ["sst2/seed-3"]),
+        (["/run"], ["run"]),
         (["/a/x", "/a/y"], ["x", "y"]),
         (["/a/x/run", "/b/x/run"], ["a/x/run", "b/x/run"]),
         (["/a/run", "/a/run"], ["//a/run (1)", "//a/run (2)"]),
@@ -83,3 +88,27 @@ def test_configurations_differ_where_one_lacks_a_key():
     runs = [ReportedRun(n, Path(n), {}, c, []) for n, c in (("a", a), ("b", b))]
     assert differences(runs) == ["x.z"]
     assert without(b, "x") == {"w": None}
+
+
+def test_a_folder_stands_for_the_runs_below_it(tmp_path):
+    for name in ("s/seed=10", "s/seed=2", "s/seed=2/failed-1", "s/deep/er/x", "s/failed-2", "t"):
+        write_rows(tmp_path / name, [{"step": 1, "loss": 1.0}])
+    (tmp_path / "s" / "empty").mkdir()
+    found = [str(path.relative_to(tmp_path / "s")) for path in runs_below(tmp_path / "s")]
+    assert found == ["deep/er/x", "seed=2", "seed=10"]
+    page = report(tmp_path, tmp_path / "s", tmp_path / "t")
+    assert page.headings[0] == "4 runs compared"
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match="none is not the workdir of a run"):
+        write_report([tmp_path / "none"], tmp_path / "report.html")
+
+
+def test_figures_in_percent_have_their_sign(tmp_path):
+    metric = Metric("accuracy", "Accuracy", "%", 1, "Scores", headline=True)
+    run = write_rows(
+        tmp_path / "a", [{"step": 4, "accuracy": 80.0}, {"step": 4, "eval_accuracy": 87.25}]
+    )
+    write_json_atomic(run / "metric_titles.json", [metric._asdict()])
+    page = report(tmp_path, run)
+    assert ["Accuracy", "80.0 %", "87.2 %"] in page.rows
+    assert ">87.2 %</b><span>Accuracy, held out, step 4<" in page.text

@@ -1,7 +1,7 @@
 """Are two output folders the same, bit for bit? Each function returns what differs, as lines.
 
-Left out: seconds and rates, pages for people (report.*), what names the machine (the configuration
-of a work folder, which is compared by resuming it), locks.
+Left out: seconds and rates, pages for people (report.*) and what they alone read, what names the
+machine (the configuration of a work folder, which is compared by resuming it), locks.
 """
 
 import difflib
@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 _TIMES = ("seconds", "tokens_per_second")
-_SKIPPED = re.compile(
-    r"(.*/)?(\.lock|report\.(html|json)|README\.md)|(programs|stopped)/.*|log\.txt"
-)
+_PAGES = r"report\.(html|json)|metric_titles\.json|commands\.jsonl|README\.md"
+_SKIPPED = re.compile(rf"(.*/)?(\.lock|{_PAGES})|(programs|stopped)/.*|log\.txt")
 _ARRAYS = "_CHECKPOINT_METADATA"  # of a checkpoint's files, the one that holds all digests
 _NAME = re.compile(r"%[\w.\-]+")
 

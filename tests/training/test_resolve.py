@@ -68,9 +68,10 @@ def test_fine_tuning_counts_whole_batches_and_a_least_number_of_steps(train, len
 @pytest.mark.parametrize(
     ("kind", "train", "message"),
     [
-        (pretraining, {}, "train.steps, train.epochs or train.tokens must say how long"),
-        (finetuning, {}, "train.steps or train.epochs must say how long to train"),
+        (pretraining, {}, "train.steps, train.epochs, train.tokens or train.minutes must"),
+        (finetuning, {}, "train.steps or train.epochs must be set: how long to train"),
         (finetuning, {"steps": 3, "epochs": 1.0}, "both set"),
+        (pretraining, {"minutes": 5.0}, "train.minutes=5 becomes steps when a run begins"),
         (pretraining, {"tokens": 0.0}, "train: 0 steps; must be at least 1"),
         (finetuning, {"epochs": 0.0}, "train: 0 steps"),
     ],

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from electra_jax.errors import UserError
 from electra_jax.finetuning.data.values import Missing
 
 # One encoded sequence. "input_ids" and "token_type_ids" are int32 [n] (multiple choice: lists of
@@ -39,6 +40,13 @@ class Example:
     def is_whole(self) -> bool:
         """Whether it is left out as a whole where a label is missing."""
         return True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BadExample(Example):
+    """A line that could not be read, in its place among the examples (lenient reading)."""
+
+    error: UserError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

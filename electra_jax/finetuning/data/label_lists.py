@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.data.examples import TextExample
+from electra_jax.finetuning.data.examples import BadExample, TextExample
 from electra_jax.finetuning.data.notes import note
 from electra_jax.finetuning.data.sources import Source, label_name, value_of
 from electra_jax.finetuning.data.values import Missing, bit_of, list_of, missing_label
@@ -114,15 +114,18 @@ def columns_of_bits(record: Mapping[str, Any]) -> list[str]:
     return [name for name, value in record.items() if bit_of(value) is not None]
 
 
-def resolved(examples: Iterable[Any], path: str) -> Iterator[Any]:
+def resolved(examples: Iterable[Any], path: str, lenient: bool = False) -> Iterator[Any]:
     """The examples of a file, whose lists of 0 and 1 (`Bits`) are found to be indicator vectors or
     names.
 
     They are vectors where all lists have one length and some repeat a value, which names do not.
     Until that is known, examples are held back.
 
+    Args:
+      lenient: a list that does not go with those before it becomes a `BadExample`.
+
     Raises:
-      UserError: a list that does not go with those before it.
+      UserError: such a list, where it is not `lenient`.
     """
     waiting: list[Any] = []
     first: tuple[str, int] | None = None
@@ -150,7 +153,13 @@ def resolved(examples: Iterable[Any], path: str) -> Iterator[Any]:
             f"{first[1] - 1}"
         )
     for example in itertools.chain(waiting, iterator):
-        yield _as_vector(example, first) if vectors and first else _as_names(example)
+        try:
+            example = _as_vector(example, first) if vectors and first else _as_names(example)
+        except UserError as error:
+            if not lenient:
+                raise
+            example = BadExample(example.where, example.id, error)
+        yield example
 
 
 def _as_vector(example: Any, first: tuple[str, int]) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.data.examples import Example
+from electra_jax.finetuning.data.examples import BadExample, Example
 from electra_jax.finetuning.data.notes import note
 from electra_jax.finetuning.data.sources import unknown_label
 from electra_jax.finetuning.data.values import Missing, plain_name
@@ -93,6 +93,9 @@ def checked(
     written = {plain_name(name): name for name in known or () if plain_name(name) != name}
     left = 0
     for example in examples:
+        if isinstance(example, BadExample):
+            yield example
+            continue
         found = Counter(example.missing_labels())
         if found:
             known_class = {value for value in found if known is not None and value in known}

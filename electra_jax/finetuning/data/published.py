@@ -78,6 +78,8 @@ def sentences_of_rows(
         return
     where, sentence = first[0], Record(tokens=[], tags=[])
     for place, row in itertools.chain([first], records):
+        if (error := getattr(row, "error", None)) is not None:
+            raise error
         if row[_SENTENCE].strip() and sentence["tokens"]:
             yield where, sentence
             where, sentence = place, Record(tokens=[], tags=[])

@@ -46,6 +46,7 @@ def read_examples(
     usual: Mapping[str, str] | None = None,
     missing: str = "skip",
     report: LabelReport | None = None,
+    lenient: bool = False,
 ) -> Iterator[Example]:
     """The examples of a file or a tfds data set, one after the other, in order.
 
@@ -63,13 +64,15 @@ def read_examples(
         "skip" them with a warning, "fail", "keep" it as a class, or "mark" it as `values.Missing`
         in its place.
       report: counts missing and unseen labels; None: they are logged at the end.
+      lenient: a line or row that is wrong becomes a `BadExample` in its place.
 
     Raises:
       UserError: an error in the data.
     """
     chosen = {role: name for role, name in (columns or {}).items() if name is not None}
     kind, file = kind_of(task), os.fspath(path)
-    examples = kind.read(task, file, chosen, labelled, None, usual)
+    more = {"lenient": True} if lenient else {}
+    examples = kind.read(task, file, chosen, labelled, None, usual, **more)
     if not labelled or missing == "mark":
         return examples
     strict = labels is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,15 @@ from electra_jax.text.unicode import well_formed
 
 Record = dict[str, Any]
 
+
+class BadRecord(Record):
+    """A line that is no record, in its place (lenient reading): empty, with what is wrong."""
+
+    def __init__(self, error: UserError) -> None:
+        super().__init__()
+        self.error = error
+
+
 TABLES = ("tsv", "csv")
 TABLE_FORMATS = ("jsonl", *TABLES, "json")
 CONLL_FORMATS = ("conll", "conllu", "bio", "iob", "txt")
@@ -33,8 +43,20 @@ LINE_LIMIT = 64 * 2**20
 
 
 def format_of(path: str) -> str:
-    """The file name's ending in lower case, without ".gz"."""
+    """The file name's ending in lower case, without ".gz"; that of a stream is jsonl."""
+    if is_stream(path):
+        return "jsonl"
     return path.removesuffix(".gz").rpartition(".")[2].lower()
+
+
+def is_stream(path: str) -> bool:
+    """Whether a path without an ending is standard input or a pipe, which is read as JSON lines."""
+    if path == "/dev/stdin" or path.startswith("/dev/fd/"):
+        return True
+    try:
+        return "." not in os.path.basename(path) and stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def read_lines(path: str) -> Iterator[tuple[int, str]]:
@@ -57,7 +79,7 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
 
 
 def read_records(
-    path: str | os.PathLike[str], headerless: Sequence[str] = ()
+    path: str | os.PathLike[str], headerless: Sequence[str] = (), lenient: bool = False
 ) -> Iterator[tuple[str, Record]]:
     """(where, record) of each line of a .jsonl, each row of a .tsv or .csv with a header, or each
     example of `tfds:NAME[/CONFIG][:SPLIT]`.
@@ -71,6 +93,8 @@ def read_records(
     Args:
       headerless: names of the columns of a .tsv whose first row names none of them; NUMBERED: of
         any table, whose first row is data.
+      lenient: a line of a .jsonl that is not a JSON object and a row whose number of columns is not
+        the header's become a `BadRecord`.
 
     Raises:
       UserError: another ending, an unreadable file, not UTF-8, not JSON, a row whose number of
@@ -81,9 +105,9 @@ def read_records(
         return _read_dataset(path)
     kind = format_of(path)
     if kind == "jsonl":
-        return _read_jsonl(path)
+        return _read_jsonl(path, lenient)
     if kind in ("tsv", "csv"):
-        return _read_table(path, kind, headerless)
+        return _read_table(path, kind, headerless, lenient)
     if kind == "json":
         return _read_json(path)
     if os.path.isdir(path):
@@ -98,15 +122,20 @@ def read_records(
     )
 
 
-def _read_jsonl(path: str) -> Iterator[tuple[str, Record]]:
+def _read_jsonl(path: str, lenient: bool) -> Iterator[tuple[str, Record]]:
     for number, line in read_lines(path):
         if not line.strip():
             continue
         where = f"{path}:{number}"
-        record = json_value(line, where)
-        if not isinstance(record, dict):
-            raise UserError(f"{where} is not a JSON object: {line.strip()[:60]}")
-        yield where, well_formed_json(record) if "\\u" in line else record
+        try:
+            record = json_value(line, where)
+            if not isinstance(record, dict):
+                raise UserError(f"{where} is not a JSON object: {line.strip()[:60]}")
+        except UserError as error:
+            if not lenient:
+                raise
+            record = BadRecord(error)
+        yield where, well_formed_json(record) if "\\u" in line and record else record
 
 
 def _read_json(path: str) -> Iterator[tuple[str, Record]]:
@@ -140,7 +169,9 @@ def well_formed_json(value: Any) -> Any:
     return value
 
 
-def _read_table(path: str, kind: str, headerless: Sequence[str]) -> Iterator[tuple[str, Record]]:
+def _read_table(
+    path: str, kind: str, headerless: Sequence[str], lenient: bool
+) -> Iterator[tuple[str, Record]]:
     header: list[str] | None = None
     blank: list[int] = []  # blank rows since the last row with text
     for number, fields in _rows(path, kind):
@@ -157,11 +188,15 @@ def _read_table(path: str, kind: str, headerless: Sequence[str]) -> Iterator[tup
                 continue
         where = f"{path}:{number}"
         if len(fields) != len(header):
-            raise UserError(
+            error = UserError(
                 f"{where} has {len(fields)} columns, the header has {len(header)} "
                 f"({', '.join(header)}); a {'tab' if kind == 'tsv' else 'comma'} inside a text "
                 "does this"
             )
+            if not lenient:
+                raise error
+            yield where, BadRecord(error)
+            continue
         yield where, dict(zip(header, fields))
 
 

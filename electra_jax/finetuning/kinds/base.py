@@ -12,7 +12,7 @@ import abc
 import copy
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import flax.linen as nn
 import jax
@@ -22,10 +22,17 @@ from electra_jax.config.fields import absent_values, read
 from electra_jax.config.finetuning import LossSettings
 from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
-from electra_jax.finetuning.data.examples import Codec, CodecSettings, Example, Feature
+from electra_jax.finetuning.data.examples import (
+    BadExample,
+    Codec,
+    CodecSettings,
+    Example,
+    Feature,
+)
 from electra_jax.finetuning.data.published import plain_record
-from electra_jax.finetuning.data.records import Record, read_records
+from electra_jax.finetuning.data.records import BadRecord, Record, read_records
 from electra_jax.finetuning.data.sources import Source, check_roles, unknown_label
+from electra_jax.finetuning.metrics.per_class import ClassScores
 from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.huggingface import FineTuned
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
@@ -51,6 +58,15 @@ class Padding:
     fill: int | None = 0
     fixed: bool = False
     lengths: tuple[int, ...] = ()
+
+
+class Mistake(NamedTuple):
+    """A wrong answer as the report shows it; the `worst` have the greatest `weight`."""
+
+    weight: float
+    text: str
+    right: str
+    answer: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,10 +151,16 @@ class Kind(abc.ABC):
         kind's own) or "reference"."""
 
     def records(
-        self, task: Task, path: str, columns: Mapping[str, str], labelled: bool
+        self,
+        task: Task,
+        path: str,
+        columns: Mapping[str, str],
+        labelled: bool,
+        *,
+        lenient: bool = False,
     ) -> tuple[Iterator[tuple[str, Record]], Mapping[str, str]]:
         """(where, record) of a file, and the named columns that its records still have."""
-        return read_records(path, task.headerless), columns
+        return read_records(path, task.headerless, lenient), columns
 
     def read(
         self,
@@ -148,23 +170,32 @@ class Kind(abc.ABC):
         labelled: bool = True,
         labels: Collection[str] | None = None,
         usual: Mapping[str, str] | None = None,
+        lenient: bool = False,
     ) -> Iterator[Example]:
         """The examples of a file; see `readers.read_examples`."""
         check_roles(task, columns)
         known = None if labels is None else frozenset(labels)
-        records, columns = self.records(task, path, columns, labelled)
+        more = {"lenient": True} if lenient else {}
+        records, columns = self.records(task, path, columns, labelled, **more)
         source: Source | None = None
         for number, (where, found) in enumerate(records):
-            record = plain_record(found)
-            source = source or Source(task, columns, record, where, labelled, usual)
-            source.see(record, where)
-            example = self.example(source, where, source.identity(record, number), record)
-            if known is not None:
-                for label in self.labels_of(example):
-                    if label not in known:
-                        raise unknown_label(example.where, label, known)
+            try:
+                if isinstance(found, BadRecord):
+                    raise found.error
+                record = plain_record(found)
+                source = source or Source(task, columns, record, where, labelled, usual)
+                source.see(record, where)
+                example = self.example(source, where, source.identity(record, number), record)
+                if known is not None:
+                    for label in self.labels_of(example):
+                        if label not in known:
+                            raise unknown_label(example.where, label, known)
+            except UserError as error:
+                if not lenient:
+                    raise
+                example = BadExample(where, str(number), error)
             yield example
-        if source is None:
+        if source is None and not lenient:
             raise UserError(f"{path}: there are no examples in it")
 
     def input(
@@ -288,6 +319,17 @@ class Kind(abc.ABC):
         self, examples: Sequence[Any], predictions: Predictions, labels: Sequence[str]
     ) -> list[Block]:
         """Blocks for the report (`reporting.blocks`) that show the errors."""
+
+    def class_scores(
+        self, codec: Codec, examples: Sequence[Any], predictions: Predictions
+    ) -> ClassScores:
+        """Precision, recall and F1 by class; {} where the kind has no classes."""
+        return {}
+
+    def mistake(self, example: Any, answer: Mapping[str, Any]) -> Mistake | None:
+        """What the report shows of a wrong answer; None of a right one, or where the kind shows
+        none."""
+        return None
 
     # Export, and a start from an exported head.
 

@@ -20,13 +20,14 @@ from electra_jax.finetuning.chance import (
 )
 from electra_jax.finetuning.confusions import confusions
 from electra_jax.finetuning.data.encoding import softmax
-from electra_jax.finetuning.data.examples import Example, Feature, TextExample
+from electra_jax.finetuning.data.examples import Codec, Example, Feature, TextExample
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, label_of, texts_of
-from electra_jax.finetuning.kinds.base import Block, Predictions
+from electra_jax.finetuning.kinds.base import Block, Mistake, Predictions
 from electra_jax.finetuning.kinds.labels import OneRight, labels_in, natural_order
-from electra_jax.finetuning.kinds.text import TextCodec, TextKind
+from electra_jax.finetuning.kinds.text import TextCodec, TextKind, shown_texts
 from electra_jax.finetuning.metrics import classification as metrics
+from electra_jax.finetuning.metrics.per_class import ClassScores, class_scores
 from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.reference import CLASSIFICATION
 
@@ -152,6 +153,21 @@ class Classification(OneRight, TextKind):
         """The confusion matrix of the labels."""
         pairs = [(str(e.label), p["label"]) for e, p in zip(examples, predictions, strict=True)]
         return confusions(pairs, labels)
+
+    def class_scores(
+        self, codec: Codec, examples: Sequence[TextExample], predictions: Predictions
+    ) -> ClassScores:
+        """Of each label."""
+        gold = [{(e.label,)} for e in examples]
+        return class_scores(gold, [{(p["label"],)} for p in predictions], codec.labels)
+
+    def mistake(self, example: TextExample, answer: Mapping[str, Any]) -> Mistake | None:
+        """The surer the wrong answer, the worse."""
+        if answer["label"] == example.label:
+            return None
+        label = answer["label"]
+        surest = answer.get("probabilities", {}).get(label, 1.0)
+        return Mistake(surest, shown_texts(example), str(example.label), f"{label} ({surest:.0%})")
 
 
 _METRICS: dict[str, Callable[[list[str], list[str], Task], float]] = {

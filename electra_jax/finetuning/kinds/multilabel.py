@@ -22,7 +22,7 @@ from electra_jax.finetuning.chance import (
     association,
     compare_f1,
 )
-from electra_jax.finetuning.data.examples import Example, Feature, TextExample
+from electra_jax.finetuning.data.examples import Codec, Example, Feature, TextExample
 from electra_jax.finetuning.data.label_lists import (
     columns_of_bits,
     labels_of_columns,
@@ -31,11 +31,12 @@ from electra_jax.finetuning.data.label_lists import (
 )
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, texts_of
-from electra_jax.finetuning.kinds.base import Batch, Block, Outputs, Padding, Predictions
+from electra_jax.finetuning.kinds.base import Batch, Block, Mistake, Outputs, Padding, Predictions
 from electra_jax.finetuning.kinds.labels import labels_in, natural_order
-from electra_jax.finetuning.kinds.text import TextCodec, TextKind
+from electra_jax.finetuning.kinds.text import TextCodec, TextKind, shown_texts
 from electra_jax.finetuning.losses import binary_cross_entropy
 from electra_jax.finetuning.metrics import classification as metrics
+from electra_jax.finetuning.metrics.per_class import ClassScores, class_scores
 from electra_jax.finetuning.task import Task
 
 _PART = 0.5  # of a constant answer's F1, below which a run is no better whatever it found
@@ -113,7 +114,8 @@ class Multilabel(TextKind):
 
     def read(self, task: Task, path: str, *arguments: Any, **options: Any) -> Iterator[Example]:
         """As other kinds; whether lists of 0 and 1 are vectors, the file decides."""
-        return resolved(super().read(task, path, *arguments, **options), path)
+        lenient = bool(options.get("lenient"))
+        return resolved(super().read(task, path, *arguments, **options), path, lenient)
 
     def labels_of(self, example: TextExample) -> Sequence[str]:
         """All labels of an example."""
@@ -189,6 +191,25 @@ class Multilabel(TextKind):
     ) -> list[Block]:
         """No blocks: labels are independent, so none is confused with another."""
         return []
+
+    def class_scores(
+        self, codec: Codec, examples: Sequence[TextExample], predictions: Predictions
+    ) -> ClassScores:
+        """Of each label."""
+        gold = [{(name,) for name in self.labels_of(e)} for e in examples]
+        predicted = [{(name,) for name in p["labels"]} for p in predictions]
+        return class_scores(gold, predicted, codec.labels)
+
+    def mistake(self, example: TextExample, answer: Mapping[str, Any]) -> Mistake | None:
+        """The more labels are wrong, and the surer, the worse."""
+        right, found = set(self.labels_of(example)), set(answer["labels"])
+        wrong = right ^ found
+        if not wrong:
+            return None
+        named = answer["probabilities"]
+        weight = sum(named[n] if n in found else 1 - named.get(n, 0.0) for n in wrong)
+        sides = (", ".join(sorted(names)) or "none" for names in (right, found))
+        return Mistake(weight, shown_texts(example), *sides)
 
 
 def _compared(gold: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> Comparison:

@@ -23,7 +23,14 @@ from electra_jax.finetuning.data.examples import (
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, no_column, text_of, value_of
 from electra_jax.finetuning.data.values import missing_label, structure_of
-from electra_jax.finetuning.kinds.base import Batch, Block, FeatureOutputs, Outputs, Predictions
+from electra_jax.finetuning.kinds.base import (
+    Batch,
+    Block,
+    FeatureOutputs,
+    Mistake,
+    Outputs,
+    Predictions,
+)
 from electra_jax.finetuning.kinds.labels import OneRight
 from electra_jax.finetuning.metrics import classification as metrics
 from electra_jax.finetuning.task import Task
@@ -127,6 +134,15 @@ class MultipleChoice(OneRight):
     ) -> list[Block]:
         """None: choices have no names."""
         return []
+
+    def mistake(self, example: ChoiceExample, answer: Mapping[str, Any]) -> Mistake | None:
+        """The less probable the right choice, the worse."""
+        right, chosen = example.label, answer["prediction"]
+        if right is None or chosen == right:
+            return None
+        text = " ⏎ ".join(filter(None, (example.context, example.question)))
+        weight = 1.0 - answer["probabilities"][right]
+        return Mistake(weight, text, example.choices[right], example.choices[chosen])
 
 
 class Ranking(MultipleChoice):

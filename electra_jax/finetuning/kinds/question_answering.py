@@ -27,6 +27,7 @@ from electra_jax.finetuning.kinds.base import (
     Block,
     FeatureOutputs,
     HuggingFaceKind,
+    Mistake,
     Outputs,
     Predictions,
 )
@@ -38,6 +39,7 @@ from electra_jax.finetuning.losses import (
     categorical_divergence,
     cross_entropy,
 )
+from electra_jax.finetuning.metrics.squad import cmrc_f1, squad_v2_f1
 from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.huggingface import QUESTION
 from electra_jax.modeling.heads.reference import QUESTIONS
@@ -71,10 +73,11 @@ class QuestionAnswering(HuggingFaceKind):
         labelled: bool = True,
         labels: Collection[str] | None = None,
         usual: Mapping[str, str] | None = None,
+        lenient: bool = False,
     ) -> Iterator[Example]:
         """A record may be an article, a paragraph or a question: see `questions/files.py`."""
         check_roles(task, columns)
-        return read_questions(path, labelled, columns)
+        return read_questions(path, labelled, columns, lenient)
 
     def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
         """One question to answer."""
@@ -216,3 +219,12 @@ class QuestionAnswering(HuggingFaceKind):
     ) -> list[Block]:
         """None."""
         return []
+
+    def mistake(self, example: QuestionExample, answer: Mapping[str, Any]) -> Mistake | None:
+        """An answer without a word of the right ones."""
+        golds = [text for text, _ in example.answers] or [""]
+        found = answer["prediction_text"]
+        f1 = max(max(squad_v2_f1(gold, found), cmrc_f1(gold, found)) for gold in golds)
+        if f1 > 0:
+            return None
+        return Mistake(1.0, example.question, golds[0] or "no answer", found or "no answer")

@@ -19,8 +19,8 @@ from electra_jax.finetuning.data.examples import CodecSettings, Example, Feature
 from electra_jax.finetuning.data.records import Record
 from electra_jax.finetuning.data.sources import Source, texts_of
 from electra_jax.finetuning.data.values import missing_label, number_of
-from electra_jax.finetuning.kinds.base import Batch, Block, Outputs, Predictions
-from electra_jax.finetuning.kinds.text import TextCodec, TextKind
+from electra_jax.finetuning.kinds.base import Batch, Block, Mistake, Outputs, Predictions
+from electra_jax.finetuning.kinds.text import TextCodec, TextKind, shown_texts
 from electra_jax.finetuning.metrics import classification as metrics
 from electra_jax.finetuning.task import SETTINGS_KEY, Task
 from electra_jax.modeling.heads.reference import REGRESSION
@@ -138,6 +138,13 @@ class Regression(TextKind):
     ) -> list[Block]:
         """None."""
         return []
+
+    def mistake(self, example: TextExample, answer: Mapping[str, Any]) -> Mistake | None:
+        """The farther from the target, the worse."""
+        assert isinstance(example.label, float)
+        distance = abs(answer["score"] - example.label)
+        answered = f"{answer['score']:.4g}"
+        return Mistake(distance, shown_texts(example), f"{example.label:.4g}", answered)
 
     def exported(
         self, params: Mapping[str, Any], settings: Mapping[str, Any]

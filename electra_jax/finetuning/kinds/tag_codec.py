@@ -15,6 +15,7 @@ from electra_jax.finetuning.data.values import Missing
 from electra_jax.finetuning.data.words import is_blank, is_wide, join_words, with_spaces
 from electra_jax.finetuning.kinds import tag_windows
 from electra_jax.finetuning.metrics import classification as metrics
+from electra_jax.finetuning.metrics.per_class import ClassScores, class_scores, tag_scores
 from electra_jax.finetuning.metrics.spans import OUTSIDE, Span, find_spans, is_span_tag
 from electra_jax.finetuning.task import Task
 from electra_jax.text.tokenizers.tokenizer import Tokenizer
@@ -176,16 +177,8 @@ class TagCodec(Codec):
     ) -> dict[str, float]:
         """F1, precision and recall of spans, and accuracy of words, in percent; without spans the
         accuracy alone; and "missed_words", the number of words without an answer."""
-        gold = [list(example.tags or ()) for example in examples]
-        found = [prediction["tags"] for prediction in predictions]
-        read = [_read(prediction) for prediction in predictions]
-        missed = sum(tags.count(None) for tags in found)
-        # Words without a gold tag do not count.
-        for i, tags in enumerate(gold):
-            if any(isinstance(tag, Missing) for tag in tags):
-                kept = [j for j, tag in enumerate(tags) if not isinstance(tag, Missing)]
-                gold[i], found[i] = [tags[j] for j in kept], [found[i][j] for j in kept]
-                read[i] = [read[i][j] for j in kept]
+        missed = sum(prediction["tags"].count(None) for prediction in predictions)
+        gold, found, read = _with_gold(examples, predictions)
         scores: dict[str, float] = {}
         if self.spans:
             seen = [[OUTSIDE if tag is None else tag for tag in tags] for tags in found]
@@ -197,6 +190,35 @@ class TagCodec(Codec):
         scores["accuracy"] = metrics.token_accuracy(gold, words)
         scores["missed_words"] = float(missed)
         return scores
+
+    def class_scores(
+        self, examples: Sequence[TaggedExample], predictions: Sequence[Mapping[str, Any]]
+    ) -> ClassScores:
+        """Scores by type of span, or by tag, over the words that `score` reads."""
+        gold, found, read = _with_gold(examples, predictions)
+        if not self.spans:
+            return tag_scores(gold, found)
+        seen = [[OUTSIDE if tag is None else tag for tag in tags] for tags in found]
+        right, answered = (
+            [set(find_spans(_bridged(t, r))) for t, r in zip(side, read, strict=True)]
+            for side in (gold, seen)
+        )
+        return class_scores(right, answered)
+
+
+def _with_gold(
+    examples: Sequence[TaggedExample], predictions: Sequence[Mapping[str, Any]]
+) -> tuple[list[list[Any]], list[list[Any]], list[list[bool]]]:
+    """Gold tags, answers and whether the model reads each word, of the words with a gold tag."""
+    gold = [list(example.tags or ()) for example in examples]
+    found = [prediction["tags"] for prediction in predictions]
+    read = [_read(prediction) for prediction in predictions]
+    for i, tags in enumerate(gold):
+        if any(isinstance(tag, Missing) for tag in tags):
+            kept = [j for j, tag in enumerate(tags) if not isinstance(tag, Missing)]
+            gold[i], found[i] = [tags[j] for j in kept], [found[i][j] for j in kept]
+            read[i] = [read[i][j] for j in kept]
+    return gold, found, read
 
 
 def no_span_tag(tag: str, task: Task) -> str:

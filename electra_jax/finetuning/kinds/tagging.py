@@ -24,7 +24,7 @@ from electra_jax.finetuning.data.examples import (
     TaggedExample,
 )
 from electra_jax.finetuning.data.published import sentences_of_rows, tagged_spans
-from electra_jax.finetuning.data.records import CONLL_FORMATS, Record, format_of
+from electra_jax.finetuning.data.records import CONLL_FORMATS, BadRecord, Record, format_of
 from electra_jax.finetuning.data.sources import Source, text_of
 from electra_jax.finetuning.data.values import (
     Missing,
@@ -35,6 +35,7 @@ from electra_jax.finetuning.data.values import (
 )
 from electra_jax.finetuning.data.words import (
     is_blank,
+    join_words,
     split_words,
 )
 from electra_jax.finetuning.kinds import tag_baseline
@@ -43,6 +44,7 @@ from electra_jax.finetuning.kinds.base import (
     Block,
     FeatureOutputs,
     HuggingFaceKind,
+    Mistake,
     Outputs,
     Padding,
     Predictions,
@@ -50,6 +52,7 @@ from electra_jax.finetuning.kinds.base import (
 from electra_jax.finetuning.kinds.labels import labels_in, natural_order
 from electra_jax.finetuning.kinds.tag_codec import IGNORED_TAG, TagCodec, no_span_tag
 from electra_jax.finetuning.losses import categorical_divergence, cross_entropy
+from electra_jax.finetuning.metrics.per_class import ClassScores
 from electra_jax.finetuning.metrics.spans import OUTSIDE, find_spans, is_span_tag, write_tags
 from electra_jax.finetuning.task import Task
 from electra_jax.modeling.heads.huggingface import TOKEN
@@ -74,14 +77,14 @@ class Tagging(HuggingFaceKind):
     answer = "tags"
 
     def records(
-        self, task: Task, path: str, columns: Mapping[str, str], labelled: bool
+        self, task: Task, path: str, columns: Mapping[str, str], labelled: bool, **more: bool
     ) -> tuple[Iterator[tuple[str, Record]], Mapping[str, str]]:
         """The sentences of CoNLL files, with columns already resolved; else as other kinds."""
         if format_of(path) in CONLL_FORMATS:
             return read_conll(path, columns, labelled, task.labels), {}
-        records, columns = super().records(task, path, columns, labelled)
+        records, columns = super().records(task, path, columns, labelled, **more)
         sentences = sentences_of_rows(records, labelled)
-        return ((w, tagged_spans(record, w, labelled)) for w, record in sentences), columns
+        return _with_words(sentences, labelled, **more), columns
 
     def example(self, source: Source, where: str, identity: str, record: Record) -> Example:
         """Words and tags; in data to predict also running text, which is split into words."""
@@ -258,6 +261,21 @@ class Tagging(HuggingFaceKind):
         ]
         return confusions(pairs, labels)
 
+    def class_scores(
+        self, codec: Codec, examples: Sequence[TaggedExample], predictions: Predictions
+    ) -> ClassScores:
+        """Of each type of span, or of each tag."""
+        assert isinstance(codec, TagCodec)
+        return codec.class_scores(examples, predictions)
+
+    def mistake(self, example: TaggedExample, answer: Mapping[str, Any]) -> Mistake | None:
+        """The more words are wrong, the worse; those are shown with their tags."""
+        pairs = zip(example.words, example.tags or (), answer["tags"])
+        wrong = [(w, t, a) for w, t, a in pairs if not (a in (None, t) or isinstance(t, Missing))]
+        sides = (", ".join(f"{x[0]} {x[i]}" for x in wrong[:8]) for i in (1, 2))
+        words = example.text or join_words(example.words)
+        return Mistake(float(len(wrong)), words, *sides) if wrong else None
+
 
 def _words(value: Any, where: str) -> tuple[str, ...]:
     """A list of strings (numbers become strings), or a string of them with spaces between."""
@@ -290,3 +308,17 @@ def _listed(value: Any, role: str, where: str, types: tuple[type, ...]) -> Seque
             f"holds {json.dumps(value, ensure_ascii=False)[:60]}"
         )
     return value
+
+
+def _with_words(
+    records: Iterator[tuple[str, Record]], labelled: bool, lenient: bool = False
+) -> Iterator[tuple[str, Record]]:
+    """The records; those with spans of characters have words and tags in their place."""
+    for where, record in records:
+        try:
+            read = tagged_spans(record, where, labelled)
+        except UserError as error:
+            if not lenient:
+                raise
+            read = BadRecord(error)
+        yield where, read

@@ -132,3 +132,8 @@ class TextKind(HuggingFaceKind):
     def cut(self, outputs: FeatureOutputs, feature: Feature) -> FeatureOutputs:
         """The outputs, unchanged: none is padding."""
         return outputs
+
+
+def shown_texts(example: TextExample) -> str:
+    """The text, or both, as a report shows them."""
+    return " ⏎ ".join(text for text in example.texts if text)

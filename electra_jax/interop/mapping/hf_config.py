@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from electra_jax.config.fields import absent_values
-from electra_jax.config.model import ElectraConfig
+from electra_jax.config.model import POOLINGS, ElectraConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR
 from electra_jax.modeling.heads.huggingface import CHOICE, QUESTION, SEQUENCE, TOKEN
@@ -54,7 +54,10 @@ _SAME_ACTIVATION = {
     "gelu_python": "gelu",
     "gelu_pytorch_tanh": "gelu_new",
 }
-_COMPUTED = ("dtype", "scan_layers", "remat", "attention", "block", "rope_theta", "masked_lm_act")
+_COMPUTED = (
+    *("dtype", "scan_layers", "remat", "attention"),
+    *("block", "rope_theta", "masked_lm_act", "pooling"),
+)
 
 
 def masked_lm_activation(config: ElectraConfig) -> str:
@@ -142,7 +145,7 @@ def _modern_settings(config: ElectraConfig, kind: str, ids: Mapping[str, int]) -
         "model_type": "modernbert",
         "hidden_activation": config.hidden_act,
         "classifier_activation": act,
-        "classifier_pooling": "cls",
+        "classifier_pooling": config.pooling,
         "norm_eps": config.layer_norm_eps,
         "norm_bias": False,
         "attention_bias": False,
@@ -294,10 +297,9 @@ def _from_modern(settings: Mapping[str, Any], kind: str, where: str) -> dict[str
     rope = (settings.get("rope_parameters") or {}).get("full_attention") or {}
     if rope.get("rope_type", "default") != "default" or settings.get("rope_scaling"):
         raise UserError(f"{where}: scaled rotary positions are not computed here (default are)")
-    if kind in (SEQUENCE, CHOICE) and settings.get("classifier_pooling", "cls") != "cls":
-        raise UserError(
-            f"{where}: classifier_pooling={settings['classifier_pooling']!r}: only 'cls'"
-        )
+    pooling = settings.get("classifier_pooling", "cls")
+    if kind in (SEQUENCE, CHOICE) and pooling not in POOLINGS:
+        raise UserError(f"{where}: classifier_pooling={pooling!r}: only {', '.join(POOLINGS)}")
     act = activation_name(settings.get("hidden_activation", "gelu"))
     head_act = activation_name(settings.get("classifier_activation", "gelu"))
     if kind not in (GENERATOR, ENCODER) and head_act != act:
@@ -312,6 +314,7 @@ def _from_modern(settings: Mapping[str, Any], kind: str, where: str) -> dict[str
         "layer_norm_eps": settings.get("norm_eps", 1e-5),
         "attention_probs_dropout_prob": settings.get("attention_dropout", 0.0),
         "hidden_dropout_prob": settings.get("mlp_dropout", 0.0),
+        "pooling": pooling if kind in (SEQUENCE, CHOICE) else "cls",
         "rope_theta": float(rope.get("rope_theta", settings.get("global_rope_theta", 160000.0))),
     }
     if kind == GENERATOR and head_act != act:

@@ -76,6 +76,12 @@ class _ModernHead(nn.Module):
         return LayerNorm(c, use_bias=False, name="LayerNorm")(x)
 
 
+def _mean(hidden: jax.Array, mask: jax.Array) -> jax.Array:
+    """The mean state [B, H] of what a padding mask [B, 1, 1, L] shows."""
+    shown = mask[:, 0, 0, :, None]
+    return (hidden * shown).sum(1) / shown.sum(1)
+
+
 class FineTuned(nn.Module):
     """An encoder with one of Hugging Face's heads; logits in float32.
 
@@ -94,7 +100,7 @@ class FineTuned(nn.Module):
         c = self.config
         hidden = Backbone(c, name="electra")(inputs, rng)
         if self.kind in (SEQUENCE, CHOICE):
-            hidden = hidden[:, 0]
+            hidden = _mean(hidden, inputs.mask) if c.pooling == "mean" else hidden[:, 0]
         if c.block == "modern":
             logits = self._modern(hidden, rng)
         elif self.kind == SEQUENCE:

@@ -65,6 +65,13 @@ def test_a_line_that_does_not_go_with_those_before_it_is_named(write):
     )
 
 
+def test_such_a_line_may_be_passed_over(write):
+    path = write("a.jsonl", *rows([0, 1, 0], [4], [1, 0, 0]))
+    first, bad, last = read("multilabel", path, lenient=True)
+    assert (first.label, last.label) == (("1",), ("0",))
+    assert "labels are no vector" in str(bad.error) and bad.where == f"{path}:2"
+
+
 def test_a_vector_with_missing_values_has_no_label(write, caplog):
     """The Toxic Comments' test set: -1 where nothing was annotated."""
     path = write("a.jsonl", *rows([0, 1, 1], [-1, -1, -1], [0, -1, 0], [1, 0, 0]))

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.data.examples import QuestionExample
+from electra_jax.finetuning.data.examples import BadExample, Example, QuestionExample
 from electra_jax.finetuning.data.records import (
+    BadRecord,
     Record,
     format_of,
     open_bytes,
@@ -34,7 +35,8 @@ def read_questions(
     path: str | os.PathLike[str],
     labelled: bool = True,
     columns: Mapping[str, str | None] | None = None,
-) -> Iterator[QuestionExample]:
+    lenient: bool = False,
+) -> Iterator[Example]:
     """The questions of a file or a tfds data set, one after the other, in order.
 
     A .json file (SQuAD's) is read whole, all others record by record; each may end in .gz. `where`
@@ -45,20 +47,36 @@ def read_questions(
     Args:
       labelled: False for questions to answer: answers are neither needed nor read.
       columns: other names of question, context, answers and id.
+      lenient: a line or question that is wrong becomes a `BadExample` in its place.
 
     Raises:
       UserError: a file of another kind, not JSON, a missing field, one of a wrong type, an empty
         text; named by file and line.
     """
     path = os.fspath(path)
-    records = _read_json(path) if format_of(path) == "json" else read_records(path)
+    records = _read_json(path) if format_of(path) == "json" else read_records(path, lenient=lenient)
     names = _names(columns)
     number = 0
     for where, record in records:
         if "header" in record and names["context"] not in record:  # MRQA's first line
             continue
-        for place, context, question in _questions(record, where):
-            yield _example(place, number, context, question, labelled, names)
+        try:
+            if isinstance(record, BadRecord):
+                raise record.error
+            found = list(_questions(record, where))
+        except UserError as error:
+            if not lenient:
+                raise
+            yield BadExample(where, str(number), error)
+            number += 1
+            continue
+        for place, context, question in found:
+            try:
+                yield _example(place, number, context, question, labelled, names)
+            except UserError as error:
+                if not lenient:
+                    raise
+                yield BadExample(place, str(number), error)
             number += 1
 
 
