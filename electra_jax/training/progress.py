@@ -1,4 +1,5 @@
-"""The progress line of a run: a tqdm bar on a terminal, a plain line now and then in a file."""
+"""The progress line of a run: a tqdm bar on a terminal, a plain line now and then in a file or a
+notebook."""
 
 import contextlib
 import math
@@ -57,7 +58,7 @@ class Progress:
     ) -> None:
         self._total = total
         self._figures = figures
-        self._stream = sys.stderr if stream is None else stream
+        self._stream = _default_stream() if stream is None else stream
         self._terminal = self._stream.isatty()
         self._interval = _TERMINAL_SECONDS if self._terminal else seconds_between_lines
         self._clock = clock
@@ -143,6 +144,13 @@ class Progress:
             return []
         left = (self._total - self._step) * (now - began) / (self._step - first)
         return [f"ETA {human_duration(left)}"]
+
+
+def _default_stream() -> TextIO:
+    """Standard error; in a notebook standard output, as Jupyter shows the other in red."""
+    ipython = sys.modules.get("IPython")  # not imported for this
+    shell = ipython.get_ipython() if ipython else None
+    return sys.stdout if hasattr(shell, "kernel") else sys.stderr
 
 
 def summary(

@@ -6,7 +6,9 @@ import io
 import os
 import pty
 import struct
+import sys
 import termios
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,6 +72,22 @@ def test_a_file_gets_a_plain_line_every_so_often_and_the_last_one(clock):
         "1,000/1,000",
     ]
     assert "\r" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("shell", "shown"), [(None, "err"), (object(), "err"), (SimpleNamespace(kernel=1), "out")]
+)
+def test_in_a_notebook_it_goes_to_standard_output(monkeypatch, capsys, shell, shown):
+    """Jupyter shows standard error in red. IPython on a terminal has a shell without a kernel."""
+    module = SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", module)
+    progress = Progress(10)
+    progress.note("a note")
+    progress.update(5)
+    progress.close()
+    captured = capsys.readouterr()
+    assert getattr(captured, shown).splitlines() == ["a note", "step 5/10 (50%)"]
+    assert captured.out + captured.err == getattr(captured, shown)
 
 
 def test_the_line_has_the_figures_and_the_time_left(clock):
