@@ -1,5 +1,6 @@
 """What `pip install .` installs, from setup.py's own account of it."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -41,4 +42,10 @@ def test_the_version_and_the_description_are_the_package_s(given):
     import electra_jax
 
     assert given["version"] == electra_jax.__version__
-    assert given["long_description"] == (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = given["long_description"]
+    # The same, with links that work on a page elsewhere.
+    relative = re.compile(r"\]\((?!https?:|#)|src=\"(?!https?:)")
+    assert relative.search(readme) and not relative.search(shown)
+    assert len(shown.splitlines()) == len(readme.splitlines())
+    assert shown.splitlines()[0] == readme.splitlines()[0]

@@ -151,7 +151,7 @@ class _Fit:
                 for line in memory.outlook(
                     need, s.batch_size, s.accumulate, mesh, self._imports_later
                 ):
-                    progress.note(line)
+                    progress.note(f"with larger batches: {line}" if self._logged_bytes else line)
                 self._logged_bytes = need.total
         return self._compiled[shape]
 

@@ -183,9 +183,14 @@ def test_the_memory_told_is_that_of_the_largest_batches(tiny_model, tiny_data, t
         config = configuration("classification", tiny_model, tiny_data, *overrides)
         config["train"]["min_steps"] = 0
         finetune(config, tmp_path / str(shapes))
-        told.append(re.findall(r"memory of one device.*together (.*)", capfd.readouterr().err))
+        pattern = r"(with larger batches: |)memory of one device.*together (.*?);"
+        told.append(re.findall(pattern, capfd.readouterr().err))
     assert len(told[0]) == 1 and len(told[1]) > 1
-    assert told[1][-1] == f"{told[0][0]}, with larger batches"
+    assert [larger for larger, _ in told[1]] == [
+        "",
+        *["with larger batches: "] * (len(told[1]) - 1),
+    ]
+    assert told[1][-1][1] == told[0][0][1]
 
 
 def test_the_best_evaluation_is_kept_and_patience_ends_the_run(tiny_model, tiny_data, tmp_path):

@@ -188,6 +188,8 @@ def _loading(settings: Mapping[str, Any], own: bool) -> str:
     code = "```python\n" + "\n".join(lines) + "\n```"
     if own:
         return code + "\n\n`transformers` has no class for it."
+    if not settings["architectures"]:
+        return code
     name = settings["architectures"][0]
     theirs = (
         f"from transformers import AutoTokenizer, {name}\n\n"
