@@ -21,8 +21,10 @@ from nbformat.v4 import new_code_cell
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = tuple(ROOT / "notebooks" / f"{name}.ipynb" for name in ("pretrain", "finetune"))
 
-# Of a progress line; at what step a line is printed depends on the speed, too.
-_SPEED = re.compile(r"  (ETA [\dhmsd ]+|[\d.]+[kMG]? tokens/s)(?=  |$)", re.MULTILINE)
+# Speeds in progress lines, and the memory that a process and its machine have.
+_MOMENT = re.compile(
+    r"  (ETA [\dhmsd ]+|[\d.]+[kMG]? tokens/s)(?=  |$)|; this process: .*$", re.MULTILINE
+)
 
 
 def cell_tagged(notebook, tag):
@@ -48,13 +50,13 @@ def execute(path, folder, parameters=None):
 
 
 def without_moment(notebook):
-    """The notebook without speeds and times left in progress lines, with what a cell printed as
-    one output, and with the language's name alone of what the kernel says about itself."""
+    """The notebook without speeds, times left and free memory, with what a cell printed as one
+    output, and with the language's name alone of what the kernel says about itself."""
     for cell in notebook.cells:
         kept = []
         for output in cell.get("outputs", ()):
             if output.output_type == "stream":
-                output.text = _SPEED.sub("", output.text)
+                output.text = _MOMENT.sub("", output.text)
                 if kept and kept[-1].get("name") == output.name:
                     kept[-1].text += output.text
                     continue

@@ -60,7 +60,7 @@ def test_finetune(tmp_path, kernel):
     assert "LoRA: accuracy" in printed(notebook)
 
 
-@pytest.mark.parametrize("path", [PRETRAIN], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_they_are_committed_with_outputs_of_no_machine(path):
     notebook = nbformat.read(path, as_version=4)
     numbers = [c.execution_count for c in notebook.cells if c.cell_type == "code"]
@@ -71,7 +71,13 @@ def test_they_are_committed_with_outputs_of_no_machine(path):
     ]
     text = [o.get("text", "") for o in outputs(notebook)]
     text += [v for o in outputs(notebook) for k, v in o.get("data", {}).items() if "text" in k]
-    for pattern in (r"(?<![\w.<])/(\w+/)+\w+", socket.gethostname(), r"\bETA\b", r"tokens/s"):
+    for pattern in (
+        r"(?<![\w.<])/(\w+/)+\w+",
+        socket.gethostname(),
+        r"\bETA\b",
+        r"tokens/s",
+        "this process",
+    ):
         assert not re.search(pattern, "\n".join(text)), pattern
     assert "file://" not in json.dumps(notebook) and f"/{getpass.getuser()}/" not in "".join(text)
     assert path.stat().st_size < 600_000
