@@ -54,9 +54,7 @@ def demo(
     steps, batch = resolved["train"]["steps"], resolved["train"]["batch_size"]
     print(
         f"4/4  pretraining: {steps:,} steps of {batch} rows "
-        f"({steps * batch * SEQ_LEN / 1e6:.1f} M tokens) → {run_folder}\n"
-        "     loss = generator's + 50 × discriminator's; the skill dips before the middle, while "
-        "the\n     generator's samples, random at first, become harder to tell from the text",
+        f"({steps * batch * SEQ_LEN / 1e6:.1f} M tokens) → {run_folder}",
         flush=True,
     )
     started = time.perf_counter()
