@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from same import compare, inputs
+from same.changed import unmeant
 from same.scenarios import INPUTS, SCENARIOS, Scenario, Step
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -328,8 +329,9 @@ def run(arguments: argparse.Namespace, new: Path) -> int:
             print(f"a process of new code ended: {text}", file=sys.stderr)
         different = []
         for scenario in chosen:
+            reasons: list[str] = []
             if scenario.name in done:
-                found = judge(scenario, kept / "old", new)
+                found, reasons = unmeant(scenario.name, judge(scenario, kept / "old", new))
             else:
                 found = [f"new code failed\n{side.log(scenario.name)}"]
             if found:
@@ -337,16 +339,18 @@ def run(arguments: argparse.Namespace, new: Path) -> int:
                 (new / scenario.name / "different.txt").write_text("\n".join(found) + "\n")
             width = max(len(s.name) for s in chosen)
             seconds = done.get(scenario.name, 0.0)
-            print(f"{scenario.name:{width}}  {seconds:5.1f} s  {verdict(found)}", flush=True)
+            print(
+                f"{scenario.name:{width}}  {seconds:5.1f} s  {verdict(found, reasons)}", flush=True
+            )
     print(f"\nnew code: {time.monotonic() - began:.0f} s")
     print_table([scenario.name for scenario in chosen], different)
     return 1 if different else 2 if failed else 0
 
 
-def verdict(found: Sequence[str]) -> str:
-    """`same`, or `DIFFERENT` and what."""
+def verdict(found: Sequence[str], reasons: Sequence[str]) -> str:
+    """`same`, what was changed on purpose, or `DIFFERENT` and what."""
     if not found:
-        return "same"
+        return f"same, but: {'; '.join(reasons)}" if reasons else "same"
     more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
     return "\n    ".join([f"DIFFERENT: {found[0]}", *found[1:SHOWN], *more])
 
