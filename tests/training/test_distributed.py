@@ -118,7 +118,8 @@ def test_when_one_of_two_is_killed_the_other_ends_and_says_why(rows, alone, tmp_
         pair.wait_until(lambda: saved(workdir))
         pair.processes[victim].kill()
         codes = pair.codes()
-        assert codes[victim] == -signal.SIGKILL and codes[1 - victim] not in (0, 2, 143)
+        assert codes[victim] == -signal.SIGKILL
+        assert codes[1 - victim] not in (0, 2, 143), pair.told(1 - victim)
         assert re.search("another (process|task)", pair.told(1 - victim).replace("\n", " "))
     done = run(rows, workdir, LONGER)  # the other way round: two killed, one resumes
     assert done.returncode == 0, done.stderr
