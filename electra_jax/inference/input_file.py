@@ -50,9 +50,8 @@ class InputFile:
         """True of a file or a data set, False of a pipe."""
         return self.path.startswith(TFDS_PREFIX) or os.path.isfile(self.path)
 
-    def examples(self, report: LabelReport | None = None) -> Iterator[Example]:
+    def examples(self) -> Iterator[Example]:
         """All examples, from the beginning (of a pipe: what is left), bad ones in their places.
-        `report` counts missing and unseen labels; None: they are logged.
 
         Raises `UserError` on a wrong line, or, where those are passed over, if no line is right.
         """

@@ -19,7 +19,6 @@ import jax
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.batches import LENGTHS, Plan
 from electra_jax.finetuning.data.examples import Example
-from electra_jax.finetuning.data.label_report import LabelReport
 from electra_jax.finetuning.export import TrainedTask, trained_task
 from electra_jax.finetuning.forward import Forward
 from electra_jax.inference.evaluation import Evaluation
@@ -136,7 +135,7 @@ class Predictor:
         if file.can_be_read_twice:
             # A first pass finds what is wrong, in the last line too, before any work is done.
             count = kind.check_examples(task, file.path, good(file.examples()))
-            again = file.examples(LabelReport(file.path))  # labels are not warned of again
+            again = file.examples()
         else:
             again = list(file.examples())
             count = kind.check_examples(task, file.path, good(again))

@@ -8,7 +8,6 @@ from interop import networks
 from matrix import representative
 
 import electra_jax
-from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.formats.model_card import ModelFacts
 from electra_jax.interop.formats.safetensors import read_safetensors
@@ -16,15 +15,7 @@ from electra_jax.interop.load import load_model_folder
 from electra_jax.interop.save import save_model_folder
 from electra_jax.modeling.trees import flatten
 
-BERT = ElectraConfig(
-    vocab_size=60,
-    embedding_size=16,
-    hidden_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=48,
-    max_position_embeddings=40,
-)
+BERT = networks.CONFIG
 MODERN = BERT.replace(block="modern", embedding_size=32, layer_norm_eps=1e-5, rope_theta=1000.0)
 CLASSES = {
     ("bert", "discriminator"): "ElectraForPreTraining",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from electra_jax.finetuning.data.published import records_by_relation
 from electra_jax.finetuning.data.table_rows import csv_rows, tsv_rows
 from electra_jax.text.datasets import TFDS_PREFIX, open_dataset
 from electra_jax.text.lines import json_value, numbered_lines, open_bytes
+from electra_jax.text.standard_input import is_stream
 from electra_jax.text.unicode import well_formed
 
 Record = dict[str, Any]
@@ -43,20 +43,10 @@ LINE_LIMIT = 64 * 2**20
 
 
 def format_of(path: str) -> str:
-    """The file name's ending in lower case, without ".gz"; that of a stream is jsonl."""
-    if is_stream(path):
+    """The file name's ending in lower case, without ".gz"; jsonl for a stream without one."""
+    if "." not in os.path.basename(path) and is_stream(path):
         return "jsonl"
     return path.removesuffix(".gz").rpartition(".")[2].lower()
-
-
-def is_stream(path: str) -> bool:
-    """Whether a path without an ending is standard input or a pipe, which is read as JSON lines."""
-    if path == "/dev/stdin" or path.startswith("/dev/fd/"):
-        return True
-    try:
-        return "." not in os.path.basename(path) and stat.S_ISFIFO(os.stat(path).st_mode)
-    except (OSError, ValueError):
-        return False
 
 
 def read_lines(path: str) -> Iterator[tuple[int, str]]:
