@@ -36,6 +36,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ FOLDER_BYTES = 19_000_000  # of each of the three rows folders
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 PARTS = ("checks", "speed", "variants")
 CUBLAS = "--xla_gpu_enable_triton_gemm=false"
+NO_SEARCH = f"{CUBLAS} --xla_gpu_autotune_level=0"  # each product by cuBLAS's own first choice
 
 # Rows folder → length, most documents in a row.
 INPUTS: dict[str, tuple[int, int | None]] = {
@@ -440,6 +442,8 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
         more += [([ours(a, "base, packed rows", packed, xla_flags=CUBLAS)], packed)]
         unrolled = dataclasses.replace(base, flags=("--unroll",))
         more += [([ours(a, "base, unrolled", unrolled, xla_flags=CUBLAS)], unrolled)]
+        name = "base, unrolled, no search among algorithms"
+        more += [([ours(a, name, unrolled, xla_flags=NO_SEARCH)], unrolled)]
         more += [([ours(a, "base, Triton products tried", base)], base)]
         more = more[: 1 if a.tiny else None]
     with tempfile.TemporaryDirectory() as scratch:
@@ -447,6 +451,9 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
         jobs = [job for contestants, _ in groups for job in contestants]
         jobs = [*jobs[:2], *tests[:3], *jobs[2:], *tests[3:]]  # what takes long is not last
         jobs += [job for contestants, _ in more for job in contestants]
+        if a.only:
+            named = [job for glob in a.only for job in jobs if fnmatch(job.name, glob)]
+            jobs = list({job.name: job for job in named}.values())
         until = report.begin + (a.measure_at or 0.7 * a.seconds)
         ready = compile_all(report, jobs, 1 if a.tiny else a.processes, until)
     if a.measure_at:
@@ -478,6 +485,9 @@ def main() -> None:
         "--measure_at", type=float, help="second from which the accelerator is free to be timed"
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument(
+        "--only", nargs="+", metavar="GLOB", help="what of these parts, in this order, by its name"
+    )
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("flags", nargs="*", help=argparse.SUPPRESS)
     a = parser.parse_args()
