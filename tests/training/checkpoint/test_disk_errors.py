@@ -13,7 +13,7 @@ def raised(error, cause=None, context=None):
     return error
 
 
-# What Orbax makes of a barrier that is not reached (`async_checkpointer.py`, `signaling_client.py`).
+# What Orbax makes of a barrier that is not reached.
 LOST = JaxRuntimeError(
     "UNAVAILABLE: The following tasks are unhealthy (stopped sending heartbeats)"
 )
