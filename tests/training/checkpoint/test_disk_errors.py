@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+from jax.errors import JaxRuntimeError
 
 from electra_jax.training.checkpoint.disk_errors import disk_reason, first_line
 
@@ -10,6 +11,17 @@ from electra_jax.training.checkpoint.disk_errors import disk_reason, first_line
 def raised(error, cause=None, context=None):
     error.__cause__, error.__context__ = cause, context
     return error
+
+
+# What Orbax makes of a barrier that is not reached.
+LOST = JaxRuntimeError(
+    "UNAVAILABLE: The following tasks are unhealthy (stopped sending heartbeats)"
+)
+LATE = JaxRuntimeError("DEADLINE_EXCEEDED: Barrier timed out. Id: async_commit_complete")
+
+
+def not_reached(why):
+    return raised(TimeoutError("Timed out while waiting for async_commit_complete barrier."), why)
 
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -24,6 +36,10 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
         (ValueError("UNKNOWN: [OS error 30: Read-only file system]"), "Read-only file system"),
         (TimeoutError("deadline"), "it took too long: the storage is slow, or the clock jumped"),
         (OSError(errno.ENOENT, "No such file or directory"), None),
+        (not_reached(LATE), "it took too long"),
+        (not_reached(LOST), None),
+        (raised(TimeoutError("ChainedFuture completed 0/1 futures"), not_reached(LOST)), None),
+        (raised(RuntimeError("save failed"), context=not_reached(LOST)), None),
         (TypeError("not serialisable"), None),
     ],
 )
