@@ -2,7 +2,7 @@
 are frozen or learn slower.
 
 `adam_reference` is the reference's: no bias correction, epsilon outside the root, decoupled decay,
-clip by global norm.
+clip by global norm. `muon` is Muon for the matrices of hidden layers, AdamW for all else.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from electra_jax.config.fields import read
 from electra_jax.config.training import OptimizerSettings
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import ParameterGroup
+from electra_jax.training.muon import matrices, scale_by_muon
 from electra_jax.training.schedules import RateSchedule
 
 Tree = Any
@@ -148,6 +149,10 @@ def build_optimizer(
         settings = read(OptimizerSettings, settings, "optimizer")
     if len({group.name for group in groups} - {_FROZEN}) < len(groups):
         raise UserError(f"parameter_groups: names must differ from each other and from {_FROZEN!r}")
+    if settings.name == "muon" and not any(map(matrices, jax.tree.leaves(names(params)))):
+        raise UserError(
+            "optimizer.name='muon': no matrix of a hidden layer is trained; choose adamw"
+        )
     chains: dict[str, optax.GradientTransformation] = {
         group.name: optax.set_to_zero()
         if group.frozen
@@ -189,6 +194,10 @@ def _chain(
         moments = scale_by_adam_reference(b1, b2, eps)
     else:
         moments = optax.scale_by_adam(b1, b2, eps)
+    if name == "muon":
+        hidden = jax.tree.map(lambda n: "muon" if matrices(n) else "adamw", names(params))
+        muon = scale_by_muon(settings.muon_momentum)
+        moments = optax.partition({"muon": muon, "adamw": moments}, hidden)
     clip = settings.clip_norm if group.clip_norm is None else group.clip_norm
     parts = [optax.clip_by_global_norm(clip)] if clip else []
     parts += [moments]
@@ -197,6 +206,9 @@ def _chain(
         parts += [optax.add_decayed_weights(settings.weight_decay, mask=decayed)]
     if name == "lamb":
         parts += [optax.scale_by_trust_ratio()]
+    if name == "muon" and settings.muon_factor != 1.0:
+        factors = {"muon": settings.muon_factor, "adamw": 1.0}
+        parts += [scale_by_tree(jax.tree.map(factors.__getitem__, hidden))]
     if multipliers is not None:
         parts += [scale_by_tree(multipliers)]
     if group.learning_rate != 1.0:

@@ -250,7 +250,7 @@ def test_frozen_tensors_do_not_move_and_have_no_moments():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "sgd"}, "optimizer.name='sgd': choose one of adam_reference, adamw, lamb"),
+        ({"name": "sgd"}, "optimizer.name='sgd': choose one of adam_reference, adamw, lamb, muon"),
         ({"freeze": ("",)}, "freezes every parameter"),
         ({"freeze": ("(",)}, "not a regular expression"),
         ({"no_decay": ("*",)}, "not a regular expression"),
