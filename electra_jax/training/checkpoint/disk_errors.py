@@ -4,8 +4,6 @@ import errno
 import os
 from collections.abc import Iterator
 
-from jax.errors import JaxRuntimeError
-
 _DISK_ERRORS = {
     errno.EACCES,
     errno.EDQUOT,
@@ -28,23 +26,23 @@ def first_line(error: BaseException) -> str:
     return line if len(line) <= 200 else line[:199] + "…"
 
 
-def disk_reason(error: BaseException) -> str | None:
+def disk_reason(error: BaseException, processes: int = 1) -> str | None:
     """The operating system's message where a disk error caused `error`; None elsewhere.
 
     TensorStore passes the message on as text, so every cause's text is searched. Orbax raises a
-    `TimeoutError` also where its processes no longer find each other: that is no fault of the disk.
+    `TimeoutError` also where its `processes` wait in vain for one that has ended; of several it is
+    therefore no disk error.
     """
     causes = list(_causes(error))
-    if any(isinstance(cause, JaxRuntimeError) and not _late(cause) for cause in causes):
-        return None  # of the connection between processes: one of them has ended
     for cause in causes:
-        if isinstance(cause, TimeoutError):  # Orbax measures its deadlines with the wall clock
-            return "it took too long: the storage is slow, or the clock jumped ahead"
         if isinstance(cause, OSError) and cause.errno in _DISK_ERRORS:
             return os.strerror(cause.errno)
         for number in _DISK_ERRORS:
             if os.strerror(number) in str(cause):
                 return os.strerror(number)
+    if processes == 1 and any(isinstance(cause, TimeoutError) for cause in causes):
+        # Orbax measures its deadlines with the wall clock.
+        return "it took too long: the storage is slow, or the clock jumped ahead"
     return None
 
 
@@ -52,8 +50,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _late(error: JaxRuntimeError) -> bool:
-    """Whether processes that are all there waited for each other in vain."""
-    return "DEADLINE_EXCEEDED" in str(error)
