@@ -52,7 +52,7 @@ def test_the_decay_of_wsd_ends_at_its_floor():
         for floor in (0.0, 0.25)
     )
     np.testing.assert_allclose(floored, 0.5 + 0.75 * plain, rtol=1e-6)
-    np.testing.assert_allclose(floored[[0, -1]], [2.0, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(floored[np.array([0, -1])], [2.0, 0.5], rtol=1e-6)
 
 
 def test_an_offset_continues_a_schedule():
