@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from electra_jax.data.rows import Rows
+from electra_jax.data.mixture import folders_of, open_rows
 from electra_jax.objectives.base import Tree
-from electra_jax.pretraining.run import Plan, open_held_out
+from electra_jax.pretraining.held_out import open_held_out
+from electra_jax.pretraining.run import Plan
 from electra_jax.training import memory
 from electra_jax.training.optimizer import names
 from electra_jax.training.sharding import (
@@ -65,7 +66,8 @@ def dry_run(
     rows: Any
     held_out = None
     if config["data"]["path"]:
-        rows, held_out = Rows.open(config["data"]["path"]), open_held_out(config["data"]["path"])
+        path = config["data"]["path"]
+        rows, held_out = open_rows(path), open_held_out(folders_of(path)[0])
     else:
         model = config["model"]
         rows = AssumedRows(model["vocab_size"] or 30522, model["max_position_embeddings"])

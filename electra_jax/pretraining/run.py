@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +17,8 @@ import optax
 from electra_jax.config.fields import absent_values
 from electra_jax.config.pretraining import PretrainSettings, read_pretrain
 from electra_jax.config.resolved import Config
-from electra_jax.data.batches import eval_batches, train_batches
+from electra_jax.data.batches import train_batches
+from electra_jax.data.mixture import Mixture, folders_of, open_rows
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
 from electra_jax.files import write_json_atomic
@@ -26,6 +26,7 @@ from electra_jax.objectives.base import Alarm, PretrainingObjective, RunShape, T
 from electra_jax.objectives.row_structure import SpecialIds
 from electra_jax.objectives.table import build_objective, check_exports, fields_of
 from electra_jax.pretraining.card import model_facts
+from electra_jax.pretraining.held_out import held_out_evaluations, open_held_out
 from electra_jax.pretraining.pace import steps_of_minutes
 from electra_jax.reporting.commands import record_start
 from electra_jax.training.checkpoint.bucket import CHECKPOINTS, Bucket, folder_of, is_bucket
@@ -34,7 +35,7 @@ from electra_jax.training.loop import fit
 from electra_jax.training.metrics_log import write_metrics
 from electra_jax.training.optimizer import build_optimizer, with_adam_moments
 from electra_jax.training.resolve import learning_rate, loop_settings, run_length
-from electra_jax.training.run import Evaluation, LoopSettings, Run
+from electra_jax.training.run import LoopSettings, Run
 from electra_jax.training.schedules import RateSchedule
 from electra_jax.training.sharding import local_batch_indices, make_mesh
 from electra_jax.training.step import TrainState
@@ -79,7 +80,9 @@ def run_shape(config: Mapping[str, Any], rows: Any, held_out: Any, steps: int) -
     )
 
 
-def starting_point(config: Mapping[str, Any], rows: Rows, objective: PretrainingObjective) -> Any:
+def starting_point(
+    config: Mapping[str, Any], rows: Rows | Mixture, objective: PretrainingObjective
+) -> Any:
     """A function that replaces fresh weights by those of `init` and `init_generator`; None without.
 
     A model of another vocabulary than the rows' is refused unless `init_vocabulary="map"`, which
@@ -214,7 +217,7 @@ class Pretraining:
 
     config: dict[str, Any]
     workdir: Path
-    rows: Rows
+    rows: Rows | Mixture
     held_out: Rows | None
     objective: PretrainingObjective
     run: Run
@@ -235,10 +238,13 @@ class Pretraining:
             raise UserError(
                 "data.path is not set: --config.data.path=ROWS, a folder made by `prepare`"
             )
-        if workdir.resolve() == Path(path).expanduser().resolve():
+        first, *others = folders_of(path)
+        if workdir.resolve() in (Path(f).expanduser().resolve() for f in (first, *others)):
             raise UserError(f"--workdir={workdir} is data.path: give the run a folder of its own")
-        rows = Rows.open(path, "train")
-        held_out = open_held_out(path)
+        rows = open_rows(path)
+        if isinstance(rows, Mixture) and not quiet:
+            print(*rows.describe(), sep="\n", flush=True)
+        held_out = open_held_out(first)
         if given.train.minutes is not None:
             config = steps_of_minutes(
                 config,
@@ -268,13 +274,14 @@ class Pretraining:
                 backend=given.data.backend,  # type: ignore[arg-type]  # one of its choices
             )
 
-        evaluations = []
-        if held_out is not None:
-            size = settings.batch_size // settings.accumulate  # what fits in a training step
-            evaluate = functools.partial(
-                eval_batches, held_out, size, given.train.eval_rows, local_batch_indices(mesh, size)
-            )
-            evaluations.append(Evaluation(evaluate, size))
+        size = settings.batch_size // settings.accumulate  # what fits in a training step
+        evaluations = held_out_evaluations(
+            [held_out, *map(open_held_out, others)],
+            folders_of(path),
+            size,
+            given.train.eval_rows,
+            local_batch_indices(mesh, size),
+        )
         run = Run(
             objective=plan.objective,
             optimizer=plan.optimizer,
@@ -387,13 +394,3 @@ class Pretraining:
         for name, (kind, network, tree) in self.objective.networks(params).items():
             folder = self.workdir / "model" / name
             save_model_folder(folder, kind, network, tree, tokenizer, card=facts)
-
-
-def open_held_out(path: str) -> Rows | None:
-    """The held-out rows beside the training rows; None, and a warning, without."""
-    try:
-        rows = Rows.open(path, "eval")
-    except UserError:
-        log.warning("%s has no held-out rows: nothing is evaluated during the run", path)
-        return None
-    return rows if rows.count else None
