@@ -7,15 +7,22 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 
-from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, ElectricConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.load import load_model_folder
 from electra_jax.interop.loaded import LoadedModel
-from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR, PAIR, REFERENCE
+from electra_jax.interop.mapping.names import (
+    DISCRIMINATOR,
+    ENCODER,
+    GENERATOR,
+    NOISE,
+    PAIR,
+    REFERENCE,
+)
 from electra_jax.interop.mapping.pair import split_pair
 from electra_jax.interop.mapping.vocabulary import change_vocabulary, token_map
 from electra_jax.modeling.trees import Tree, flatten
@@ -37,6 +44,7 @@ SHAPE = (
 _MODERN_ONLY = ("rope_theta",)
 _HEAD = ("masked_lm_act", "tie_word_embeddings")  # of a masked-LM head
 _BERT_ONLY = ("max_position_embeddings", "type_vocab_size")
+_Pair = TypeVar("_Pair", bound=PairConfig)
 _D_HEAD, _G_HEAD = "discriminator_predictions", "generator_predictions"
 
 
@@ -63,8 +71,8 @@ class _Tokens(NamedTuple):
 def initial_config(
     init: str | os.PathLike[str] | None,
     init_generator: str | os.PathLike[str] | None,
-    config: PairConfig,
-) -> PairConfig: ...
+    config: _Pair,
+) -> _Pair: ...
 
 
 @overload
@@ -95,15 +103,33 @@ def initial_config(
         discriminator = _adopt(discriminator, d.config)
     if generator is not None and config.sharing == "all":
         generator = discriminator
+    elif isinstance(config, ElectricConfig):
+        generator = _tower(config, discriminator, d)
     elif generator is not None and g is not None:
         generator = _adopt(generator, g.config)
     elif generator is not None and config.sharing == "embeddings" and generator.block == "bert":
-        generator = generator.replace(
-            embedding_size=discriminator.embedding_size,
-            max_position_embeddings=discriminator.max_position_embeddings,
-            type_vocab_size=discriminator.type_vocab_size,
-        )
-    return PairConfig(discriminator, generator, config.sharing)
+        generator = _sharing(generator, discriminator)
+    return dataclasses.replace(config, discriminator=discriminator, generator=generator)
+
+
+def _sharing(generator: ElectraConfig, discriminator: ElectraConfig) -> ElectraConfig:
+    """A fresh generator that reads the embeddings of `discriminator`."""
+    return generator.replace(
+        embedding_size=discriminator.embedding_size,
+        max_position_embeddings=discriminator.max_position_embeddings,
+        type_vocab_size=discriminator.type_vocab_size,
+    )
+
+
+def _tower(config: ElectricConfig, discriminator: ElectraConfig, d: _Start | None) -> ElectraConfig:
+    """The shape of the noise model's towers: those of the Electric model that it starts from."""
+    assert config.generator is not None
+    source = None if d is None else d.loaded.config
+    if isinstance(source, ElectricConfig) and source.sharing == config.sharing:
+        assert source.generator is not None
+        return _adopt(config.generator, source.generator)
+    shared = config.sharing == "embeddings" and discriminator.block == "bert"
+    return _sharing(config.generator, discriminator) if shared else config.generator
 
 
 def _masked_lm_start(path: str | os.PathLike[str]) -> _Start:
@@ -152,15 +178,7 @@ def initial_parameters(
     d, g = _starts(init, init_generator)
     tree: Tree = dict(fresh)
     if d is not None:
-        _check_shape(d, config.discriminator, "discriminator")
-        encoder, head = _fit(d, fresh["electra"], fresh.get(_D_HEAD), tokens, lines)
-        tree["electra"] = encoder
-        lines.append(f"discriminator: encoder from {d.loaded.source}")
-        if head is not None:
-            tree[_D_HEAD] = head
-            lines[-1] += ", with its head"
-        else:
-            lines[-1] += f" ({d.loaded.kind}), fresh head"
+        _place_discriminator(tree, fresh, d, config, tokens, lines)
     else:
         lines.append("discriminator: fresh")
     if config.generator is None:
@@ -175,6 +193,52 @@ def initial_parameters(
         _place_generator(tree, fresh, g, config, d is not None, tokens, lines)
     step = d.loaded.global_step if d is not None else None
     return tree, lines, step
+
+
+def initial_electric(
+    init: str | os.PathLike[str] | None,
+    config: ElectricConfig,
+    fresh: Mapping[str, Any],
+    tokenizer_folder: str | os.PathLike[str] | None = None,
+) -> tuple[Tree, list[str], int | None]:
+    """`initial_parameters` of an Electric run: the discriminator as there; the noise model from an
+    Electric model with the same vocabulary and what its towers share, else fresh."""
+    lines: list[str] = []
+    tree: Tree = dict(fresh)
+    tokens = _Tokens(tokenizer_folder, True)
+    d, _ = _starts(init, None)
+    assert d is not None
+    _place_discriminator(tree, fresh, d, config, tokens, lines)
+    source, noise = d.loaded, None
+    if isinstance(source.config, ElectricConfig) and source.config.sharing == config.sharing:
+        if _vocabulary_rows(d, fresh["electra"], tokens, lines) is None:
+            noise = split_pair(source.config, source.params)[NOISE]
+    if noise is None:
+        lines.append("noise model: fresh" + _but_shared(config, d))
+    else:
+        tree |= noise[1]
+        lines.append(f"noise model: from {source.source}, with its head")
+    return tree, lines, source.global_step
+
+
+def _place_discriminator(
+    tree: Tree,
+    fresh: Mapping[str, Any],
+    d: _Start,
+    config: PairConfig,
+    tokens: _Tokens,
+    lines: list[str],
+) -> None:
+    """Puts the discriminator's encoder, and its head where there is one, into `tree`."""
+    _check_shape(d, config.discriminator, "discriminator")
+    encoder, head = _fit(d, fresh["electra"], fresh.get(_D_HEAD), tokens, lines)
+    tree["electra"] = encoder
+    lines.append(f"discriminator: encoder from {d.loaded.source}")
+    if head is not None:
+        tree[_D_HEAD] = head
+        lines[-1] += ", with its head"
+    else:
+        lines[-1] += f" ({d.loaded.kind}), fresh head"
 
 
 def _but_shared(config: PairConfig, d: _Start | None) -> str:
@@ -378,4 +442,4 @@ def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return x.keys() == y.keys() and all(np.array_equal(x[k], y[k]) for k in x)
 
 
-__all__ = ["SHAPE", "initial_config", "initial_parameters"]
+__all__ = ["SHAPE", "initial_config", "initial_electric", "initial_parameters"]

@@ -10,17 +10,19 @@ from typing import Any
 
 from electra_jax.config.pretraining import PretrainSettings, pretrain_settings, read_pretrain
 from electra_jax.errors import UserError
-from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR
+from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR, NOISE
 from electra_jax.objectives.base import Metric, PretrainingObjective, RunShape, Tree
 from electra_jax.objectives.electra import ElectraObjective
+from electra_jax.objectives.electric import ElectricObjective
 from electra_jax.objectives.masked_lm import MaskedLMObjective
 from electra_jax.plugins import class_from_file, is_file_reference
 
 OBJECTIVES: dict[str, type[PretrainingObjective]] = {
     "electra": ElectraObjective,
+    "electric": ElectricObjective,
     "masked_lm": MaskedLMObjective,
 }
-EXPORTED = (DISCRIMINATOR, GENERATOR, ENCODER)
+EXPORTED = (DISCRIMINATOR, GENERATOR, ENCODER, NOISE)
 
 
 def find_objective(name: str) -> type[PretrainingObjective]:
