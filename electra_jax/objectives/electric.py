@@ -298,8 +298,8 @@ class ElectricObjective(PairObjective):
             return masked_lm_loss(logits, original), log_q
 
         original = rows.structure.inputs.input_ids
-        losses, log_q = by_chunks(part, states, original, corrupted, *samplers)
-        return losses, jax.lax.stop_gradient(log_q)
+        found: tuple[jax.Array, jax.Array] = by_chunks(part, states, original, corrupted, *samplers)
+        return found
 
     def summarize(self, sums: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
         """The metrics of metrics.jsonl from summed terms and metrics."""
