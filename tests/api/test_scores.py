@@ -37,8 +37,8 @@ def test_a_list_and_a_file_have_the_same_scores(scorer, alone, tmp_path):
     assert json.loads((tmp_path / "out.settings.json").read_text()) == settings
 
 
-def nbest(order, reference=None):
-    hypotheses = [{"text": TEXTS[i], "score": -float(place)} for place, i in enumerate(order)]
+def nbest(order, reference=None, step=1.0):
+    hypotheses = [{"text": TEXTS[i], "score": -step * place} for place, i in enumerate(order)]
     return {"hypotheses": hypotheses} | ({} if reference is None else {"reference": reference})
 
 
@@ -54,7 +54,7 @@ def test_the_weight_is_chosen_by_the_errors_of_a_development_file(scorer, alone,
     # The model's favourite stands last and is right: it needs a weight.
     order = sorted(range(3), key=lambda i: alone[i])
     dev, source = tmp_path / "dev.jsonl", tmp_path / "in.jsonl"
-    record = json.dumps(nbest(order, TEXTS[order[-1]])) + "\n"
+    record = json.dumps(nbest(order, TEXTS[order[-1]], step=0.01)) + "\n"
     dev.write_text(record)
     source.write_text(record)
     settings = electra_jax.score(scorer, source, tmp_path / "out.jsonl", dev=dev)

@@ -89,7 +89,7 @@ def test_long_texts_are_cut_at_the_network_s_positions_and_counted(pair, tmp_pat
         PAIR / "discriminator",
     )  # fmt: skip
     scorer = Scorer(tmp_path)
-    whole, long = scorer.scores(["the old river", "the river " * 40])
+    whole, long = scorer.scores(["a", "the river " * 40])
     assert whole.tokens < 8 and long.tokens == 8 and scorer.cut == 1
     scorer.warn()
     assert "texts cut at the 10 tokens" in caplog.text

@@ -131,19 +131,32 @@ def off(found, expected):
 def real_by_electra(q):
     """(P(real | x), the loss per token of a row): of words alone, since [CLS] and [SEP] are known
     to be real."""
-    full = np.zeros((SLOTS, VOCAB))
-    full[:, FIRST_WORD:] = P
+    full = with_specials(P)
     real = full * (1 - SHARE + SHARE * q)
     fake = SHARE * q * (1 - full)
     probability = real / (real + fake)
     return probability[:, FIRST_WORD:], _entropy(real, fake) * SLOTS / LENGTH
 
 
+def with_specials(p):
+    """[slots, words] over the whole vocabulary."""
+    return np.pad(p, ((0, 0), (FIRST_WORD, 0)))
+
+
+def noise_of(objective, params, rows=256):
+    """The distribution that noise is sampled from in each slot, [rows, slots, vocabulary]."""
+    ids = rows_of(jax.random.key(9), rows)
+    draws = Draws(jax.random.key(9), jnp.int32(0), jnp.arange(rows, dtype=jnp.int32))
+    masked = objective.masking.mask({"input_ids": ids}, draws)
+    logits = objective.cloze_logits(params, objective.noise_states(params, masked, None))
+    return np.asarray(jax.nn.softmax(logits / objective.settings.temperature))[:, 1:-1]
+
+
 def _entropy(real, fake):
     """Mean over slots of −Σ_x real · log P(real | x) + fake · log P(fake | x)."""
     both = real + fake
     parts = [np.where(m > 0, m * np.log(np.where(m > 0, m, 1) / both), 0) for m in (real, fake)]
-    return float(-(parts[0] + parts[1]).sum(1).mean())
+    return float(-(parts[0] + parts[1]).sum(-1).mean())
 
 
 def electra_misses(cls=ElectraObjective):
@@ -159,8 +172,8 @@ def electric_misses(cls=ElectricObjective):
     """Relative distances from the closed forms: of both held-out losses, of the energies."""
     objective = electric(cls)
     params, loss = trained(objective)
-    q = np.sqrt(P) / np.sqrt(P).sum(1, keepdims=True)
-    best = _entropy((1 - SHARE) * P, SHARE * q)
+    q = noise_of(objective, params)
+    best = _entropy((1 - SHARE) * with_specials(P), SHARE * q)
     return {
         "cloze": abs(loss["cloze_loss"] / ENTROPY - 1),
         "loss": abs(loss["discriminator_loss"] / best - 1),

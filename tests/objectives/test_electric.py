@@ -170,6 +170,7 @@ def _step(objective, accumulate):
     return state, quick_jit(make_train_step(objective, optimizer, 0, accumulate))
 
 
+@pytest.mark.slow
 def test_accumulation_changes_nothing_but_rounding():
     objective = electric(seq_len=16, max_segments=3, model={"initializer_range": 0.1})
     ids = rows_of([[16], [9, 7], [14], [3, 4, 3], [16], [7], [12], [5, 11]], 16)
