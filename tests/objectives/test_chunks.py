@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from objectives.test_electric import electric
-from objectives.tiny import draws_of, rows_of
+from objectives.tiny import configured_objective, draws_of, quick_jit, rows_of
 
 from electra_jax.objectives import chunks
 from electra_jax.objectives.chunks import by_chunks
@@ -56,16 +55,29 @@ def largest(jaxpr):
 
 
 @pytest.mark.parametrize("positions", [8, 64])
-def test_a_training_step_never_holds_the_logits_of_all_positions(monkeypatch, positions):
-    """The gradient of Electric's loss; with chunks as long as rows it does hold them."""
+@pytest.mark.parametrize("name", ["all_tokens_mlm", "electric"])
+def test_a_training_step_never_holds_the_logits_of_all_positions(monkeypatch, name, positions):
+    """The gradient of the loss; with chunks as long as rows it does hold them."""
     monkeypatch.setattr(chunks.by_chunks, "__kwdefaults__", {"positions": positions})
-    objective = electric(seq_len=16, mask_prob=0.05)
+    objective = configured_objective(name, "objective.mask_prob=0.05")
     params = jax.eval_shape(objective.init, jax.random.key(0))[0]
     batch = {"input_ids": rows_of([[16]] * 4, 16)}
 
     def loss(params):
         terms, _ = objective.loss(params, {}, batch, draws_of(4), True)
-        return terms["cloze_loss"][0] + terms["discriminator_loss"][0]
+        return terms["prediction_loss" if name == "all_tokens_mlm" else "cloze_loss"][0]
 
     traced = jax.make_jaxpr(jax.grad(loss))(params).jaxpr
     assert (largest(traced) >= 4 * 16 * 97) == (positions == 64)
+
+
+def test_the_loss_of_all_tokens_does_not_depend_on_the_chunks(monkeypatch):
+    objective = configured_objective("all_tokens_mlm")
+    params = quick_jit(lambda: objective.init(jax.random.key(0))[0])()
+    batch = {"input_ids": rows_of([[16], [7]], 16)}
+    found = []
+    for positions in (2, 32):
+        monkeypatch.setattr(chunks.by_chunks, "__kwdefaults__", {"positions": positions})
+        step = quick_jit(lambda p: objective.loss(p, {}, batch, draws_of(2), True)[0])
+        found.append(jax.device_get(step(params)["prediction_loss"]))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6) and found[0][1] == 16 + 7

@@ -1,14 +1,11 @@
-"""Electric: what the noise model sees, where gradients go, the odds of noise, one q in both places,
-and that it trains like any objective."""
+"""Electric: where gradients go, the odds of noise, one q in both places, what is exported."""
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from devices import run_with_devices
 from objectives.tiny import (
     FIRST_WORD,
     SPECIAL,
@@ -21,23 +18,18 @@ from objectives.tiny import (
     rows_of,
     tiny_objective,
 )
-from tiny_run import OVERRIDES, make_rows, metric_rows
 
 from electra_jax.config.model import ElectricConfig
-from electra_jax.config.training import NO_DECAY
 from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
 from electra_jax.interop.load import load_model_folder
+from electra_jax.interop.save import save_model_folder
 from electra_jax.modeling.trees import flatten
 from electra_jax.objectives.base import RunShape
 from electra_jax.objectives.corruption import Masking
 from electra_jax.objectives.electric import ElectricObjective, ElectricSettings
 from electra_jax.objectives.losses import masked_lm_loss
 from electra_jax.objectives.table import build_objective
-from electra_jax.pretraining.run import Pretraining
-from electra_jax.training.optimizer import build_optimizer
-from electra_jax.training.schedules import learning_rate_schedule
-from electra_jax.training.step import init_state, make_train_step
 
 LENGTHS = [[32], [25], [14], [7]]
 
@@ -160,113 +152,14 @@ def test_more_padding_changes_no_loss(params):
     assert row[32] == pytest.approx(row[41], rel=1e-5, nan_ok=True)
 
 
-def _step(objective, accumulate):
-    schedule = learning_rate_schedule(1e-3, 100, 0, decay="constant")
-    settings = {"name": "adam_reference", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-6,
-                "weight_decay": 0.01, "no_decay": NO_DECAY, "clip_norm": 1.0}  # fmt: skip
-    shapes, _ = jax.eval_shape(objective.init, jax.random.key(0))
-    optimizer = build_optimizer(shapes, schedule, settings)
-    state = quick_jit(lambda: init_state(objective, optimizer, 0))()
-    return state, quick_jit(make_train_step(objective, optimizer, 0, accumulate))
-
-
-@pytest.mark.slow
-def test_accumulation_changes_nothing_but_rounding():
-    objective = electric(seq_len=16, max_segments=3, model={"initializer_range": 0.1})
-    ids = rows_of([[16], [9, 7], [14], [3, 4, 3], [16], [7], [12], [5, 11]], 16)
-    slots = objective.masking.max_predictions
-    batch = {"input_ids": ids, "sampled_ids": jnp.full((8, slots), 50).at[:, ::3].set(60)}
-    moved = []
-    for accumulate in (1, 4):
-        state, step = _step(objective, accumulate)
-        after, sums = step(state, batch)
-        moved.append(jax.tree.map(jnp.subtract, after.params, state.params))
-        moved.append(losses(objective, sums))
-    assert moved[1] == pytest.approx(moved[3], rel=1e-5, nan_ok=True)
-    difference = optax.tree.norm(jax.tree.map(jnp.subtract, moved[0], moved[2]))
-    assert float(difference) <= 1e-5 * float(optax.tree.norm(moved[0]))
-
-
-SHARDED = """
-import sys
-import flax.linen as nn, jax, jax.numpy as jnp
-from objectives.test_electric import _step, electric
-from objectives.tiny import losses, quick_jit, rows_of
-from electra_jax.training.sharding import (
-    LOGICAL_AXES, batch_sharding, make_mesh, replicated, state_shardings)
-
-objective = electric(seq_len=16, model={
-    "vocab_size": 64, "initializer_range": 0.1, "num_hidden_layers": 1, "intermediate_size": 32,
-    "embedding_size": 16, "max_position_embeddings": 16})
-ids = rows_of([[16], [11], [16], [5], [16], [16], [9], [13]], 16, vocab=64)
-sampled = jnp.full((8, objective.masking.max_predictions), 50)
-fresh, step = _step(objective, 1)
-for sizes in ((1, 1, 1), (8, 1, 1), (2, 2, 2)):
-    devices = jax.devices()[: sizes[0] * sizes[1] * sizes[2]]
-    mesh = make_mesh(dict(zip(("data", "fsdp", "tensor"), sizes)), devices)
-    shardings = state_shardings(mesh, jax.eval_shape(lambda: fresh))
-    with jax.set_mesh(mesh), nn.logical_axis_rules(LOGICAL_AXES):
-        jitted = quick_jit(step.__wrapped__, out_shardings=(shardings, replicated(mesh)))
-        state = jax.device_put(fresh, shardings)
-        batch = jax.device_put({"input_ids": ids, "sampled_ids": sampled}, batch_sharding(mesh))
-        for _ in range(3):
-            state, sums = jitted(state, batch)
-    row = losses(objective, jax.device_get(sums))
-    print(row["cloze_loss"], row["discriminator_loss"], row["energy"])
-"""
-
-
-@pytest.mark.slow
-def test_every_mesh_computes_the_same_losses():
-    lines = run_with_devices(8, SHARDED).splitlines()
-    numbers = np.array([[float(x) for x in line.split()] for line in lines])
-    assert numbers.shape == (3, 3) and np.isfinite(numbers).all()
-    np.testing.assert_allclose(numbers[1:], numbers[[0, 0]], rtol=2e-5)
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory):
-    return make_rows(tmp_path_factory.mktemp("rows"))
-
-
-class Killed(Exception):
-    """The end of a process."""
-
-
-@pytest.mark.slow
-def test_a_run_resumes_bit_for_bit_and_exports_what_it_trained(rows, tmp_path):
-    given = [*OVERRIDES, f"--config.data.path={rows}", "--config.objective.name=electric",
-             "--config.train.steps=6", "--config.train.log_every=2",
-             "--config.train.eval_every=6"]  # fmt: skip
-
-    def train(name, killed_after=None):
-        run = Pretraining.build(load_config(given)[0], tmp_path / name, quiet=True)
-        if killed_after is None:
-            return jax.device_get(run.train().params)
-        batches = run.run.batches
-
-        def dying(first):
-            for number, batch in enumerate(batches(first)):
-                if number == killed_after:
-                    raise Killed
-                yield batch
-
-        run.run.batches = dying
-        with pytest.raises(Killed):
-            run.train()
-        return None
-
-    whole = train("whole")
-    train("killed", killed_after=5)
-    again = train("killed")
-    for name, value in flatten(whole).items():
-        np.testing.assert_array_equal(value, flatten(again)[name], err_msg=name)
-    last = metric_rows(tmp_path / "whole")[-1]
-    assert {"eval_energy", "eval_cloze_loss", "eval_discriminator_loss"} <= last.keys()
-    loaded = load_model_folder(tmp_path / "whole")
-    assert isinstance(loaded.config, ElectricConfig)
+def test_what_is_exported_is_the_whole_model(objective, params, tmp_path):
+    for name, (kind, config, tree, settings) in objective.networks(params).items():
+        save_model_folder(tmp_path / name, kind, config, tree, None, settings)
+    loaded = load_model_folder(tmp_path)
+    assert isinstance(loaded.config, ElectricConfig) and loaded.settings["objective"] == "electric"
     for name, value in flatten(loaded.params).items():
-        np.testing.assert_array_equal(value, flatten(whole)[name], err_msg=name)
+        np.testing.assert_array_equal(value, flatten(params)[name], err_msg=name)
+    assert flatten(loaded.params).keys() == flatten(params).keys()
 
 
 @pytest.mark.parametrize(

@@ -22,16 +22,18 @@ def split_pair(
     pair: PairConfig, params: Mapping[str, Any]
 ) -> dict[str, tuple[ElectraConfig, Tree] | None]:
     """A pair as two networks: {"generator": (config, `MaskedLM`'s tree) or None, "discriminator":
-    (config, `Discriminator`'s tree)}.
+    (config, `Discriminator`'s tree) or None where it has no replaced-token head}.
 
     Shared arrays appear in both; nothing is copied. Electric has no "generator" but "noise": (the
     shape of a tower, all that is not the discriminator's).
     """
-    discriminator = {name: params[name] for name in _DISCRIMINATOR_PARTS}
     parts: dict[str, tuple[ElectraConfig, Tree] | None] = {
-        "discriminator": (pair.discriminator, discriminator),
+        "discriminator": None,
         "generator": None,
     }
+    if "discriminator_predictions" in params:
+        found = {name: params[name] for name in _DISCRIMINATOR_PARTS}
+        parts["discriminator"] = (pair.discriminator, found)
     if isinstance(pair, ElectricConfig):
         assert pair.generator is not None
         noise = {name: tree for name, tree in params.items() if name not in _DISCRIMINATOR_PARTS}
