@@ -9,7 +9,7 @@ from electra_jax.config.fields import field
 from electra_jax.config.model import DTYPES
 from electra_jax.config.schedule import Scheduled
 
-OPTIMIZERS = ("adam_reference", "adamw", "lamb", "muon")
+OPTIMIZERS = ("adam_reference", "adamw", "lamb", "muon", "stable_adamw")
 BACKENDS = ("auto", "tf", "numpy")  # readers of batches
 DECAYS = ("linear", "constant", "cosine", "wsd")
 # The reference excludes `LayerNorm|layer_norm|bias`; `_norm/` are the norms of modern blocks.
@@ -31,8 +31,8 @@ class OptimizerSettings:
 
     name: str = field(
         "adamw",
-        "Optimizer; adam_reference is the reference's Adam, without bias correction; muon is AdamW "
-        "but for the matrices of hidden layers.",
+        "Optimizer; adam_reference: without bias correction; muon: AdamW but for hidden matrices; "
+        "stable_adamw: limits a tensor's update.",
         choices=OPTIMIZERS,
     )
     learning_rate: Scheduled | None = field(
@@ -42,6 +42,13 @@ class OptimizerSettings:
     power: float = field(1.0, "Exponent of the linear decay: (1 - t/T)^power.")
     decay_fraction: float = field(
         0.1, "Share of the run in which schedule=wsd decays.", unit="share of the run"
+    )
+    decay_floor: float = field(
+        0.0,
+        "Share of the peak at which schedule=wsd ends.",
+        minimum=0,
+        maximum=1,
+        when_absent=0.0,
     )
     warmup_steps: int | None = field(None, "Length of the linear warm-up.", unit="steps", minimum=0)
     warmup_epochs: float | None = field(

@@ -2,7 +2,8 @@
 are frozen or learn slower.
 
 `adam_reference` is the reference's: no bias correction, epsilon outside the root, decoupled decay,
-clip by global norm. `muon` is Muon for the matrices of hidden layers, AdamW for all else.
+clip by global norm. `muon` is Muon for the matrices of hidden layers, AdamW for all else;
+`stable_adamw` is AdamW with the update of each tensor limited.
 """
 
 from __future__ import annotations
@@ -86,6 +87,35 @@ def scale_by_adam_reference(
         return jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), m, v), AdamState(m, v)
 
     return optax.GradientTransformation(init, update)
+
+
+# Parameters whose first axis is the layers of a stack.
+_STACKS = r"encoder/(layer|attention_norm)/"
+
+
+def limit_updates(
+    inner: optax.GradientTransformation, b2: float, eps: float
+) -> optax.GradientTransformation:
+    """StableAdamW (Wortsman et al. 2023, arXiv:2304.13013, algorithm 2): divides the updates of
+    each tensor, decay included, by max(1, RMS of gradient / √v), v the unbiased second moment.
+
+    `inner` is a chain that begins with `optax.scale_by_adam`. A layer's part of a stack is a tensor
+    of its own.
+    """
+
+    def limited(path: Any, update: jax.Array, gradient: jax.Array, v: jax.Array) -> jax.Array:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        axes = tuple(range(int(bool(re.search(_STACKS, name))), update.ndim))
+        ratio = jnp.square(gradient) / jnp.maximum(v, eps**2)
+        return update / jnp.maximum(1.0, jnp.sqrt(jnp.mean(ratio, axes, keepdims=True)))
+
+    def update(grads: Tree, state: Any, params: Tree = None) -> tuple[Tree, Any]:
+        updates, state = inner.update(grads, state, params)
+        moments = state[0]
+        v = jax.tree.map(lambda v: v / (1 - b2**moments.count), moments.nu)
+        return jax.tree_util.tree_map_with_path(limited, updates, grads, v), state
+
+    return optax.GradientTransformation(inner.init, update)
 
 
 def with_adam_moments(opt_state: Tree, m: Tree, v: Tree) -> Tree:
@@ -199,11 +229,14 @@ def _chain(
         muon = scale_by_muon(settings.muon_momentum)
         moments = optax.partition({"muon": muon, "adamw": moments}, hidden)
     clip = settings.clip_norm if group.clip_norm is None else group.clip_norm
-    parts = [optax.clip_by_global_norm(clip)] if clip else []
-    parts += [moments]
+    parts = [moments]
     if settings.weight_decay:
         decayed = jax.tree.map(lambda no: not no, matches(params, settings.no_decay))
         parts += [optax.add_decayed_weights(settings.weight_decay, mask=decayed)]
+    if name == "stable_adamw":
+        parts = [limit_updates(optax.chain(*parts), b2, eps)]
+    if clip:
+        parts = [optax.clip_by_global_norm(clip), *parts]
     if name == "lamb":
         parts += [optax.scale_by_trust_ratio()]
     if name == "muon" and settings.muon_factor != 1.0:

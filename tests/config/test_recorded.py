@@ -20,11 +20,13 @@ ADDED = {
         "data.missing_labels",
         "init_cased",
         "model.pooling",
+        "optimizer.decay_floor",
         "optimizer.muon_factor",
         "optimizer.muon_momentum",
         "train.checkpoint_minutes",
     },
     "pretrain": {
+        "optimizer.decay_floor",
         "optimizer.muon_factor",
         "optimizer.muon_momentum",
         "train.checkpoint_minutes",
