@@ -19,6 +19,17 @@ def _answering(parser: argparse.ArgumentParser) -> None:
         help="at a line that is wrong: stop, or skip it (its answer is null, it has no score)",
     )
     parser.add_argument(
+        "--task",
+        help="default: the one that the model was trained for; of a model made elsewhere the one "
+        "that its head and labels stand for, which is said; or FILE.py:CLASS",
+    )
+    parser.add_argument(
+        "--max_length",
+        type=int,
+        metavar="TOKENS",
+        help="tokens of a text that are read (default: as many as in training)",
+    )
+    parser.add_argument(
         "--null_threshold",
         type=float,
         metavar="ODDS",
@@ -55,9 +66,6 @@ def evaluate(argv: Sequence[str]) -> int:
         metavar="FILE",
         help="as for training; -: standard input as JSON lines",
     )
-    parser.add_argument(
-        "--task", help="default: the one that the model was trained for; or FILE.py:CLASS"
-    )
     parser.add_argument("--output", metavar="FILE", help="write the scores as JSON too")
     parser.add_argument("--predictions", metavar="FILE", help="write the answers as `predict` does")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -71,6 +79,7 @@ def evaluate(argv: Sequence[str]) -> int:
         predictions=a.predictions,
         output=a.output,
         null_threshold=a.null_threshold,
+        max_length=a.max_length,
         on_error=a.on_error,
         quiet=a.quiet,
     )
@@ -98,9 +107,6 @@ def predict(argv: Sequence[str]) -> int:
         help="as for training, labels not needed; -: standard input as JSON lines",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="-: standard output")
-    parser.add_argument(
-        "--task", help="default: the one that the model was trained for; or FILE.py:CLASS"
-    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     _answering(parser)
     a = parser.parse_args(argv)
@@ -111,6 +117,7 @@ def predict(argv: Sequence[str]) -> int:
         task=a.task,
         columns=_column_names(a.columns),
         null_threshold=a.null_threshold,
+        max_length=a.max_length,
         on_error=a.on_error,
         quiet=a.quiet,
     )
