@@ -9,6 +9,8 @@ but for `vocab`, which is `train_vocabulary`, `demo`, which is `run_demo`, and `
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from electra_jax.messages import show_warnings
+
 __version__ = "0.1.0"
 
 # Public names and where they live.
@@ -80,6 +82,9 @@ if TYPE_CHECKING:
     from electra_jax.text.tokenizers.tokenizer import Tokenizer, load_tokenizer
     from electra_jax.text.tokenizers.train import train_vocabulary
     from electra_jax.training.step import make_train_step
+
+
+show_warnings()
 
 
 def __getattr__(name: str) -> object:

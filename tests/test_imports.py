@@ -31,7 +31,7 @@ ROOMS = [
     "api",
     "cli",
 ]
-BELOW_ALL = ["errors", "files", "plugins"]
+BELOW_ALL = ["errors", "files", "messages", "plugins"]
 
 MOST_OF_A_FILE = 400  # lines
 MOST_OF_A_FUNCTION = 80

@@ -9,7 +9,7 @@ from electra_jax.config.fields import field
 from electra_jax.config.model import DTYPES
 from electra_jax.config.schedule import Scheduled
 
-OPTIMIZERS = ("adam_reference", "adamw", "lamb")
+OPTIMIZERS = ("adam_reference", "adamw", "lamb", "muon", "stable_adamw")
 BACKENDS = ("auto", "tf", "numpy")  # readers of batches
 AUTO = "auto"  # of a number that a run finds by itself
 DECAYS = ("linear", "constant", "cosine", "wsd")
@@ -32,7 +32,8 @@ class OptimizerSettings:
 
     name: str = field(
         "adamw",
-        "Optimizer; adam_reference is the reference's Adam, without bias correction.",
+        "Optimizer; adam_reference is the reference's Adam, without bias correction; muon is AdamW "
+        "but for the matrices of hidden layers; stable_adamw limits the update of each tensor.",
         choices=OPTIMIZERS,
     )
     learning_rate: Scheduled | None = field(
@@ -42,6 +43,13 @@ class OptimizerSettings:
     power: float = field(1.0, "Exponent of the linear decay: (1 - t/T)^power.")
     decay_fraction: float = field(
         0.1, "Share of the run in which schedule=wsd decays.", unit="share of the run"
+    )
+    decay_floor: float = field(
+        0.0,
+        "Share of the peak at which schedule=wsd ends.",
+        minimum=0,
+        maximum=1,
+        when_absent=0.0,
     )
     warmup_steps: int | None = field(None, "Length of the linear warm-up.", unit="steps", minimum=0)
     warmup_epochs: float | None = field(
@@ -56,6 +64,19 @@ class OptimizerSettings:
     beta1: float = field(0.9, "Decay of the first moment.", minimum=0, below=1)
     beta2: float = field(0.999, "Decay of the second moment.", minimum=0, below=1)
     epsilon: float = field(1e-6, "Added to the root of the second moment.")
+    muon_factor: float = field(
+        1.0,
+        "name=muon: learning rate of the hidden layers' matrices, as a multiple of the run's.",
+        above=0,
+        when_absent=1.0,
+    )
+    muon_momentum: float = field(
+        0.95,
+        "name=muon: decay of the matrices' (Nesterov) momentum.",
+        minimum=0,
+        below=1,
+        when_absent=0.95,
+    )
     weight_decay: float = field(0.0, "Decoupled weight decay, times the learning rate.")
     no_decay: tuple[str, ...] = field(
         NO_DECAY, "Regular expressions: parameters whose names match have no weight decay."

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import inspect
 import json
+import logging
 import multiprocessing
 import os
 import sysconfig
@@ -20,7 +21,10 @@ from pathlib import Path
 
 from electra_jax.errors import UserError
 
+log = logging.getLogger(__name__)
+
 SHORTEST = 200  # characters of a document worth keeping
+TOO_LITTLE = 1_000_000  # characters, of which nothing comes
 
 
 def source_files() -> list[tuple[str, str]]:
@@ -82,7 +86,8 @@ def documents(workers: int) -> Iterator[tuple[str, str]]:
 
 def write_docstrings(path: Path, characters: int, workers: int | None = None) -> dict[str, int]:
     """Writes about `characters` characters of documents to a .jsonl file; returns {documents,
-    characters}."""
+    characters}. Logs a warning where less than nine tenths of them are installed, and raises
+    `UserError` where there is too little for anything (`TOO_LITTLE`)."""
     workers = workers or max(
         1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -94,10 +99,16 @@ def write_docstrings(path: Path, characters: int, workers: int | None = None) ->
             count, total = count + 1, total + len(text)
             if total >= characters:
                 break
-    if total < min(characters, 1_000_000):
+    if total < min(characters, TOO_LITTLE):
         raise UserError(
             f"only {total:,} characters of docstrings are installed here: `electra-jax pretrain` "
             "on text of your own"
         )
     os.replace(temporary, path)
+    if total < 0.9 * characters:
+        log.warning(
+            "%s: %s characters of docstrings in %s modules, not the %s asked for: no more are "
+            "installed here",
+            path, f"{total:,}", f"{count:,}", f"{characters:,}",
+        )  # fmt: skip
     return {"documents": count, "characters": total}

@@ -10,6 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from electra_jax.messages import message_stream
+
 
 class AnswerProgress:
     """A tqdm bar of `total` examples (None: unknown) that says when a program is compiled.
@@ -21,8 +23,9 @@ class AnswerProgress:
     def __init__(self, verb: str, total: int | None, quiet: bool, **options: Any) -> None:
         # Smoothing would let the time between two updates count, that of compiling too.
         self._bar = tqdm(
-            total=total, desc=verb, unit=" examples", disable=quiet, smoothing=0, **options
-        )
+            total=total, desc=verb, unit=" examples", disable=quiet, smoothing=0,
+            **{"file": message_stream(), **options},
+        )  # fmt: skip
         self._verb = verb
         self._begun = self._examples = self._features = self._done = 0
 

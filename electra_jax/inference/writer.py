@@ -21,12 +21,13 @@ def write_lines(records: Iterable[Mapping[str, Any] | None], target: str | PathL
 
     None is the line `null`. The folder of the file is made where it is missing. A link stays one:
     its target is written. "-" is standard output; that, pipes and devices get each line as it
-    comes. Raises `UserError` where nothing can be written.
+    comes, until its reader closes it (`BrokenPipeError`, which the command line knows). Raises
+    `UserError` where nothing can be written.
     """
     path = Path(target)
     try:
         if str(target) == "-":
-            return _write(records, sys.stdout.buffer)
+            return _write(records, sys.stdout.buffer, flush=True)
         if path.exists() and not (path.is_file() or path.is_dir()):
             with path.open("wb", buffering=0) as stream:
                 return _write(records, stream)
@@ -43,16 +44,20 @@ def write_lines(records: Iterable[Mapping[str, Any] | None], target: str | PathL
             scratch.replace(path)
         finally:
             scratch.unlink(missing_ok=True)
+    except BrokenPipeError:  # `| head` has read enough: nothing is wrong
+        raise
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}") from error
     return count
 
 
-def _write(records: Iterable[Mapping[str, Any] | None], stream: Any) -> int:
+def _write(records: Iterable[Mapping[str, Any] | None], stream: Any, flush: bool = False) -> int:
     count = 0
     for record in records:
         line = json.dumps(record, ensure_ascii=False, default=_plain)
         stream.write(line.encode() + b"\n")
+        if flush:
+            stream.flush()
         count += 1
     stream.flush()
     return count

@@ -22,6 +22,7 @@ from electra_jax.data.row_format import (
     rows_dtype,
 )
 from electra_jax.errors import UserError
+from electra_jax.messages import message_stream
 from electra_jax.preparation.rows_writer import Progress, RowsWriter, disk_errors, finished_rows
 from electra_jax.text.corpus import inputs_identity
 from electra_jax.text.tokenizers.tokenizer import Tokenizer, load_tokenizer
@@ -83,7 +84,8 @@ def read_reference_tfrecords(
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(folder / TOKENIZER_FOLDER)
         with RowsWriter(folder, seq_len, rows_dtype(tokenizer.vocab_size), settings) as writer:
-            with tqdm(desc="prepare", unit=" rows", disable=not progress) as bar:
+            shown = {"file": message_stream(), "disable": not progress}
+            with tqdm(desc="prepare", unit=" rows", **shown) as bar:
                 for number, batch in enumerate(itertools.chain([first], batches)):
                     bar.update(len(batch["input_ids"]))
                     if number < writer.progress.next_block:  # written before an interruption

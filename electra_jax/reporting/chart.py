@@ -59,7 +59,7 @@ def draw(chart: Chart) -> str:
     for _, value in chart.reference:
         lines.append(f'<path class="reference" d="M0 {y(value):.1f}H1000"/>')
     for curve in sorted(curves, key=lambda curve: curve.held_out):
-        lines.extend(_paths(curve, x, y))
+        lines.extend(_paths(_without_beyond(curve, low, high), x, y))
     marks = ticks(low, high)
     names = zip(marks, tick_labels(marks, form), strict=True)
     y_labels = "".join(f'<span style="top:{y(t) / 10:.1f}%">{name}</span>' for t, name in names)
@@ -222,6 +222,15 @@ def _without_first(curves: Sequence[_Prepared]) -> list[np.ndarray]:
         far = max([0.0, *(first - high), *(low - first)]) > high - low
         found.append(values if far else curve.values)
     return found
+
+
+def _without_beyond(curve: _Prepared, low: float, high: float) -> _Prepared:
+    """The curve without a held-out figure of step 0 outside of the range: a note tells it
+    (`_beyond`), and a line from the edge would show a course that the run did not take."""
+    if not curve.held_out:
+        return curve
+    outside = (curve.steps == 0) & ((curve.values < low) | (curve.values > high))
+    return dataclasses.replace(curve, values=np.where(outside, np.nan, curve.values))
 
 
 def _beyond(curves: Sequence[Curve], low: float, high: float, form: Callable[[float], str]) -> str:

@@ -109,9 +109,9 @@ def _report(error: BaseException) -> int:
         return INTERRUPTED
     sys.excepthook(type(error), error, error.__traceback__)
     print(
-        f"{who}: ended by the error above. Where it speaks of a connection or a collective, "
-        "another process ended first (see its messages). The checkpoints are kept: start all of "
-        "them again with the same command",
+        f"{who}: ended by the error above. Where it speaks of a connection, a collective or a "
+        "timeout, another process ended first (see its messages; a timeout may also be slow "
+        "storage). The checkpoints are kept: start all of them again with the same command",
         file=sys.stderr,
     )
     return 1

@@ -2,7 +2,8 @@
 are frozen or learn slower.
 
 `adam_reference` is the reference's: no bias correction, epsilon outside the root, decoupled decay,
-clip by global norm.
+clip by global norm. `muon` is Muon for the matrices of hidden layers, AdamW for all else;
+`stable_adamw` is AdamW with the update of each tensor limited.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from electra_jax.config.fields import read
 from electra_jax.config.training import OptimizerSettings
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import ParameterGroup
+from electra_jax.training.muon import matrices, scale_by_muon
 from electra_jax.training.schedules import RateSchedule
 
 Tree = Any
@@ -87,6 +89,35 @@ def scale_by_adam_reference(
     return optax.GradientTransformation(init, update)
 
 
+# Parameters whose first axis is the layers of a stack.
+_STACKS = r"encoder/(layer|attention_norm)/"
+
+
+def limit_updates(
+    inner: optax.GradientTransformation, b2: float, eps: float
+) -> optax.GradientTransformation:
+    """StableAdamW (Wortsman et al. 2023, arXiv:2304.13013, algorithm 2): divides the updates of
+    each tensor, decay included, by max(1, RMS of gradient / √v), v the unbiased second moment.
+
+    `inner` is a chain that begins with `optax.scale_by_adam`. A layer's part of a stack is a tensor
+    of its own.
+    """
+
+    def limited(path: Any, update: jax.Array, gradient: jax.Array, v: jax.Array) -> jax.Array:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        axes = tuple(range(int(bool(re.search(_STACKS, name))), update.ndim))
+        ratio = jnp.square(gradient) / jnp.maximum(v, eps**2)
+        return update / jnp.maximum(1.0, jnp.sqrt(jnp.mean(ratio, axes, keepdims=True)))
+
+    def update(grads: Tree, state: Any, params: Tree = None) -> tuple[Tree, Any]:
+        updates, state = inner.update(grads, state, params)
+        moments = state[0]
+        v = jax.tree.map(lambda v: v / (1 - b2**moments.count), moments.nu)
+        return jax.tree_util.tree_map_with_path(limited, updates, grads, v), state
+
+    return optax.GradientTransformation(inner.init, update)
+
+
 def with_adam_moments(opt_state: Tree, m: Tree, v: Tree) -> Tree:
     """An optimizer's state with the reference Adam's moments in place of its own.
 
@@ -148,6 +179,10 @@ def build_optimizer(
         settings = read(OptimizerSettings, settings, "optimizer")
     if len({group.name for group in groups} - {_FROZEN}) < len(groups):
         raise UserError(f"parameter_groups: names must differ from each other and from {_FROZEN!r}")
+    if settings.name == "muon" and not any(map(matrices, jax.tree.leaves(names(params)))):
+        raise UserError(
+            "optimizer.name='muon': no matrix of a hidden layer is trained; choose adamw"
+        )
     chains: dict[str, optax.GradientTransformation] = {
         group.name: optax.set_to_zero()
         if group.frozen
@@ -189,14 +224,24 @@ def _chain(
         moments = scale_by_adam_reference(b1, b2, eps)
     else:
         moments = optax.scale_by_adam(b1, b2, eps)
+    if name == "muon":
+        hidden = jax.tree.map(lambda n: "muon" if matrices(n) else "adamw", names(params))
+        muon = scale_by_muon(settings.muon_momentum)
+        moments = optax.partition({"muon": muon, "adamw": moments}, hidden)
     clip = settings.clip_norm if group.clip_norm is None else group.clip_norm
-    parts = [optax.clip_by_global_norm(clip)] if clip else []
-    parts += [moments]
+    parts = [moments]
     if settings.weight_decay:
         decayed = jax.tree.map(lambda no: not no, matches(params, settings.no_decay))
         parts += [optax.add_decayed_weights(settings.weight_decay, mask=decayed)]
+    if name == "stable_adamw":
+        parts = [limit_updates(optax.chain(*parts), b2, eps)]
+    if clip:
+        parts = [optax.clip_by_global_norm(clip), *parts]
     if name == "lamb":
         parts += [optax.scale_by_trust_ratio()]
+    if name == "muon" and settings.muon_factor != 1.0:
+        factors = {"muon": settings.muon_factor, "adamw": 1.0}
+        parts += [scale_by_tree(jax.tree.map(factors.__getitem__, hidden))]
     if multipliers is not None:
         parts += [scale_by_tree(multipliers)]
     if group.learning_rate != 1.0:

@@ -3,7 +3,6 @@ notebook."""
 
 import contextlib
 import math
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from electra_jax.messages import message_stream
 from electra_jax.objectives.base import Metric
 
 _SPEED = ("tokens_per_second", "tokens/s")
@@ -58,7 +58,7 @@ class Progress:
     ) -> None:
         self._total = total
         self._figures = figures
-        self._stream = _default_stream() if stream is None else stream
+        self._stream = message_stream() if stream is None else stream
         self._terminal = self._stream.isatty()
         self._interval = _TERMINAL_SECONDS if self._terminal else seconds_between_lines
         self._clock = clock
@@ -144,13 +144,6 @@ class Progress:
             return []
         left = (self._total - self._step) * (now - began) / (self._step - first)
         return [f"ETA {human_duration(left)}"]
-
-
-def _default_stream() -> TextIO:
-    """Standard error; in a notebook standard output, as Jupyter shows the other in red."""
-    ipython = sys.modules.get("IPython")  # not imported for this
-    shell = ipython.get_ipython() if ipython else None
-    return sys.stdout if hasattr(shell, "kernel") else sys.stderr
 
 
 def summary(

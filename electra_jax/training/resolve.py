@@ -85,6 +85,7 @@ def learning_rate(
         decay=optimizer.schedule,
         power=optimizer.power,
         decay_fraction=optimizer.decay_fraction,
+        decay_floor=optimizer.decay_floor,
         offset=getattr(optimizer, "start_step", 0),
         tokens_per_step=tokens_per_step,
     )

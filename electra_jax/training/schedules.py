@@ -24,6 +24,7 @@ def learning_rate_schedule(
     decay: str = "linear",
     power: float = 1.0,
     decay_fraction: float = 0.1,
+    decay_floor: float = 0.0,
     offset: int = 0,
     tokens_per_step: float | None = None,
 ) -> RateSchedule:
@@ -31,7 +32,8 @@ def learning_rate_schedule(
 
     `linear` is the reference's peak · (1 − t/T)^power · min(1, t/warmup): the warm-up multiplies
     the decay, so the rate at step 0 is 0 and the peak is never quite reached. `wsd` is constant
-    until the last `decay_fraction` of the run, then falls as 1 − √. `offset` is added to the step
+    until the last `decay_fraction` of the run, then falls as 1 − √ to `decay_floor` of the peak
+    (Hägele et al. 2024, arXiv:2405.18392). `offset` is added to the step
     (to continue a schedule that another run began).
 
     A `peak` that is itself a schedule, such as `cosine(1e-3, 1e-5)`, takes the place of `decay`;
@@ -56,7 +58,7 @@ def learning_rate_schedule(
             factor = 0.5 * (1.0 + jnp.cos(jnp.pi * done))
         elif decay == "wsd":
             tail = jnp.clip((done - (1.0 - decay_fraction)) / max(decay_fraction, 1e-9), 0.0, 1.0)
-            factor = 1.0 - jnp.sqrt(tail)
+            factor = 1.0 - (1.0 - decay_floor) * jnp.sqrt(tail)
         else:
             factor = jnp.ones(())
         warm = jnp.minimum(1.0, t / warmup_steps) if warmup_steps > 0 else 1.0

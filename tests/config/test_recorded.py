@@ -20,9 +20,19 @@ ADDED = {
         "data.missing_labels",
         "init_cased",
         "model.pooling",
+        "optimizer.decay_floor",
+        "optimizer.muon_factor",
+        "optimizer.muon_momentum",
         "train.checkpoint_minutes",
     },
-    "pretrain": {"train.checkpoint_minutes", "train.minutes", "watch.minimum_skill"},
+    "pretrain": {
+        "optimizer.decay_floor",
+        "optimizer.muon_factor",
+        "optimizer.muon_momentum",
+        "train.checkpoint_minutes",
+        "train.minutes",
+        "watch.minimum_skill",
+    },
 }
 
 

@@ -59,3 +59,14 @@ def test_too_little_text_is_named_and_leaves_no_file(sources, tmp_path):
     with pytest.raises(UserError, match="characters of docstrings are installed here"):
         write_docstrings(tmp_path / "text.jsonl", 10**6, workers=1)
     assert not (tmp_path / "text.jsonl").exists()
+
+
+def test_less_text_than_asked_for_is_said_with_counts(sources, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(module, "TOO_LITTLE", 100)
+    total = sum(len(text) for _, text in module.documents(1))
+    write_docstrings(tmp_path / "text.jsonl", total, workers=1)
+    assert caplog.text == ""
+    found = write_docstrings(tmp_path / "text.jsonl", 2_000_000, workers=1)
+    assert found["characters"] == total
+    count = f"{total:,} characters of docstrings in {found['documents']} modules"
+    assert f"{count}, not the 2,000,000 asked for" in caplog.text

@@ -1,6 +1,7 @@
 """Answers in files: complete or absent, in folders that are made for them."""
 
 import gzip
+import os
 
 import numpy as np
 import pytest
@@ -44,6 +45,35 @@ def test_a_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*file/x\.jsonl"):
         write_lines(RECORDS, tmp_path / "file" / "x.jsonl")
+
+
+def test_a_reader_that_has_read_enough_is_no_error_in_the_input(monkeypatch, capsys):
+    """`predict --output=- | head -1`: the command line ends without a message."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w", closefd=False) as closed:
+        monkeypatch.setattr("sys.stdout", closed)
+        with pytest.raises(BrokenPipeError):
+            write_lines(RECORDS, "-")
+        with pytest.raises(BrokenPipeError):
+            write_lines(RECORDS, f"/dev/fd/{write}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), write)
+    os.close(write)
+    assert capsys.readouterr().err == ""
+
+
+def test_each_line_is_in_the_pipe_when_it_is_known(monkeypatch):
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as stream, os.fdopen(read, "rb") as reader:
+        monkeypatch.setattr("sys.stdout", stream)
+
+        def records():
+            yield {"n": 1}
+            assert os.read(reader.fileno(), 100) == b'{"n": 1}\n'
+            yield {"n": 2}
+
+        os.set_blocking(read, False)
+        assert write_lines(records(), "-") == 2
 
 
 def test_an_output_that_is_read_or_written_already_is_refused(tmp_path):

@@ -115,8 +115,9 @@ def test_an_untrained_network_s_figure_does_not_flatten_the_rest():
     assert '<span class="beyond top c0">↑ 55.300 at step 0</span>' in drawn
     (low, high), drawn = spans([-1.2, 0.1, 0.2])
     assert low >= 0 and '<span class="beyond bottom c0">↓ -1.200 at step 0</span>' in drawn
-    places = re.findall(r'class="held c0" d="M0.0 ([\d.]+)L', drawn)
-    assert places == ["1000.0"]  # it ends at the edge
+    line, dots = re.findall(r'class="(?:held|dots) c0" d="([^"]*)"', drawn)
+    assert line.count("L") == 1 and line.startswith("M500.0 ")  # it begins at the next figure
+    assert dots.count("M") == 2
 
 
 @pytest.mark.parametrize("values", [[0.5, 0.6, 0.9], [9.0, 1.0], [9.0], [3.0, 3.0, 3.0]])

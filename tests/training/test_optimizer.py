@@ -180,6 +180,45 @@ def test_lamb_moves_a_tensor_by_its_own_norm():
     np.testing.assert_allclose(updates["bias"], [0.1 * 1.0], rtol=1e-4)
 
 
+def stable_adamw(gradients, start, rate=0.1, b1=0.9, b2=0.98, eps=1e-6, decay=0.01):
+    """Algorithm 2 of arXiv:2304.13013 on one tensor, with its decay rates that unbias moments."""
+    p, m, v = np.array(start, np.float64), 0.0, 0.0
+    for t, g in enumerate(np.asarray(gradients, np.float64), 1):
+        at = [b * (1 - b ** (t - 1)) / (1 - b**t) for b in (b1, b2)]
+        m, v = at[0] * m + (1 - at[0]) * g, at[1] * v + (1 - at[1]) * g**2
+        eta = rate / max(1.0, np.sqrt(np.mean(g**2 / np.maximum(v, eps**2))))
+        p = p - eta * decay * p - eta * m / (np.sqrt(v) + eps)
+    return p
+
+
+def test_stable_adamw_limits_the_update_of_each_tensor_and_layer():
+    """A jump of the gradient, in one layer of a stack and in a tensor of its own."""
+    rng = np.random.default_rng(0)
+    shapes = {"electra/encoder/layer/a/kernel": (2, 3, 4), "word_embeddings": (5, 4)}
+    start = {n: rng.normal(size=s).astype(np.float32) for n, s in shapes.items()}
+    gradients = {n: rng.normal(size=(4, *s)).astype(np.float32) for n, s in shapes.items()}
+    gradients["electra/encoder/layer/a/kernel"][2:, 1] *= 50
+    gradients["word_embeddings"][3] *= 20
+    constant = learning_rate_schedule(0.1, 10, 0, decay="constant")
+    found = {}
+    for name in ("stable_adamw", "adamw"):
+        settings = {**SETTINGS, "name": name, "beta2": 0.98, "clip_norm": None}
+        optimizer = build_optimizer(start, constant, settings)
+        params, state = start, optimizer.init(start)
+        for t in range(4):
+            updates, state = optimizer.update(
+                {n: g[t] for n, g in gradients.items()}, state, params
+            )
+            params = optax.apply_updates(params, updates)
+        found[name] = params
+    (stack, table), ours = shapes, found["stable_adamw"]
+    want = [stable_adamw(gradients[stack][:, i], start[stack][i]) for i in (0, 1)]
+    np.testing.assert_allclose(ours[stack], want, atol=1e-6)
+    np.testing.assert_allclose(ours[table], stable_adamw(gradients[table], start[table]), atol=1e-6)
+    for name in shapes:
+        assert np.abs(ours[name] - found["adamw"][name]).max() > 0.01
+
+
 def test_gradients_are_clipped_by_their_norm_over_all_tensors():
     # Adam hides a common factor but for ε: a large ε shows it.
     grads = jax.tree.map(lambda g: 1e3 * g, GRADS)
@@ -250,7 +289,10 @@ def test_frozen_tensors_do_not_move_and_have_no_moments():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "sgd"}, "optimizer.name='sgd': choose one of adam_reference, adamw, lamb"),
+        (
+            {"name": "sgd"},
+            "optimizer.name='sgd': choose one of adam_reference, adamw, lamb, muon, stable_adamw",
+        ),
         ({"freeze": ("",)}, "freezes every parameter"),
         ({"freeze": ("(",)}, "not a regular expression"),
         ({"no_decay": ("*",)}, "not a regular expression"),

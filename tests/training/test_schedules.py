@@ -45,6 +45,16 @@ def test_other_decays():
     np.testing.assert_allclose(wsd(at), [0, 1, 2, 2, tail, 0, 0], rtol=1e-4, atol=1e-6)
 
 
+def test_the_decay_of_wsd_ends_at_its_floor():
+    at = np.array([0, 89, 90, 95, 100, 200])
+    plain, floored = (
+        learning_rate_schedule(2.0, 100, 0, decay="wsd", decay_floor=floor)(at)
+        for floor in (0.0, 0.25)
+    )
+    np.testing.assert_allclose(floored, 0.5 + 0.75 * plain, rtol=1e-6)
+    np.testing.assert_allclose(floored[np.array([0, -1])], [2.0, 0.5], rtol=1e-6)
+
+
 def test_an_offset_continues_a_schedule():
     whole = learning_rate_schedule(1.0, 100, 10)
     later = learning_rate_schedule(1.0, 100, 10, offset=40)

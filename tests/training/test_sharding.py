@@ -15,7 +15,7 @@ from electra_jax.training.sharding import PARAMETER_AXES, data_parallelism, make
 # Eight devices, one process. The same step takes its replacements from the batch (`free` 0) or
 # samples them itself; twenty steps each way on every mesh.
 SCRIPT = """
-import dataclasses, json, logging
+import dataclasses, json, logging, sys
 import flax.linen as nn
 import jax, jax.numpy as jnp, numpy as np
 from objectives.tiny import losses, quick_jit, rows_of, tiny_objective
@@ -70,7 +70,7 @@ tiny = tiny_objective(
            "intermediate_size": 32, "embedding_size": 16, "max_position_embeddings": 16})
 objective = GivenOrSampled(tiny.config, tiny.settings, tiny.masking)
 schedule = learning_rate_schedule(1e-3, 1000, 2)
-settings = {"name": "adam_reference", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-6,
+settings = {"name": sys.argv[1], "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-6,
             "weight_decay": 0.01, "no_decay": NO_DECAY, "clip_norm": 1.0}
 shapes, _ = jax.eval_shape(objective.init, jax.random.key(0))
 optimizer = build_optimizer(shapes, schedule, settings)
@@ -147,10 +147,14 @@ MESHES = ("accumulated", "data", "fsdp", "all", "tensor")
 STEPS, SAMPLES = 20, 20 * 8 * 4
 
 
+def on_every_mesh(optimizer):
+    output = run_with_devices(8, SCRIPT, optimizer, timeout=900)
+    return json.loads(output.split("RESULT")[1])
+
+
 @pytest.fixture(scope="module")
 def meshes():
-    output = run_with_devices(8, SCRIPT, timeout=900)
-    return json.loads(output.split("RESULT")[1])
+    return on_every_mesh("adam_reference")
 
 
 def disagreements(result, one):
@@ -173,6 +177,17 @@ def test_twenty_steps_agree_on_every_mesh_and_under_accumulation(meshes):
     for name in MESHES:
         assert len(meshes[name]["losses"]) == STEPS
         assert disagreements(meshes[name], meshes["one"]) == [], name
+
+
+@pytest.mark.slow
+def test_twenty_steps_of_muon_agree_too():
+    """Each matrix is made orthogonal as a whole, however it is split."""
+    found = on_every_mesh("muon")
+    for name in MESHES:
+        assert disagreements(found[name], found["one"]) == [], name
+        assert found[name]["drifted"] == [] and found[name]["compiled"] == 1
+    assert found["fsdp"]["moments"] < found["one"]["moments"]
+    assert disagreements(found["a shard dropped"], found["one"]) != []
 
 
 def test_a_shard_whose_gradient_is_dropped_would_be_noticed(meshes):

@@ -39,16 +39,16 @@ SCHEDULE = learning_rate_schedule(1e-3, 100, 0, decay="constant")
 
 
 @functools.cache
-def start(objective, seed=0):
+def start(objective, seed=0, name="adam_reference"):
     """(optimizer, fresh state) of an objective."""
     shapes, _ = jax.eval_shape(objective.init, jax.random.key(0))
-    optimizer = build_optimizer(shapes, SCHEDULE, SETTINGS)
+    optimizer = build_optimizer(shapes, SCHEDULE, {**SETTINGS, "name": name})
     return optimizer, quick_jit(lambda: init_state(objective, optimizer, seed))()
 
 
-def trained(objective, batch, accumulate=1, steps=1, seed=0):
+def trained(objective, batch, accumulate=1, steps=1, seed=0, name="adam_reference"):
     """(state before, state after, sums of the last step, the compiled step)."""
-    optimizer, first = start(objective, seed)
+    optimizer, first = start(objective, seed, name)
     step = quick_jit(make_train_step(objective, optimizer, seed, accumulate))
     state, sums = first, None
     for _ in range(steps):
@@ -119,18 +119,23 @@ def test_steps_draw_anew(objective, ids, three_steps):
     assert float(one["generator_loss"][0]) != float(two["generator_loss"][0])
 
 
-@pytest.mark.parametrize("accumulate", representative((2, 4), 4))
-def test_accumulation_changes_nothing_but_rounding(objective, ids, accumulate):
+@pytest.mark.parametrize(
+    ("accumulate", "name"),
+    representative(
+        [(2, "adam_reference"), (4, "adam_reference"), (4, "muon")], (4, "adam_reference")
+    ),
+)
+def test_accumulation_changes_nothing_but_rounding(objective, ids, accumulate, name):
     """Given the same sampled ids; dropout on, rows of unequal length in every microbatch."""
     rows = objective.masking.mask({"input_ids": ids}, _train_draws(len(LENGTHS)))
     sampled = jnp.where(jnp.arange(rows.targets.shape[1]) % 3 == 0, rows.targets, 50)
     batch = {"input_ids": ids, "sampled_ids": sampled}
-    whole = trained(objective, batch)
-    split = trained(objective, batch, accumulate)
-    for name in whole[2]:
-        np.testing.assert_allclose(split[2][name][0], whole[2][name][0], rtol=1e-6, err_msg=name)
-        if name not in ("tokens", "gradient_norm"):  # their weight is 1 a part
-            np.testing.assert_array_equal(split[2][name][1], whole[2][name][1])
+    whole = trained(objective, batch, name=name)
+    split = trained(objective, batch, accumulate, name=name)
+    for key in whole[2]:
+        np.testing.assert_allclose(split[2][key][0], whole[2][key][0], rtol=1e-6, err_msg=key)
+        if key not in ("tokens", "gradient_norm"):  # their weight is 1 a part
+            np.testing.assert_array_equal(split[2][key][1], whole[2][key][1])
     moved, also = (
         jax.tree.map(jnp.subtract, run[1].params, run[0].params) for run in (whole, split)
     )

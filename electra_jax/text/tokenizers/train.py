@@ -7,7 +7,6 @@ import itertools
 import json
 import logging
 import os
-import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 import tokenizers
 
 from electra_jax.errors import UserError
+from electra_jax.messages import message_stream
 from electra_jax.text.corpus import Corpus, open_corpus
 from electra_jax.text.documents import BLANK_LINES
 from electra_jax.text.keyed_random import uniform
@@ -207,7 +207,8 @@ def _announced(lines: Iterator[str], progress: bool) -> Iterator[str]:
         count += 1
         yield line
     if progress:
-        print(f"training on {count:,} lines; this takes longer than reading them", file=sys.stderr)
+        said = f"training on {count:,} lines; this takes longer than reading them"
+        print(said, file=message_stream())
 
 
 def _has_marks(corpus: Corpus) -> bool:

@@ -260,7 +260,7 @@ class Checkpoints:
 
     def _explain(self, error: Exception, path: Path) -> Exception:
         """The UserError for a full, unwritable or slow disk; any other error unchanged."""
-        reason = disk_reason(error)
+        reason = disk_reason(error, jax.process_count())
         if reason is None:
             return error
         kept = self.steps()

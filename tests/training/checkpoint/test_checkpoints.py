@@ -421,6 +421,20 @@ print(checkpoints.steps())
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["1", "3"]
 
 
+@pytest.mark.parametrize(("processes", "kind"), [(1, UserError), (2, TimeoutError)])
+def test_a_timeout_is_of_the_disk_where_no_other_process_can_be_lost(
+    tmp_path, monkeypatch, processes, kind
+):
+    class Response:
+        def result(self):
+            raise TimeoutError("Timed out while waiting for async_commit_complete barrier.")
+
+    with Checkpoints(tmp_path) as checkpoints:
+        monkeypatch.setattr(checkpoint.jax, "process_count", lambda: processes)
+        with pytest.raises(kind, match=r"took too long|async_commit_complete"):
+            checkpoints._finish(Response(), tmp_path / "1")
+
+
 def test_an_error_in_the_background_surfaces_at_the_next_save_once(tmp_path, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
