@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from electra_jax.config.resolved import as_config
@@ -42,6 +43,10 @@ class AssumedRows:
     def special_ids(self) -> dict[str, int]:
         """Any ids: they change no shape."""
         return {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
+
+    def token_counts(self, most: int | None = None) -> np.ndarray:
+        """Any counts: they change no shape."""
+        return np.ones(self.vocab_size, np.int64)
 
 
 def dry_run(

@@ -24,6 +24,9 @@ from electra_jax.training.run import LoopSettings
 from electra_jax.training.schedules import RateSchedule
 from electra_jax.training.sharding import AnyMesh, make_mesh
 
+# Rows by which token frequencies are counted, where an objective asks for them.
+COUNTED_ROWS = 2**18
+
 
 def run_shape(config: Mapping[str, Any], rows: Any, held_out: Any, steps: int) -> RunShape:
     """The `RunShape` of a run over `rows`."""
@@ -36,6 +39,7 @@ def run_shape(config: Mapping[str, Any], rows: Any, held_out: Any, steps: int) -
         max_segments=max(1, rows.max_segments, held_out.max_segments if held_out else 1),
         steps=steps,
         tokens_per_step=config["train"]["batch_size"] * rows.seq_len,
+        token_counts=lambda: rows.token_counts(COUNTED_ROWS),
     )
 
 
