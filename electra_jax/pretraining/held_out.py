@@ -8,14 +8,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+from jax.sharding import Mesh
 
 from electra_jax.data.batches import eval_batches
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
 from electra_jax.training.metrics_log import EVAL
-from electra_jax.training.run import Evaluation
+from electra_jax.training.run import Evaluation, LoopSettings
+from electra_jax.training.sharding import local_batch_indices
 
 log = logging.getLogger(__name__)
 
@@ -30,23 +30,25 @@ def open_held_out(path: str) -> Rows | None:
     return rows if rows.count else None
 
 
-def held_out_evaluations(
-    held_out: Sequence[Rows | None],
+def evaluations(
     folders: Sequence[str],
-    batch_size: int,
+    held_out: Sequence[Rows | None],
+    settings: LoopSettings,
     max_rows: int | None,
-    batch_indices: NDArray[np.int64],
+    mesh: Mesh,
 ) -> list[Evaluation]:
-    """An evaluation of each folder's held-out rows, where it has some.
+    """An evaluation of each folder's held-out rows, where it has some; of `max_rows` at most.
 
     The metrics of the first folder are called `eval_…`, those of the others of a mixture
-    `eval_FOLDER_…`. `max_rows`, `batch_size` and `batch_indices` are those of `eval_batches`.
+    `eval_FOLDER_…`.
     """
+    size = settings.batch_size // settings.accumulate  # what fits in a training step
+    indices = local_batch_indices(mesh, size)
     found = []
     for name, rows in zip(_prefixes(folders), held_out, strict=True):
         if rows is not None:
-            batches = functools.partial(eval_batches, rows, batch_size, max_rows, batch_indices)
-            found.append(Evaluation(batches, batch_size, name))
+            batches = functools.partial(eval_batches, rows, size, max_rows, indices)
+            found.append(Evaluation(batches, size, name))
     return found
 
 
