@@ -31,13 +31,14 @@ def open_held_out(path: str) -> Rows | None:
 
 
 def evaluations(
+    held_out: Rows | None,
     folders: Sequence[str],
-    held_out: Sequence[Rows | None],
     settings: LoopSettings,
     max_rows: int | None,
     mesh: Mesh,
 ) -> list[Evaluation]:
-    """An evaluation of each folder's held-out rows, where it has some; of `max_rows` at most.
+    """An evaluation of each folder's held-out rows, where it has some (`held_out`: the first
+    folder's); of `max_rows` at most.
 
     The metrics of the first folder are called `eval_…`, those of the others of a mixture
     `eval_FOLDER_…`.
@@ -45,7 +46,8 @@ def evaluations(
     size = settings.batch_size // settings.accumulate  # what fits in a training step
     indices = local_batch_indices(mesh, size)
     found = []
-    for name, rows in zip(_prefixes(folders), held_out, strict=True):
+    splits = [held_out, *map(open_held_out, folders[1:])]
+    for name, rows in zip(_prefixes(folders), splits, strict=True):
         if rows is not None:
             batches = functools.partial(eval_batches, rows, size, max_rows, indices)
             found.append(Evaluation(batches, size, name))

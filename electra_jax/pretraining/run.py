@@ -15,6 +15,7 @@ import numpy as np
 
 from electra_jax.config.fields import absent_values
 from electra_jax.config.pretraining import read_pretrain
+from electra_jax.config.resolved import Config
 from electra_jax.data.batches import train_batches
 from electra_jax.data.mixture import Mixture, folders_of, open_rows
 from electra_jax.data.rows import Rows
@@ -39,6 +40,8 @@ from electra_jax.training.versions import versions
 from electra_jax.training.workdir import (
     RunLock,
     load_or_check_config,
+    recorded_config,
+    resumed_config,
 )
 
 log = logging.getLogger(__name__)
@@ -140,6 +143,18 @@ def watch_dog(
     return watch
 
 
+def config_to_go_on(config: Mapping[str, Any], workdir: Path, bucket: Bucket | None) -> Config:
+    """The configuration with which the run in a work folder goes on, the same in every process: see
+    `resumed_config`."""
+    settings = fields_of(config)
+    return resumed_config(config, on_first(lambda: recorded_in(workdir, bucket)), settings)
+
+
+def recorded_in(workdir: Path, bucket: Bucket | None) -> Mapping[str, Any] | None:
+    """The configuration that the run in a work folder began with; None of a new one."""
+    return bucket.recorded_config() if bucket else recorded_config(workdir)
+
+
 @dataclasses.dataclass
 class Pretraining:
     """A run that is checked and set up, before training."""
@@ -170,10 +185,7 @@ class Pretraining:
         folders = folders_of(path)
         if workdir.resolve() in (Path(folder).expanduser().resolve() for folder in folders):
             raise UserError(f"--workdir={workdir} is data.path: give the run a folder of its own")
-        rows = open_rows(path)
-        if isinstance(rows, Mixture) and not quiet:
-            print(*rows.describe(), sep="\n", flush=True)
-        held_out = open_held_out(folders[0])
+        rows, held_out = open_rows(path), open_held_out(folders[0])
         began = on_first(lambda: recorded_in(workdir, bucket))
         config = with_accumulation(config, rows, held_out, began)
         if given.train.minutes is not None:
@@ -213,13 +225,7 @@ class Pretraining:
             batches=batches,
             mesh=mesh,
             workdir=workdir,
-            evaluations=evaluations(
-                folders,
-                [held_out, *map(open_held_out, folders[1:])],
-                settings,
-                given.train.eval_rows,
-                mesh,
-            ),
+            evaluations=evaluations(held_out, folders, settings, given.train.eval_rows, mesh),
             initial=starting_point(config, rows, plan.objective),
             initial_moments=starting_moments(config),
             resume=folder_of(given.resume) if given.resume else None,
@@ -284,6 +290,8 @@ class Pretraining:
                         log.warning("resuming with %s=%s (was %s)", key, new, old)
                 write_metrics(self.workdir, self.objective.metrics)
                 record_start(self.workdir)
+                if isinstance(self.rows, Mixture) and not self.run.quiet:
+                    print(*self.rows.describe(), sep="\n", flush=True)
 
             on_first(begin)
             state = fit(self.run)
