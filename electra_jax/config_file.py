@@ -38,7 +38,7 @@ def config_dict(settings: type) -> Any:
             found[f.name] = config_dict(type(default))
         elif isinstance(default, Mapping):
             found[f.name] = ConfigDict(default)
-        elif fields.may_be_none(hint):
+        elif fields.may_be_none(hint) or fields.takes_words(hint):
             found[f.name] = placeholder(fields.type_of(hint))
             if default is not None:
                 found[f.name] = default

@@ -1,4 +1,4 @@
-"""The verbs for what training made: `evaluate`, `predict`, `submission`, `report`."""
+"""The verbs for what training made: `evaluate`, `predict`, `score`, `submission`, `report`."""
 
 from __future__ import annotations
 
@@ -122,6 +122,60 @@ def predict(argv: Sequence[str]) -> int:
         quiet=a.quiet,
     )
     print(f"{a.output}: {count:,} answers", file=sys.stderr if a.output == "-" else sys.stdout)
+    return 0
+
+
+def score(argv: Sequence[str]) -> int:
+    parser = verb_parser(
+        "score",
+        "How likely texts are to a pretrained model, in nats, one JSON line each; n-best lists\n"
+        '({"hypotheses": [{"text", "score"}, …]}) re-ranked. The settings, with the method, are\n'
+        "printed as JSON and written to OUTPUT.settings.json.",
+        "electra-jax score --model=runs/electric/model --input=texts.txt --output=scores.jsonl",
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="DIR",
+        help="an Electric model, a discriminator, or a masked language model (a generator)",
+    )
+    parser.add_argument(
+        "--input",
+        required=True,
+        metavar="FILE",
+        help=".txt (a text a line), .jsonl, .tsv, .csv with text; -: standard input as JSON lines",
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help="-: standard output")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--weight", type=float, help="of the model's score, beside the hypotheses' own"
+    )
+    chosen.add_argument(
+        "--dev",
+        metavar="FILE",
+        help="n-best lists with the right text as reference: chooses the weight by word errors",
+    )
+    parser.add_argument(
+        "--on_error",
+        choices=("stop", "skip"),
+        default="stop",
+        help="at a line that is wrong: stop, or skip it (its answer is null)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    a = parser.parse_args(argv)
+    settings = electra_jax.score(
+        a.model,
+        a.input,
+        a.output,
+        weight=a.weight,
+        dev=a.dev,
+        on_error=a.on_error,
+        quiet=a.quiet,
+    )
+    import json
+
+    stream = sys.stderr if a.output == "-" else sys.stdout
+    print(json.dumps(settings, ensure_ascii=False), file=stream)
     return 0
 
 

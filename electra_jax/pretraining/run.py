@@ -13,29 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optax
+from jax.sharding import Mesh
 
 from electra_jax.config.fields import absent_values
-from electra_jax.config.pretraining import PretrainSettings, read_pretrain
+from electra_jax.config.pretraining import read_pretrain
 from electra_jax.config.resolved import Config
 from electra_jax.data.batches import eval_batches, train_batches
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
 from electra_jax.files import write_json_atomic
-from electra_jax.objectives.base import Alarm, PretrainingObjective, RunShape, Tree
-from electra_jax.objectives.row_structure import SpecialIds
-from electra_jax.objectives.table import build_objective, check_exports, fields_of
+from electra_jax.objectives.base import Alarm, PretrainingObjective, Tree
+from electra_jax.objectives.table import fields_of
 from electra_jax.pretraining.card import model_facts
 from electra_jax.pretraining.pace import steps_of_minutes
+from electra_jax.pretraining.plan import Plan, with_accumulation
 from electra_jax.reporting.commands import record_start
 from electra_jax.training.checkpoint.bucket import CHECKPOINTS, Bucket, folder_of, is_bucket
 from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import fit
 from electra_jax.training.metrics_log import write_metrics
-from electra_jax.training.optimizer import build_optimizer, with_adam_moments
-from electra_jax.training.resolve import learning_rate, loop_settings, run_length
+from electra_jax.training.optimizer import with_adam_moments
 from electra_jax.training.run import Evaluation, LoopSettings, Run
-from electra_jax.training.schedules import RateSchedule
 from electra_jax.training.sharding import local_batch_indices, make_mesh
 from electra_jax.training.step import TrainState
 from electra_jax.training.versions import versions
@@ -48,8 +46,6 @@ from electra_jax.training.workdir import (
 
 log = logging.getLogger(__name__)
 
-# Rows by which token frequencies are counted, where an objective asks for them.
-COUNTED_ROWS = 2**18
 # What may differ between a run and its resumption: nothing here changes a parameter.
 MAY_CHANGE = (
     r"train\.(log_every|eval_every|eval_rows|checkpoint_(every|minutes)|keep|keep_every)",
@@ -62,21 +58,6 @@ MAY_CHANGE = (
     r"watch\..*",
     r"versions\..*",
 )
-
-
-def run_shape(config: Mapping[str, Any], rows: Any, held_out: Any, steps: int) -> RunShape:
-    """The `RunShape` of a run over `rows`."""
-    return RunShape(
-        config=config,
-        rows=str(rows.folder),
-        vocab_size=rows.vocab_size,
-        special=SpecialIds(**rows.special_ids),
-        seq_len=rows.seq_len,
-        max_segments=max(1, rows.max_segments, held_out.max_segments if held_out else 1),
-        steps=steps,
-        tokens_per_step=config["train"]["batch_size"] * rows.seq_len,
-        token_counts=lambda: rows.token_counts(COUNTED_ROWS),
-    )
 
 
 def starting_point(config: Mapping[str, Any], rows: Rows, objective: PretrainingObjective) -> Any:
@@ -160,40 +141,15 @@ def watch_dog(
     return watch
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Everything that follows from a configuration and the shape of the rows, without devices (also
-    for --dry_run). `config` is the configuration as typed fields, `settings` the loop's."""
-
-    config: PretrainSettings
-    objective: PretrainingObjective
-    optimizer: Callable[[Tree], optax.GradientTransformation]
-    schedule: RateSchedule
-    settings: LoopSettings
-    warmup: int
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any], rows: Any, held_out: Any) -> Plan:
-        """Raises `UserError` on anything wrong in the configuration."""
-        given = read_pretrain(config)
-        length = run_length(given.train, given.optimizer, examples=rows.count, seq_len=rows.seq_len)
-        per_step = given.train.batch_size * rows.seq_len
-        schedule = learning_rate(given.optimizer, given.optimizer.learning_rate, length, per_step)
-        objective = build_objective(run_shape(config, rows, held_out, length.steps))
-
-        def optimize(params: Tree) -> optax.GradientTransformation:
-            check_exports(objective, params)
-            groups = objective.parameter_groups()
-            return build_optimizer(params, schedule, given.optimizer, groups=groups)
-
-        return cls(
-            config=given,
-            objective=objective,
-            optimizer=optimize,
-            schedule=schedule,
-            settings=loop_settings(given.train, length.steps),
-            warmup=length.warmup,
-        )
+def evaluations(
+    held_out: Rows | None, settings: LoopSettings, rows: int | None, mesh: Mesh
+) -> list[Evaluation]:
+    """On so many of the held-out rows (None: all); empty without any."""
+    if held_out is None:
+        return []
+    size = settings.batch_size // settings.accumulate  # what fits in a training step
+    indices = local_batch_indices(mesh, size)
+    return [Evaluation(functools.partial(eval_batches, held_out, size, rows, indices), size)]
 
 
 def config_to_go_on(config: Mapping[str, Any], workdir: Path, bucket: Bucket | None) -> Config:
@@ -239,10 +195,12 @@ class Pretraining:
             raise UserError(f"--workdir={workdir} is data.path: give the run a folder of its own")
         rows = Rows.open(path, "train")
         held_out = open_held_out(path)
+        began = on_first(lambda: recorded_in(workdir, bucket))
+        config = with_accumulation(config, rows, held_out, began)
         if given.train.minutes is not None:
             config = steps_of_minutes(
                 config,
-                on_first(lambda: recorded_in(workdir, bucket)),
+                began,
                 lambda trial: cls.build(trial, workdir, quiet=True).run,
                 0 if held_out is None else given.train.eval_rows or held_out.count,
             )
@@ -268,13 +226,6 @@ class Pretraining:
                 backend=given.data.backend,  # type: ignore[arg-type]  # one of its choices
             )
 
-        evaluations = []
-        if held_out is not None:
-            size = settings.batch_size // settings.accumulate  # what fits in a training step
-            evaluate = functools.partial(
-                eval_batches, held_out, size, given.train.eval_rows, local_batch_indices(mesh, size)
-            )
-            evaluations.append(Evaluation(evaluate, size))
         run = Run(
             objective=plan.objective,
             optimizer=plan.optimizer,
@@ -283,7 +234,7 @@ class Pretraining:
             batches=batches,
             mesh=mesh,
             workdir=workdir,
-            evaluations=evaluations,
+            evaluations=evaluations(held_out, settings, given.train.eval_rows, mesh),
             initial=starting_point(config, rows, plan.objective),
             initial_moments=starting_moments(config),
             resume=folder_of(given.resume) if given.resume else None,
@@ -384,9 +335,9 @@ class Pretraining:
             self.workdir,
             self.run.settings.steps,
         )
-        for name, (kind, network, tree) in self.objective.networks(params).items():
+        for name, (kind, network, tree, settings) in self.objective.networks(params).items():
             folder = self.workdir / "model" / name
-            save_model_folder(folder, kind, network, tree, tokenizer, card=facts)
+            save_model_folder(folder, kind, network, tree, tokenizer, settings, card=facts)
 
 
 def open_held_out(path: str) -> Rows | None:
