@@ -179,8 +179,8 @@ MUTANTS = (
     Mutant(
         "evaluation samples at the training temperature",
         "objectives/corruption.py",
-        "s.temperature_at(draws.step) if train else jnp.float32(final_value(s.temperature))",
-        "s.temperature_at(draws.step)",
+        "return self.temperature_at(draws.step) if train else final",
+        "return self.temperature_at(draws.step)",
         (SAMPLING,),
     ),
     Mutant(

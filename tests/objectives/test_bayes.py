@@ -36,7 +36,7 @@ from electra_jax.objectives.rng import Draws
 WORDS, SLOTS, KINDS = 6, 10, 2
 LENGTH, VOCAB = SLOTS + 2, FIRST_WORD + WORDS
 SHARE = 4 / SLOTS  # round(.3 · 12) of ten candidates
-ROWS, STEPS, HELD_OUT = 64, 700, 300
+ROWS, STEPS, HELD_OUT = 192, 600, 100
 CLOSE = 0.02
 
 # p_t: two kinds of slots in turn.
@@ -84,7 +84,7 @@ def electric(cls=ElectricObjective, **changes):
 def trained(objective, seed=0):
     """(parameters after STEPS steps, {name: held-out loss})."""
     key = jax.random.key(seed)
-    optimizer = optax.adam(optax.cosine_decay_schedule(5e-3, STEPS))
+    optimizer = optax.adam(optax.cosine_decay_schedule(4e-3, STEPS))
 
     def sums(params, step, train):
         ids = rows_of(jax.random.fold_in(key, step), ROWS)
