@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.config.model import ONE_WIDTH, ElectraConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.load import load_model_folder
 from electra_jax.interop.loaded import LoadedModel
 from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR, PAIR, REFERENCE
-from electra_jax.interop.mapping.pair import split_pair
+from electra_jax.interop.mapping.pair import split_pair, with_deltas, with_sums
 from electra_jax.interop.mapping.vocabulary import change_vocabulary, token_map
 from electra_jax.modeling.trees import Tree, flatten
 from electra_jax.text.tokenizers.tokenizer import load_tokenizer
@@ -97,7 +97,7 @@ def initial_config(
         generator = discriminator
     elif generator is not None and g is not None:
         generator = _adopt(generator, g.config)
-    elif generator is not None and config.sharing == "embeddings" and generator.block == "bert":
+    elif generator is not None and config.sharing in ONE_WIDTH and generator.block == "bert":
         generator = generator.replace(
             embedding_size=discriminator.embedding_size,
             max_position_embeddings=discriminator.max_position_embeddings,
@@ -150,8 +150,11 @@ def initial_parameters(
     if isinstance(config, ElectraConfig):
         return _initial_masked_lm(init or init_generator, config, fresh, tokens, lines)
     d, g = _starts(init, init_generator)
+    fresh = with_sums(config, fresh)
     tree: Tree = dict(fresh)
     if d is not None:
+        if d.config.discriminator_head != config.discriminator.discriminator_head:
+            d = dataclasses.replace(d, head=None)
         _check_shape(d, config.discriminator, "discriminator")
         encoder, head = _fit(d, fresh["electra"], fresh.get(_D_HEAD), tokens, lines)
         tree["electra"] = encoder
@@ -173,14 +176,26 @@ def initial_parameters(
         lines.append("generator: fresh" + _but_shared(config, d))
     else:
         _place_generator(tree, fresh, g, config, d is not None, tokens, lines)
+    if config.sharing == "gdes":
+        tree = with_deltas(_one_start(tree, d, g))
     step = d.loaded.global_step if d is not None else None
     return tree, lines, step
 
 
+def _one_start(tree: Tree, d: _Start | None, g: _Start | None) -> Tree:
+    """A pair's tree where tables that start fresh are those of the network that does not."""
+    own, lent = tree["electra"]["embeddings"], tree["generator"]["embeddings"]
+    if g is None:
+        return {**tree, "generator": {**tree["generator"], "embeddings": own}}
+    if d is not None:
+        return tree
+    return {**tree, "electra": {**tree["electra"], "embeddings": lent}}
+
+
 def _but_shared(config: PairConfig, d: _Start | None) -> str:
-    if d is None or config.sharing == "none":
+    if d is None or config.sharing in ("none", "nes"):
         return ""
-    return ", but for what it shares" if config.sharing == "embeddings" else " head"
+    return " head" if config.sharing == "all" else ", but for what it shares"
 
 
 def _place_generator(
@@ -197,13 +212,13 @@ def _place_generator(
     _check_shape(g, config.generator, "generator")
     if config.sharing == "all":
         template = fresh["electra"]
-    elif config.sharing == "none":
+    elif config.own_embeddings:
         template = fresh["generator"]
     else:
         template = {"embeddings": fresh["electra"]["embeddings"], **fresh["generator"]}
     encoder, head = _fit(g, template, fresh[_G_HEAD], tokens, lines)
     line = f"generator: encoder from {g.loaded.source}"
-    if config.sharing == "none":
+    if config.own_embeddings:
         tree["generator"] = encoder
     elif config.sharing == "embeddings":
         tree["generator"] = {k: v for k, v in encoder.items() if k != "embeddings"}

@@ -4,7 +4,7 @@ start, and what is exported. The losses on the corrupted rows are each objective
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import jax
@@ -20,9 +20,11 @@ from electra_jax.flops import train_flops_per_token
 from electra_jax.modeling.dropout import DropoutRng
 from electra_jax.modeling.electra import Electra, Inputs, padding_mask
 from electra_jax.objectives.base import (
+    Batch,
     NetworkOf,
     RunShape,
     Sums,
+    TrainedPart,
     Tree,
 )
 from electra_jax.objectives.configured import ConfiguredObjective
@@ -60,7 +62,7 @@ def pair_from_config(config: Mapping[str, Any], vocab_size: int, pad_token_id: i
         return PairConfig(discriminator, None, sharing)
     if sharing == "all":
         return PairConfig(discriminator, discriminator, sharing)
-    if sharing == "none":
+    if sharing == "none":  # "nes" keeps the discriminator's width
         generator["embedding_size"] = generator["hidden_size"]
     return PairConfig(discriminator, discriminator.replace(**generator), sharing)
 
@@ -107,6 +109,12 @@ class PairObjective(ConfiguredObjective):
 
             pair = initial_config(init, init_generator, pair)
         run.check_positions(pair.discriminator.max_position_embeddings)
+        if run.config["optimizer"].get("order") == "sequential" and not pair.own_embeddings:
+            raise UserError(
+                f"optimizer.order='sequential' with model.sharing={pair.sharing!r}: one network's "
+                "update would change what the other trains; use model.sharing='gdes', 'nes' or "
+                "'none', or optimizer.order='simultaneous'"
+            )
         settings = settings.over(run.steps)
         unigram = None
         if run.config["model"]["generator"]["kind"] == "unigram":
@@ -135,6 +143,27 @@ class PairObjective(ConfiguredObjective):
         """Of both networks; the masked-LM head at the largest mask rate."""
         share = Schedule.parse(self.settings.mask_prob).maximum
         return train_flops_per_token(self.config, seq_len, share)
+
+    def parts(self) -> Sequence[TrainedPart]:
+        """Generator and discriminator; what they share is the discriminator's. None where they are
+        one network, or the generator has no parameters."""
+        if self.config.generator is None or self.config.sharing == "all":
+            return ()
+        sums = ("masked_lm_accuracy", "sampled_accuracy")
+        own = tuple(name for name in self.coefficients if name == "generator_loss")
+        others = tuple(name for name in self.coefficients if name not in own)
+        return (
+            TrainedPart("generator", r"^generator(_predictions)?/", own, sums),
+            TrainedPart("discriminator", "", others),
+        )
+
+    def kept(self, params: Tree, frozen: Tree, batch: Batch, draws: Draws) -> dict[str, jax.Array]:
+        """The replacements that the generator samples before its update."""
+        if "sampled_ids" in batch:
+            return {}
+        rows = self.masking.mask(batch, draws, True)
+        logits = self.generator_logits(params, rows, self.dropout(draws, True)[0])
+        return {"sampled_ids": self.replacements(params, logits, rows, draws, True)}
 
     def dropout(self, draws: Draws, train: bool) -> tuple[DropoutRng | None, DropoutRng | None]:
         """Dropout RNGs of the generator and of the discriminator; None in evaluation."""

@@ -87,7 +87,7 @@ def describe(plan: Plan, rows: Any, mesh: AnyMesh, *, compiles: bool) -> str:
     optimizer = plan.optimizer(params)
     state = jax.eval_shape(lambda: init_state(plan.objective, optimizer, s.seed))
     shardings = state_shardings(mesh, state)
-    step = PackedStep(plan.objective, optimizer, s.seed, s.accumulate)
+    step = PackedStep(plan.objective, optimizer, s.seed, s.accumulate, s.sequential)
     batch = {"input_ids": jax.ShapeDtypeStruct((s.batch_size, rows.seq_len), jnp.int32)}
     if compiles:
         with (

@@ -32,7 +32,11 @@ from electra_jax.training.checkpoint.bucket import CHECKPOINTS, Bucket, folder_o
 from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import fit
 from electra_jax.training.metrics_log import write_metrics
-from electra_jax.training.optimizer import build_optimizer, with_adam_moments
+from electra_jax.training.optimizer import (
+    build_optimizer,
+    optimizer_groups,
+    with_adam_moments,
+)
 from electra_jax.training.resolve import learning_rate, loop_settings, run_length
 from electra_jax.training.run import Evaluation, LoopSettings, Run
 from electra_jax.training.schedules import RateSchedule
@@ -183,7 +187,7 @@ class Plan:
 
         def optimize(params: Tree) -> optax.GradientTransformation:
             check_exports(objective, params)
-            groups = objective.parameter_groups()
+            groups = optimizer_groups(objective, given.optimizer)
             return build_optimizer(params, schedule, given.optimizer, groups=groups)
 
         return cls(
@@ -191,7 +195,10 @@ class Plan:
             objective=objective,
             optimizer=optimize,
             schedule=schedule,
-            settings=loop_settings(given.train, length.steps),
+            settings=dataclasses.replace(
+                loop_settings(given.train, length.steps),
+                sequential=given.optimizer.order == "sequential",
+            ),
             warmup=length.warmup,
         )
 

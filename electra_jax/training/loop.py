@@ -73,7 +73,7 @@ class _Fit:
         self.batch_sharding = batch_sharding(run.mesh)
         whole = replicated(run.mesh)
         self.key_data = run_key_data(s.seed, "train")
-        self.step = PackedStep(objective, self.optimizer, s.seed, s.accumulate)
+        self.step = PackedStep(objective, self.optimizer, s.seed, s.accumulate, s.sequential)
         self.train_step = jax.jit(
             self.step, donate_argnums=(0,), out_shardings=(self.shardings, whole)
         )

@@ -20,7 +20,8 @@ from electra_jax.training.step import TrainState
 @dataclasses.dataclass(frozen=True)
 class LoopSettings:
     """How long, how large, how often. Intervals are in steps, where 0 means only at the end;
-    `checkpoint_minutes` adds checkpoints by the clock, 0 none."""
+    `checkpoint_minutes` adds checkpoints by the clock, 0 none. `sequential` updates the
+    objective's networks in turn."""
 
     steps: int
     batch_size: int
@@ -32,6 +33,7 @@ class LoopSettings:
     checkpoint_minutes: float = 0.0
     keep: int = 3
     keep_every: int | None = None
+    sequential: bool = False
 
     def check(self, mesh: AnyMesh) -> None:
         """Raises `UserError` where the batch does not divide by the microbatches and devices."""
