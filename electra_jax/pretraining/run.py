@@ -195,9 +195,8 @@ class Plan:
             objective=objective,
             optimizer=optimize,
             schedule=schedule,
-            settings=dataclasses.replace(
-                loop_settings(given.train, length.steps),
-                sequential=given.optimizer.order == "sequential",
+            settings=loop_settings(
+                given.train, length.steps, sequential=given.optimizer.order == "sequential"
             ),
             warmup=length.warmup,
         )

@@ -64,7 +64,7 @@ def steps_per_epoch(train: TrainSettings, examples: int) -> int:
 
 def loop_settings(train: TrainSettings, steps: int, **changes: Any) -> LoopSettings:
     """The loop's settings: `train.*`, with `changes` where a run decides otherwise."""
-    names = {f.name for f in dataclasses.fields(LoopSettings)} - {"steps", *changes}
+    names = {f.name for f in dataclasses.fields(LoopSettings)} - {"steps", "sequential", *changes}
     return LoopSettings(steps=steps, **{n: getattr(train, n) for n in names}, **changes)
 
 
