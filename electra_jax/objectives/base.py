@@ -168,7 +168,7 @@ class RunShape:
 
     `config` is the whole resolved configuration (`model`, `train.dtype`, `init`, …), `rows` the
     name of the rows folder for messages, `max_segments` the largest number of documents in a row,
-    `token_counts()` how often the training rows hold each token, int64 [vocab_size].
+    `token_counts(most)` how often so many of the training rows hold each token, int64 [vocab_size].
     """
 
     config: Mapping[str, Any]
@@ -179,7 +179,7 @@ class RunShape:
     max_segments: int
     steps: int
     tokens_per_step: int
-    token_counts: Callable[[], Any] = lambda: None
+    token_counts: Callable[[int], Any] = lambda most: None
 
     def check_positions(self, positions: int) -> None:
         """Raises `UserError` where rows are longer than a network with so many positions takes."""

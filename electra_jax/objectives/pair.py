@@ -37,7 +37,7 @@ from electra_jax.objectives.corruption import (
 )
 from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.terms import masked_lm_sums
-from electra_jax.objectives.unigram import log_frequencies
+from electra_jax.objectives.unigram import COUNTED_ROWS, log_frequencies
 
 Self = TypeVar("Self", bound="PairObjective")
 
@@ -118,7 +118,7 @@ class PairObjective(ConfiguredObjective):
         settings = settings.over(run.steps)
         unigram = None
         if run.config["model"]["generator"]["kind"] == "unigram":
-            unigram = log_frequencies(run.token_counts(), run.special)
+            unigram = log_frequencies(run.token_counts(COUNTED_ROWS), run.special)
         return cls(pair, settings, masking_of(settings, run), unigram)
 
     @property

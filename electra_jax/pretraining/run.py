@@ -32,11 +32,7 @@ from electra_jax.training.checkpoint.bucket import CHECKPOINTS, Bucket, folder_o
 from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import fit
 from electra_jax.training.metrics_log import write_metrics
-from electra_jax.training.optimizer import (
-    build_optimizer,
-    optimizer_groups,
-    with_adam_moments,
-)
+from electra_jax.training.optimizer import build_optimizer, optimizer_groups, with_adam_moments
 from electra_jax.training.resolve import learning_rate, loop_settings, run_length
 from electra_jax.training.run import Evaluation, LoopSettings, Run
 from electra_jax.training.schedules import RateSchedule
@@ -52,8 +48,6 @@ from electra_jax.training.workdir import (
 
 log = logging.getLogger(__name__)
 
-# Rows by which token frequencies are counted, where an objective asks for them.
-COUNTED_ROWS = 2**18
 # What may differ between a run and its resumption: nothing here changes a parameter.
 MAY_CHANGE = (
     r"train\.(log_every|eval_every|eval_rows|checkpoint_(every|minutes)|keep|keep_every)",
@@ -79,7 +73,7 @@ def run_shape(config: Mapping[str, Any], rows: Any, held_out: Any, steps: int) -
         max_segments=max(1, rows.max_segments, held_out.max_segments if held_out else 1),
         steps=steps,
         tokens_per_step=config["train"]["batch_size"] * rows.seq_len,
-        token_counts=lambda: rows.token_counts(COUNTED_ROWS),
+        token_counts=rows.token_counts,
     )
 
 

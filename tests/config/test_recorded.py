@@ -26,9 +26,16 @@ ADDED = {
         "train.checkpoint_minutes",
     },
     "pretrain": {
+        "model.discriminator_head",
+        *(
+            f"optimizer.{network}_{setting}"
+            for network in ("discriminator", "generator")
+            for setting in ("clip_norm", "factor", "weight_decay")
+        ),
         "optimizer.decay_floor",
         "optimizer.muon_factor",
         "optimizer.muon_momentum",
+        "optimizer.order",
         "train.checkpoint_minutes",
         "train.minutes",
         "watch.minimum_skill",
