@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from electra_jax.data.order import rows_of
 from electra_jax.data.row_format import (
     DTYPES,
     FORMAT,
@@ -89,6 +90,10 @@ class Rows:
             )
         path = Path(folder)
         return cls(path, split, _header(path, split))
+
+    def order(self, examples: ArrayLike, seed: int) -> NDArray[np.int64]:
+        """The row that each example of a run reads, int64 in the shape of `examples`."""
+        return rows_of(examples, self.count, seed)
 
     def take(self, ids: ArrayLike) -> NDArray[np.int32]:
         """The rows of these numbers: int32 [len(ids), seq_len].

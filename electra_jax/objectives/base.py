@@ -80,11 +80,12 @@ class TrainedPart(NamedTuple):
 
 class NetworkOf(NamedTuple):
     """One network as a model folder holds it: a `kind` that `interop.save` writes, its shape, its
-    parameters."""
+    parameters, and further fields of its config.json."""
 
     kind: str
     config: Any
     params: Tree
+    settings: Mapping[str, Any] = {}
 
 
 class Alarm(NamedTuple):
@@ -156,6 +157,12 @@ class Objective(abc.ABC):
         """The networks that can have an optimizer each; none where there is one network."""
         return ()
 
+    @property
+    def in_turn(self) -> bool:
+        """Whether the update of one part leaves the loss of the others as it is, but for what they
+        are meant to read of it: then parts can be updated one after the other."""
+        return False
+
     def kept(self, params: Tree, frozen: Tree, batch: Batch, draws: Draws) -> dict[str, jax.Array]:
         """What later parts of a sequential update take from before the first: fields of the batch
         for `loss`."""
@@ -168,7 +175,7 @@ class RunShape:
 
     `config` is the whole resolved configuration (`model`, `train.dtype`, `init`, …), `rows` the
     name of the rows folder for messages, `max_segments` the largest number of documents in a row,
-    `token_counts(most)` how often so many of the training rows hold each token, int64 [vocab_size].
+    `token_counts()` how often the training rows hold each token, int64 [vocab_size].
     """
 
     config: Mapping[str, Any]
@@ -179,7 +186,7 @@ class RunShape:
     max_segments: int
     steps: int
     tokens_per_step: int
-    token_counts: Callable[[int], Any] = lambda most: None
+    token_counts: Callable[[], Any] = lambda: None
 
     def check_positions(self, positions: int) -> None:
         """Raises `UserError` where rows are longer than a network with so many positions takes."""

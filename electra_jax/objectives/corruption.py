@@ -113,6 +113,11 @@ class CorruptionSettings(MaskingSettings):
         """Sampling temperature at a training step, float32 []."""
         return jnp.float32(Schedule.parse(self.temperature).at(step))
 
+    def temperature_in(self, draws: Draws, train: bool) -> jax.Array:
+        """Sampling temperature of a batch, float32 []: evaluation has the final one."""
+        final = jnp.float32(final_value(self.temperature))
+        return self.temperature_at(draws.step) if train else final
+
 
 def _choose(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
@@ -206,8 +211,16 @@ class Masking:
     def selections(self, batch: Batch, step: jax.Array | None = None) -> jax.Array:
         """Number of selected positions of a batch at a training step (None: in evaluation),
         float32 []: the denominator of the masked-LM loss, a function of lengths alone."""
-        structure = self.structure(batch)
-        selectable = candidates(batch["input_ids"], structure.valid, self.special)
+        number, _, _ = self.counts(self.structure(batch), step)
+        return jnp.sum(number).astype(jnp.float32)
+
+    def counts(
+        self, structure: Structure, step: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Of each of a row's S segments: the numbers of selected positions and of candidates,
+        int32 [B, S], and its tokens, bool [B, L, S]."""
+        ids = structure.inputs.input_ids
+        selectable = candidates(ids, structure.valid, self.special)
         numbers = jnp.arange(1, self.max_segments + 1)[None, None, :]
         segments = structure.segment_ids[:, :, None] == numbers
         tokens = jnp.sum(segments, axis=1)
@@ -217,7 +230,7 @@ class Masking:
             number = jnp.where(available > 0, jnp.minimum(number, self.max_predictions), 0)
         else:
             number = jnp.minimum(number, available)
-        return jnp.sum(number).astype(jnp.float32)
+        return number, available, segments
 
     def mask(self, batch: Batch, draws: Draws, train: bool = True) -> MaskedRows:
         """Selects and masks a batch."""
@@ -255,7 +268,7 @@ def sample_replacements(
     """Replacement ids int32 [B, N] from the generator's logits [B, N, V]; evaluation samples at the
     final temperature."""
     s = settings
-    temperature = s.temperature_at(draws.step) if train else jnp.float32(final_value(s.temperature))
+    temperature = s.temperature_in(draws, train)
     forbidden = rows.targets if s.disallow_correct else None
     logits = tempered(logits, temperature, forbidden)
     # Random numbers by position where positions are distinct; duplicates need one for each entry.

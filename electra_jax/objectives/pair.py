@@ -37,9 +37,11 @@ from electra_jax.objectives.corruption import (
 )
 from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.terms import masked_lm_sums
-from electra_jax.objectives.unigram import COUNTED_ROWS, log_frequencies
+from electra_jax.objectives.unigram import log_frequencies
 
 Self = TypeVar("Self", bound="PairObjective")
+# The terms that train what corrupts rows; all others train the discriminator.
+GENERATOR_TERMS = ("generator_loss", "cloze_loss")
 
 
 def pair_from_config(config: Mapping[str, Any], vocab_size: int, pad_token_id: int) -> PairConfig:
@@ -109,16 +111,10 @@ class PairObjective(ConfiguredObjective):
 
             pair = initial_config(init, init_generator, pair)
         run.check_positions(pair.discriminator.max_position_embeddings)
-        if run.config["optimizer"].get("order") == "sequential" and not pair.own_embeddings:
-            raise UserError(
-                f"optimizer.order='sequential' with model.sharing={pair.sharing!r}: one network's "
-                "update would change what the other trains; use model.sharing='gdes', 'nes' or "
-                "'none', or optimizer.order='simultaneous'"
-            )
         settings = settings.over(run.steps)
         unigram = None
         if run.config["model"]["generator"]["kind"] == "unigram":
-            unigram = log_frequencies(run.token_counts(COUNTED_ROWS), run.special)
+            unigram = log_frequencies(run.token_counts(), run.special)
         return cls(pair, settings, masking_of(settings, run), unigram)
 
     @property
@@ -150,12 +146,17 @@ class PairObjective(ConfiguredObjective):
         if self.config.generator is None or self.config.sharing == "all":
             return ()
         sums = ("masked_lm_accuracy", "sampled_accuracy")
-        own = tuple(name for name in self.coefficients if name == "generator_loss")
+        own = tuple(name for name in self.coefficients if name in GENERATOR_TERMS)
         others = tuple(name for name in self.coefficients if name not in own)
         return (
-            TrainedPart("generator", r"^generator(_predictions)?/", own, sums),
+            TrainedPart("generator", r"^(generator|cloze)", own, sums),
             TrainedPart("discriminator", "", others),
         )
+
+    @property
+    def in_turn(self) -> bool:
+        """Where the generator has tables of its own."""
+        return self.config.own_embeddings
 
     def kept(self, params: Tree, frozen: Tree, batch: Batch, draws: Draws) -> dict[str, jax.Array]:
         """The replacements that the generator samples before its update."""

@@ -10,8 +10,6 @@ import numpy as np
 from electra_jax.data.rows import Rows
 from electra_jax.objectives.row_structure import SpecialIds
 
-COUNTED_ROWS = 2**18  # by which frequencies are counted
-
 
 def unigram_entropy(rows: Rows) -> float:
     """Entropy in nats of a split's token frequencies, padding, [CLS], [SEP] and [MASK] left out:

@@ -232,6 +232,12 @@ def optimizer_groups(objective: Objective, settings: Any) -> Sequence[ParameterG
             f"{where}: {type(objective).__name__} {why}: leave "
             f"{'it' if len(given) == 1 else 'them'} unset"
         )
+    if "order" in given and not objective.in_turn:
+        raise UserError(
+            f"{where}: {type(objective).__name__} updates its networks at once: one's update would "
+            "change what another trains. Where it has a generator of its own embeddings "
+            "(model.sharing=gdes, nes or none), ELECTRA updates them in turn"
+        )
     return [
         ParameterGroup(
             part.name,

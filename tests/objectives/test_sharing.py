@@ -359,7 +359,6 @@ def test_the_export_is_the_sum_and_computes_what_the_run_does():
     ("overrides", "message"),
     [
         (("model.sharing=gdes", "model.generator.kind=uniform"), r"sharing='gdes' adds to a gen"),
-        (("optimizer.order=sequential",), r"order='sequential' with model\.sharing='embeddings'"),
         (("model.sharing=some",), "model.sharing"),
     ],
 )

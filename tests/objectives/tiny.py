@@ -82,7 +82,7 @@ def configured_objective(
     given += [f"--config.objective.name={name}", *(f"--config.{x}" for x in overrides)]
     config, _ = load_config(["--config=configs/pretrain.py:tiny", *given])
     counts = np.arange(VOCAB)
-    run = RunShape(config, "rows", VOCAB, SPECIAL, seq_len, max_segments, 100, 64, lambda _: counts)
+    run = RunShape(config, "rows", VOCAB, SPECIAL, seq_len, max_segments, 100, 64, lambda: counts)
     return build_objective(run)
 
 

@@ -437,8 +437,13 @@ def test_each_network_has_its_own_rate_clip_and_decay():
             r"generator_factor=2\.0: MaskedLMObjective trains",
         ),
         ("masked_lm", {"order": "sequential"}, r"order='sequential': MaskedLMObjective .*leave it"),
+        (
+            "electra",
+            {"order": "sequential"},
+            r"order='sequential': ElectraObjective updates .*gdes",
+        ),
     ],
 )
-def test_one_network_has_one_optimizer(name, settings, message):
+def test_one_network_has_one_optimizer_and_shared_ones_one_update(name, settings, message):
     with pytest.raises(UserError, match=message):
         optimizer_groups(configured_objective(name), PretrainOptimizer(**settings))

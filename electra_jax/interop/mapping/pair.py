@@ -8,10 +8,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, ElectricConfig, PairConfig
 from electra_jax.errors import UserError
+from electra_jax.interop.mapping.names import NOISE
 from electra_jax.modeling.electra import DELTA
 from electra_jax.modeling.trees import Tree, flatten
+
+# What the config.json of Electric's discriminator says beside its class, ElectraForPreTraining:
+# the logits are energies.
+ELECTRIC_SETTINGS = {"objective": "electric"}
+_DISCRIMINATOR_PARTS = ("electra", "discriminator_predictions")
 
 
 def split_pair(
@@ -21,7 +27,8 @@ def split_pair(
     (config, `Discriminator`'s tree) or None where it has no replaced-token head}.
 
     Shared arrays appear in both; nothing is copied. Tables that are a difference to the
-    generator's (`sharing="gdes"`) become the sums.
+    generator's (`sharing="gdes"`) become the sums. Electric has no "generator" but "noise": (the
+    shape of a tower, all that is not the discriminator's).
     """
     parts: dict[str, tuple[ElectraConfig, Tree] | None] = {
         "discriminator": None,
@@ -29,8 +36,12 @@ def split_pair(
     }
     encoders = with_sums(pair, params)
     if "discriminator_predictions" in params:
-        names = ("electra", "discriminator_predictions")
-        parts["discriminator"] = (pair.discriminator, {name: encoders[name] for name in names})
+        found = {name: encoders[name] for name in _DISCRIMINATOR_PARTS}
+        parts["discriminator"] = (pair.discriminator, found)
+    if isinstance(pair, ElectricConfig):
+        assert pair.generator is not None
+        noise = {name: tree for name, tree in params.items() if name not in _DISCRIMINATOR_PARTS}
+        return {**parts, NOISE: (pair.generator, noise)}
     if pair.generator is not None:
         if pair.sharing == "all":
             encoder = params["electra"]
@@ -108,6 +119,16 @@ def join_pair(
     elif sharing == "embeddings":
         tree["generator"] = {k: v for k, v in g["electra"].items() if k != "embeddings"}
     return pair, tree
+
+
+def join_electric(
+    discriminator: tuple[ElectraConfig, Mapping[str, Any]],
+    noise: tuple[ElectraConfig, Mapping[str, Any]],
+) -> tuple[ElectricConfig, Tree]:
+    """Electric's two networks as one; the inverse of `split_pair`."""
+    sharing = "none" if "embeddings" in noise[1]["generator_ltr"] else "embeddings"
+    config = ElectricConfig(discriminator[0], noise[0], sharing)
+    return config, {**discriminator[1], **noise[1]}
 
 
 def _equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
