@@ -90,6 +90,13 @@ class Rows:
         path = Path(folder)
         return cls(path, split, _header(path, split))
 
+    def word_starts(self) -> NDArray[np.bool_]:
+        """Whether each token of the vocabulary begins a word, bool [vocab_size]."""
+        from electra_jax.text.tokenizers.tokenizer import load_tokenizer
+        from electra_jax.text.tokenizers.word_starts import word_starts
+
+        return word_starts(load_tokenizer(self.tokenizer_folder))
+
     def take(self, ids: ArrayLike) -> NDArray[np.int32]:
         """The rows of these numbers: int32 [len(ids), seq_len].
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -142,7 +142,8 @@ class RunShape:
     """What an objective can know of a pretraining run when it is built.
 
     `config` is the whole resolved configuration (`model`, `train.dtype`, `init`, …), `rows` the
-    name of the rows folder for messages, `max_segments` the largest number of documents in a row.
+    name of the rows folder for messages, `max_segments` the largest number of documents in a row,
+    `word_starts()` whether a token begins a word, bool [vocab_size].
     """
 
     config: Mapping[str, Any]
@@ -153,6 +154,7 @@ class RunShape:
     max_segments: int
     steps: int
     tokens_per_step: int
+    word_starts: Callable[[], Any] = lambda: None
 
     def check_positions(self, positions: int) -> None:
         """Raises `UserError` where rows are longer than a network with so many positions takes."""

@@ -23,9 +23,11 @@ from electra_jax.objectives.losses import replaced_labels
 from electra_jax.objectives.masking import (
     Selection,
     candidates,
+    group_starts,
     mask_inputs,
     max_predictions_per_seq,
     num_to_mask,
+    of_group,
     scatter_update,
     select_with_replacement,
     select_without_replacement,
@@ -40,7 +42,7 @@ SAMPLERS = ("inverse_cdf", "gumbel")
 
 @dataclasses.dataclass(frozen=True)
 class MaskingSettings:
-    """Which tokens are predicted."""
+    """Which tokens are predicted, and which are hidden."""
 
     mask_prob: Scheduled = field(
         0.15, "share of a document's tokens that is predicted; evaluation uses the final value"
@@ -50,12 +52,64 @@ class MaskingSettings:
         "how positions are sampled; reference: with replacement",
         choices=MASKING,
     )
+    eval_mask_prob: float | None = field(
+        None,
+        "share that is predicted in evaluation; None: mask_prob's final value",
+        above=0,
+        below=1,
+        when_absent=None,
+    )
+    whole_words: bool = field(
+        False, "select all tokens of a word together (the last may be cut)", when_absent=False
+    )
+    ngrams: tuple[float, ...] = field(
+        (),
+        "weights of groups of 1, 2, … words (tokens, without whole_words) that are selected "
+        "together; empty: one",
+        when_absent=(),
+    )
+    masked_share: float = field(
+        0.85,
+        "share of the selected tokens that is [MASK] to the generator; it sees the others",
+        minimum=0,
+        maximum=1,
+        when_absent=0.85,
+    )
+    hidden_prob: Scheduled = field(
+        0.0,
+        "share of a document's tokens that is selected to be hidden, where it is above mask_prob; "
+        "those beyond mask_prob are not predicted",
+        when_absent=0.0,
+    )
+
+    z_loss: float = field(
+        0.0,
+        "times logsumexp(logits)², added to each predicted token's loss; reported losses are "
+        "without it",
+        minimum=0,
+        when_absent=0.0,
+    )
 
     def __post_init__(self) -> None:
         share = Schedule.parse(self.mask_prob, "objective.mask_prob")
         if not (0 < share.minimum and share.maximum < 1):
             raise UserError(f"objective.mask_prob={self.mask_prob}: must be between 0 and 1")
         _choose("masking", self.masking, MASKING)
+        hidden = Schedule.parse(self.hidden_prob, "objective.hidden_prob")
+        if not (0 <= hidden.minimum and hidden.maximum < 1):
+            raise UserError(f"objective.hidden_prob={hidden}: must be at least 0 and below 1")
+        if any(weight < 0 for weight in self.ngrams) or (self.ngrams and not sum(self.ngrams) > 0):
+            raise UserError(
+                f"objective.ngrams={list(self.ngrams)}: weights of n-grams of 1, 2, … words, none "
+                "below 0 and one above"
+            )
+        if self.masking == "reference":
+            for name in ("whole_words", "ngrams", "hidden_prob"):
+                if getattr(self, name):
+                    raise UserError(
+                        f"objective.{name}={getattr(self, name)} and objective.masking='reference',"
+                        " which selects single tokens: set one of them back"
+                    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +133,27 @@ class CorruptionSettings(MaskingSettings):
     sample_with_dropout: bool = field(
         True, "False: samples come from a second pass of the generator without dropout"
     )
+    generator_dropout: bool = field(
+        True, "False: the generator is trained without dropout", when_absent=True
+    )
+    zero_head: bool = field(
+        False,
+        "a fresh head for replaced tokens begins at 0, so that its loss begins at ln 2",
+        when_absent=False,
+    )
+    replaced_share: Scheduled = field(
+        1.0,
+        "share of the predicted tokens that the discriminator sees replaced; it sees the originals "
+        "of the others",
+        when_absent=1.0,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _choose("sampler", self.sampler, SAMPLERS)
+        replaced = Schedule.parse(self.replaced_share, "objective.replaced_share")
+        if not (0 <= replaced.minimum and replaced.maximum <= 1):
+            raise UserError(f"objective.replaced_share={replaced}: must be between 0 and 1")
         temperature = Schedule.parse(self.temperature, "objective.temperature")
         for name, value in (
             ("temperature", temperature.minimum),
@@ -121,12 +192,14 @@ def _choose(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 @struct.dataclass
 class MaskedRows:
-    """Rows ready for the generator: `structure` of the originals, `selection`, `masked_ids` int32
-    [B, L]."""
+    """Rows ready for the generator: `structure` of the originals, `selection` of what it predicts,
+    `masked_ids` int32 [B, L]; `replaced`: what of the selection the discriminator sees replaced
+    (None: all)."""
 
     structure: Structure
     selection: Selection
     masked_ids: jax.Array
+    replaced: Selection | None = None
 
     @property
     def targets(self) -> jax.Array:
@@ -146,7 +219,9 @@ class Masking:
     """Masks rows of one length.
 
     Arrays are sized by the largest mask rate of the run. Evaluation masks `evaluation_share` where
-    an objective gives one, otherwise the final rate.
+    an objective gives one, otherwise the settings' `eval_mask_prob`, or the final rate; it hides
+    what it predicts and replaces all of it. `word_starts` are the bytes of a bool for each token of
+    the vocabulary, whether it begins a word, which `whole_words` needs.
     """
 
     settings: MaskingSettings
@@ -154,6 +229,7 @@ class Masking:
     seq_len: int
     max_segments: int = 1
     evaluation_share: float | None = None
+    word_starts: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.settings.masking == "reference" and self.max_segments > 1:
@@ -167,7 +243,10 @@ class Masking:
     def max_predictions(self) -> int:
         """Array size N for the predictions of a row: the reference's, or the most that a row can
         need."""
-        share = max(Schedule.parse(self.settings.mask_prob).maximum, self.evaluation_share or 0)
+        share = Schedule.parse(self.settings.mask_prob).maximum
+        return self._slots(max(share, self.share_at(None)))
+
+    def _slots(self, share: float) -> int:
         if self.settings.masking == "reference":
             return max_predictions_per_seq(self.seq_len, share)
         # The reference's number is one short at some lengths: 9 of the 10 that 64 tokens need.
@@ -181,7 +260,8 @@ class Masking:
         schedule = Schedule.parse(self.settings.mask_prob)
         if step is not None:
             return schedule.at(step)
-        return schedule.final if self.evaluation_share is None else self.evaluation_share
+        given = (self.evaluation_share, self.settings.eval_mask_prob, schedule.final)
+        return next(share for share in given if share is not None)
 
     def rate_metric(self, draws: Draws, train: bool) -> dict[str, tuple[jax.Array, jax.Array]]:
         """The mask rate of a training step as the metric `mask_prob`, where it changes."""
@@ -237,12 +317,60 @@ class Masking:
             )
         else:
             uniforms, _ = draws.uniform("select", jnp.arange(ids.shape[1])[None, :])
-            selection = select_without_replacement(
-                selectable, structure.segment_ids, uniforms, share, self.max_predictions
-            )
-            show, _ = draws.uniform("show", selection.positions)
-        masked = mask_inputs(ids, selection, show, self.special, average_duplicates=reference)
-        return MaskedRows(structure, selection, masked)
+            uniforms = self._grouped(uniforms, ids, selectable, draws)
+
+            def select(share: Any, slots: int) -> Selection:
+                return select_without_replacement(
+                    selectable, structure.segment_ids, uniforms, share, slots
+                )
+
+            selection = hidden = select(share, self.max_predictions)
+            most = Schedule.parse(s.hidden_prob)
+            if train and most.maximum > 0:
+                # The first of an order that all share: what is predicted is among what is hidden.
+                share = jnp.maximum(share, most.at(draws.step))
+                hidden = select(share, max(self.max_predictions, self._slots(most.maximum)))
+            show, _ = draws.uniform("show", hidden.positions)
+        if reference:
+            hidden = selection
+        masked = mask_inputs(
+            ids,
+            hidden,
+            show,
+            self.special,
+            average_duplicates=reference,
+            masked_share=s.masked_share,
+        )
+        return MaskedRows(structure, selection, masked, self._replaced(selection, draws, train))
+
+    def _grouped(
+        self, uniforms: jax.Array, ids: jax.Array, selectable: jax.Array, draws: Draws
+    ) -> jax.Array:
+        """The uniforms [B, L] that order the selection, one for all tokens of a word or n-gram."""
+        weights = self.settings.ngrams or (1.0,)
+        if not self.settings.whole_words and len(weights) == 1:
+            return uniforms
+        words = jnp.ones(ids.shape, bool)
+        if self.settings.whole_words:
+            if self.word_starts is None:
+                raise ValueError("whole_words needs the vocabulary's word_starts")
+            words = jnp.asarray(np.frombuffer(self.word_starts, bool))[ids]
+        position = jnp.arange(ids.shape[1])[None, :]
+        below = np.cumsum(weights)[:-1] / np.sum(weights)
+        drawn = draws.uniform("ngram", position)[0][..., None]
+        lengths = 1 + jnp.sum(drawn >= jnp.asarray(below, jnp.float32)[None, None, :], axis=-1)
+        return of_group(uniforms, group_starts(selectable, words, lengths, len(weights)))
+
+    def _replaced(self, selection: Selection, draws: Draws, train: bool) -> Selection | None:
+        """What of a selection the discriminator sees replaced in training."""
+        share = Schedule.parse(getattr(self.settings, "replaced_share", 1.0))
+        if not train or share.minimum == 1:
+            return None
+        counter = selection.positions
+        if self.settings.masking == "reference":
+            counter = jnp.arange(counter.shape[1])[None, :]
+        kept = draws.uniform("replace", counter)[0] < share.at(draws.step)
+        return selection.replace(weights=selection.weights * kept)  # type: ignore[attr-defined]
 
 
 def sample_replacements(
@@ -274,6 +402,7 @@ def replace_tokens(
     [B, N]."""
     original = rows.structure.inputs
     averaged = settings.masking == "reference"
-    ids = scatter_update(original.input_ids, sampled, rows.selection, average_duplicates=averaged)
+    where = rows.selection if rows.replaced is None else rows.replaced
+    ids = scatter_update(original.input_ids, sampled, where, average_duplicates=averaged)
     labels = replaced_labels(original.input_ids, ids, rows.structure.valid)
     return original.replace(input_ids=ids), labels  # type: ignore[attr-defined]

@@ -139,7 +139,7 @@ class ElectraObjective(PairObjective):
         """`loss` of rows that are masked already; samples replacements unless given."""
         generator_rng, discriminator_rng = self.dropout(draws, train)
         logits = self.generator_logits(params, rows, generator_rng)
-        generator_term, metrics = masked_lm_sums(logits, rows)
+        generator_term, metrics = masked_lm_sums(logits, rows, self.settings.z_loss)
         if sampled is None:
             sampled = self.replacements(params, logits, rows, draws, train)
         hits = jnp.sum((sampled == rows.targets) * rows.selection.weights)

@@ -101,7 +101,7 @@ class MaskedLMObjective(ConfiguredObjective):
         logits: Any = self.model.apply(
             {"params": params}, rows.masked_inputs, rows.selection.positions, dropout_rng
         )
-        term, metrics = masked_lm_sums(logits, rows)
+        term, metrics = masked_lm_sums(logits, rows, self.masking.settings.z_loss)
         valid = rows.structure.valid.astype(jnp.float32)
         metrics["tokens"] = (jnp.sum(valid), jnp.ones(()))
         metrics |= self.masking.rate_metric(draws, train)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from electra_jax.data.rows import Rows
@@ -45,6 +46,10 @@ class AssumedRows:
     def special_ids(self) -> dict[str, int]:
         """Any ids: they change no shape."""
         return {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
+
+    def word_starts(self) -> np.ndarray:
+        """Any: they change no shape."""
+        return np.ones(self.vocab_size, bool)
 
 
 def dry_run(

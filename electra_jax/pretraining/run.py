@@ -73,6 +73,7 @@ def run_shape(config: Mapping[str, Any], rows: Any, held_out: Any, steps: int) -
         max_segments=max(1, rows.max_segments, held_out.max_segments if held_out else 1),
         steps=steps,
         tokens_per_step=config["train"]["batch_size"] * rows.seq_len,
+        word_starts=lambda: rows.word_starts(),
     )
 
 

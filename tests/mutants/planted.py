@@ -123,9 +123,9 @@ MUTANTS = (
     ),
     Mutant(
         "80 % are hidden instead of 85 %",
-        "objectives/masking.py",
-        "masked_share: float = 0.85",
-        "masked_share: float = 0.8",
+        "objectives/corruption.py",
+        "masked_share: float = field(\n        0.85,",
+        "masked_share: float = field(\n        0.8,",
         (MASKING,),
     ),
     Mutant(
