@@ -31,16 +31,24 @@ def encoder_flops_per_token(config: ElectraConfig, context: float) -> float:
 
 def discriminator_flops_per_token(config: ElectraConfig, context: float) -> float:
     """Forward FLOPs of one token through encoder and replaced-token head."""
-    h = config.hidden_size
-    return encoder_flops_per_token(config, context) + 2 * h * h + 2 * h
+    return encoder_flops_per_token(config, context) + replaced_head_flops(config)
+
+
+def replaced_head_flops(config: ElectraConfig) -> float:
+    """Forward FLOPs of the replaced-token head at one position."""
+    return 2 * config.hidden_size**2 + 2 * config.hidden_size
 
 
 def masked_lm_flops_per_token(config: ElectraConfig, context: float, masked: float) -> float:
     """Forward FLOPs of one token through encoder and masked-LM head, which runs on a share
     `masked` of the tokens."""
+    return encoder_flops_per_token(config, context) + masked * masked_lm_head_flops(config)
+
+
+def masked_lm_head_flops(config: ElectraConfig) -> float:
+    """Forward FLOPs of the masked-LM head at one position."""
     e = config.embedding_size
-    head = 2 * config.hidden_size * e + 2 * e * config.vocab_size
-    return encoder_flops_per_token(config, context) + masked * head
+    return 2 * config.hidden_size * e + 2 * e * config.vocab_size
 
 
 def train_flops_per_token(

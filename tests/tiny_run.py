@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from electra_jax.config_file import load_config
 from electra_jax.preparation.prepare import prepare
+from electra_jax.pretraining.run import Pretraining
 from electra_jax.text.tokenizers.train import train_vocabulary
 
 WORDS = (
@@ -111,3 +115,35 @@ def models(workdir: Path) -> dict[str, bytes]:
         name: (workdir / "model" / name / "model.safetensors").read_bytes()
         for name in ("discriminator", "generator")
     }
+
+
+class Killed(Exception):
+    """The end of a process."""
+
+
+def pretrain(arguments: list[str], workdir: Path, killed_after: int | None = None) -> Path:
+    """Trains in this process; with `killed_after` until so many batches have been read."""
+    run = Pretraining.build(load_config(arguments)[0], workdir, quiet=True)
+    if killed_after is None:
+        run.train()
+        return workdir
+    batches = run.run.batches
+
+    def dying(first_example):
+        for number, batch in enumerate(batches(first_example)):
+            if number == killed_after:
+                raise Killed
+            yield batch
+
+    run.run.batches = dying
+    with pytest.raises(Killed):
+        run.train()
+    return workdir
+
+
+def without_speed(workdir: Path) -> list[dict[str, float]]:
+    """The rows of metrics.jsonl but for what differs between two equal runs."""
+    return [
+        {k: v for k, v in row.items() if k not in ("tokens_per_second", "seconds")}
+        for row in metric_rows(workdir)
+    ]

@@ -14,6 +14,8 @@ from electra_jax.config.schedule import Scheduled
 from electra_jax.config.training import BACKENDS, MeshSettings, OptimizerSettings, TrainSettings
 from electra_jax.errors import UserError
 
+GENERATORS = ("network", "uniform", "unigram")  # kinds
+
 # Of the shape, but no field of `model.*`: other groups', the rows', fine-tuning's.
 COMPUTED = ("dtype", "vocab_size", "pad_token_id", "pooling")
 
@@ -40,8 +42,8 @@ class GeneratorSettings:
     intermediate_size: int = field(256, "Width of the generator's feed-forward layers.")
     kind: str = field(
         "network",
-        "A trained network, or replacements sampled evenly from the vocabulary.",
-        choices=("network", "uniform"),
+        "A trained network, or replacements drawn evenly, or by how frequent tokens are.",
+        choices=GENERATORS,
     )
 
 
@@ -139,7 +141,7 @@ class PretrainSettings:
 @functools.cache
 def pretrain_settings(objective: type) -> type[PretrainSettings]:
     """The fields of pretraining with an objective whose `Settings` are these."""
-    name = field("electra", "Objective: electra, masked_lm, or FILE.py:CLASS.")
+    name = field("electra", "Objective: one of the package's, or FILE.py:CLASS.")
     named = dataclasses.make_dataclass(
         "ObjectiveSettings", [("name", str, name)], bases=(objective,), frozen=True
     )

@@ -31,8 +31,8 @@ class OptimizerSettings:
 
     name: str = field(
         "adamw",
-        "Optimizer; adam_reference is the reference's Adam, without bias correction; muon is AdamW "
-        "but for the matrices of hidden layers; stable_adamw limits the update of each tensor.",
+        "Optimizer; adam_reference: without bias correction; muon: AdamW but for hidden matrices; "
+        "stable_adamw: limits a tensor's update.",
         choices=OPTIMIZERS,
     )
     learning_rate: Scheduled | None = field(

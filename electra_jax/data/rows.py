@@ -126,6 +126,17 @@ class Rows:
             )
         return out.astype(np.int32)
 
+    def token_counts(self, most: int | None = None) -> NDArray[np.int64]:
+        """How often each token occurs, int64 [vocab_size]; of at most `most` rows, evenly
+        spaced."""
+        counts = np.zeros(self.vocab_size, np.int64)
+        number = self.count if most is None else min(most, self.count)
+        chosen = np.arange(number) * self.count // max(number, 1)
+        for start in range(0, number, 4096):
+            ids = self.take(chosen[start : start + 4096])
+            counts += np.bincount(ids.reshape(-1), minlength=self.vocab_size)
+        return counts
+
     def verify(self) -> None:
         """Compares every shard's SHA-256 with the recorded one; reads all of the split.
 

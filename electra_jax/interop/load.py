@@ -36,7 +36,7 @@ from electra_jax.interop.loaded import (
 )
 from electra_jax.interop.mapping.hf_config import OWN
 from electra_jax.interop.mapping.infer_shapes import expected_shapes, labels_of
-from electra_jax.interop.mapping.names import DISCRIMINATOR, GENERATOR, PAIR
+from electra_jax.interop.mapping.names import DISCRIMINATOR, GENERATOR, MASKED_LM, PAIR
 from electra_jax.interop.mapping.pair import join_pair
 from electra_jax.interop.mapping.tensors import as_float32, check_shapes
 from electra_jax.modeling.trees import unflatten
@@ -73,6 +73,8 @@ def load_model_folder(
         loaded = _load_one(folder, num_attention_heads)
     elif (folder / DISCRIMINATOR / CONFIG).is_file():
         loaded = _load_two(folder, num_attention_heads, generator_num_attention_heads)
+    elif (folder / MASKED_LM / CONFIG).is_file():  # a discriminator with a masked-LM head
+        loaded = _load_one(folder / MASKED_LM, num_attention_heads)
     elif (folder / GENERATOR / CONFIG).is_file():
         loaded = _load_one(folder / GENERATOR, generator_num_attention_heads)
     elif not folder.exists():

@@ -164,9 +164,15 @@ def gather_positions(hidden: jax.Array, positions: jax.Array) -> jax.Array:
 
 
 class Electra(nn.Module):
-    """Generator and discriminator with what they share (`PairConfig.sharing`)."""
+    """Generator and discriminator with what they share (`PairConfig.sharing`).
+
+    `detects` and `predicts` say which heads the discriminator has: for replaced tokens
+    (`discriminator_predictions`), and a masked-LM head of its own (`masked_lm_predictions`).
+    """
 
     config: PairConfig
+    detects: bool = True
+    predicts: bool = False
 
     def setup(self) -> None:
         p = self.config
@@ -175,7 +181,10 @@ class Electra(nn.Module):
             if p.sharing != "all":
                 self.generator = Backbone(p.generator, own_embeddings=p.sharing == "none")
             self.generator_predictions = GeneratorHead(p.generator)
-        self.discriminator_predictions = DiscriminatorHead(p.discriminator)
+        if self.detects:
+            self.discriminator_predictions = DiscriminatorHead(p.discriminator)
+        if self.predicts:
+            self.masked_lm_predictions = GeneratorHead(p.discriminator)
 
     def generator_hidden(self, inputs: Inputs, rng: DropoutRng | None = None) -> jax.Array:
         """The generator's hidden states [B, L, Hg]."""
@@ -188,7 +197,7 @@ class Electra(nn.Module):
     def generator_logits(
         self, inputs: Inputs, positions: jax.Array, rng: DropoutRng | None = None
     ) -> jax.Array:
-        """Masked-LM logits float32 [B, N, V] at `positions` int32 [B, N]; zeros for the uniform
+        """Masked-LM logits float32 [B, N, V] at `positions` int32 [B, N]; zeros without a
         generator."""
         p = self.config
         if p.generator is None:
@@ -199,12 +208,30 @@ class Electra(nn.Module):
 
     def discriminator_logits(self, inputs: Inputs, rng: DropoutRng | None = None) -> jax.Array:
         """Logit that each token was replaced, float32 [B, L]."""
-        return self.discriminator_predictions(self.electra(inputs, rng))
+        return self.replaced_logits(self.discriminator_hidden(inputs, rng))
 
-    def __call__(self, inputs: Inputs, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Both networks on the same inputs (used to initialise): generator and discriminator
-        logits."""
-        return self.generator_logits(inputs, positions), self.discriminator_logits(inputs)
+    def discriminator_hidden(self, inputs: Inputs, rng: DropoutRng | None = None) -> jax.Array:
+        """The discriminator's hidden states [B, L, H]."""
+        return self.electra(inputs, rng)
+
+    def replaced_logits(self, hidden: jax.Array) -> jax.Array:
+        """Logit that each token was replaced, float32 [B, L], from the discriminator's states."""
+        return self.discriminator_predictions(hidden)
+
+    def masked_lm_logits(self, hidden: jax.Array) -> jax.Array:
+        """The discriminator's own masked-LM logits float32 [B, N, V] from its states [B, N, H]."""
+        return self.masked_lm_predictions(hidden, self.electra.embeddings.word_embeddings)
+
+    def __call__(self, inputs: Inputs, positions: jax.Array) -> tuple[jax.Array, ...]:
+        """Every head on the same inputs (used to initialise): logits of the generator, and of the
+        discriminator's heads."""
+        found = [self.generator_logits(inputs, positions)]
+        hidden = self.discriminator_hidden(inputs)
+        if self.detects:
+            found.append(self.replaced_logits(hidden))
+        if self.predicts:
+            found.append(self.masked_lm_logits(gather_positions(hidden, positions)))
+        return tuple(found)
 
 
 class MaskedLM(nn.Module):

@@ -143,6 +143,7 @@ class RunShape:
 
     `config` is the whole resolved configuration (`model`, `train.dtype`, `init`, …), `rows` the
     name of the rows folder for messages, `max_segments` the largest number of documents in a row,
+    `token_counts()` how often the training rows hold each token, int64 [vocab_size],
     `word_starts()` whether a token begins a word, bool [vocab_size].
     """
 
@@ -154,6 +155,7 @@ class RunShape:
     max_segments: int
     steps: int
     tokens_per_step: int
+    token_counts: Callable[[], Any] = lambda: None
     word_starts: Callable[[], Any] = lambda: None
 
     def check_positions(self, positions: int) -> None:

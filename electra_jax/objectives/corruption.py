@@ -84,7 +84,7 @@ class MaskingSettings:
 
     z_loss: float = field(
         0.0,
-        "times logsumexp(logits)², added to each predicted token's loss; reported losses are "
+        "times logsumexp(logits)², added to the masked-LM loss of each token; reported losses are "
         "without it",
         minimum=0,
         when_absent=0.0,

@@ -23,7 +23,6 @@ from electra_jax.objectives.terms import (
     MASKED_LM_METRICS,
     SAMPLING_METRICS,
     discriminator_sums,
-    masked_lm_sums,
     summarize_discriminator,
 )
 
@@ -138,18 +137,19 @@ class ElectraObjective(PairObjective):
     ) -> tuple[Sums, Sums]:
         """`loss` of rows that are masked already; samples replacements unless given."""
         generator_rng, discriminator_rng = self.dropout(draws, train)
-        logits = self.generator_logits(params, rows, generator_rng)
-        generator_term, metrics = masked_lm_sums(logits, rows, self.settings.z_loss)
-        if sampled is None:
-            sampled = self.replacements(params, logits, rows, draws, train)
-        hits = jnp.sum((sampled == rows.targets) * rows.selection.weights)
-        metrics["sampled_accuracy"] = (hits, generator_term[1])
-        inputs, labels = self.corrupt(rows, sampled)
-        logits = self.discriminator_logits(params, inputs, discriminator_rng)
-        discriminator_term, more = discriminator_sums(logits, labels, rows.structure.valid)
+        found = self.corrupted(params, rows, generator_rng, draws, train, sampled)
+        logits = self.discriminator_logits(params, found.inputs, discriminator_rng)
+        discriminator_term, more = self.judge(logits, found.labels, rows)
         more |= self.masking.rate_metric(draws, train)
-        terms = {"generator_loss": generator_term, "discriminator_loss": discriminator_term}
-        return terms, {**metrics, **more}
+        terms = {"generator_loss": found.term, "discriminator_loss": discriminator_term}
+        return terms, {**found.metrics, **more}
+
+    def judge(
+        self, logits: jax.Array, labels: jax.Array, rows: MaskedRows
+    ) -> tuple[tuple[jax.Array, jax.Array], Sums]:
+        """((loss sum, weight), metrics) of the discriminator's logits [B, L]: every token but
+        padding counts."""
+        return discriminator_sums(logits, labels, rows.structure.valid)
 
     def summarize(self, sums: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
         """The metrics of metrics.jsonl from summed terms and metrics."""

@@ -25,6 +25,25 @@ def masked_lm_loss(logits: jax.Array, targets: jax.Array, z_loss: float = 0.0) -
     return normalizer - picked
 
 
+def likeliest(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """bool [B, N]: whether a target [B, N] is the only token with the largest of its logits
+    [B, N, V]."""
+    picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)
+    # Only the target is as likely as the target: cheaper than finding the likeliest.
+    return jnp.sum(logits >= picked, axis=-1) == 1
+
+
+def copy_mixture_loss(copy_logits: jax.Array, loss: jax.Array, hit: jax.Array) -> jax.Array:
+    """-log(c [hit] + (1 - c) p) in nats, of the shape of all three: the loss of a network that
+    copies the token it sees with probability c = sigmoid(`copy_logits`), and else predicts.
+
+    `loss` is -log p of the original token; `hit` (bool) whether the token seen is the original.
+    """
+    predicted = jax.nn.log_sigmoid(-copy_logits) - loss
+    either = jnp.logaddexp(jax.nn.log_sigmoid(copy_logits), predicted)
+    return -jnp.where(hit, either, predicted)
+
+
 def replaced_token_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Binary cross-entropy in nats, float32 [B, L]: logits that a token was replaced against
     labels 0/1."""

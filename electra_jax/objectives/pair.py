@@ -10,8 +10,10 @@ from typing import Any, ClassVar, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
 from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.config.pretraining import GENERATORS
 from electra_jax.config.schedule import Schedule
 from electra_jax.errors import UserError
 from electra_jax.flops import train_flops_per_token
@@ -20,6 +22,7 @@ from electra_jax.modeling.electra import Electra, Inputs, padding_mask
 from electra_jax.objectives.base import (
     NetworkOf,
     RunShape,
+    Sums,
     Tree,
 )
 from electra_jax.objectives.configured import ConfiguredObjective
@@ -31,6 +34,8 @@ from electra_jax.objectives.corruption import (
     sample_replacements,
 )
 from electra_jax.objectives.rng import Draws
+from electra_jax.objectives.terms import masked_lm_sums
+from electra_jax.objectives.unigram import log_frequencies
 
 HEAD = "discriminator_predictions"  # for replaced tokens
 
@@ -51,9 +56,9 @@ def pair_from_config(config: Mapping[str, Any], vocab_size: int, pad_token_id: i
         **model, vocab_size=vocab_size, pad_token_id=pad_token_id, dtype=config["train"]["dtype"]
     )
     kind = generator.pop("kind")
-    if kind not in ("network", "uniform"):
-        raise UserError(f"model.generator.kind={kind!r}: choose one of network, uniform")
-    if kind == "uniform":
+    if kind not in GENERATORS:
+        raise UserError(f"model.generator.kind={kind!r}: choose one of {', '.join(GENERATORS)}")
+    if kind != "network":
         return PairConfig(discriminator, None, sharing)
     if sharing == "all":
         return PairConfig(discriminator, discriminator, sharing)
@@ -68,13 +73,30 @@ def masking_of(settings: Any, run: RunShape) -> Masking:
     return Masking(settings, run.special, run.seq_len, run.max_segments, word_starts=starts)
 
 
+@struct.dataclass
+class Corrupted:
+    """A batch as the generator left it: the discriminator's `inputs` and `labels` int32 [B, L]
+    (1: replaced), `sampled` int32 [B, N]; the generator's own loss as `term` (sum, weight), and its
+    metrics."""
+
+    inputs: Inputs
+    labels: jax.Array
+    sampled: jax.Array
+    term: tuple[jax.Array, jax.Array]
+    metrics: Sums
+
+
 @dataclasses.dataclass(frozen=True)
 class PairObjective(ConfiguredObjective):
-    """An objective over a generator and a discriminator; `settings` are a `CorruptionSettings`."""
+    """An objective over a generator and a discriminator; `settings` are a `CorruptionSettings`.
+
+    `unigram` holds the log frequency of every token [V] where replacements are drawn from them.
+    """
 
     config: PairConfig
     settings: Any
     masking: Masking
+    unigram: tuple[float, ...] | None = None
 
     Settings: ClassVar[type[Any]] = CorruptionSettings
 
@@ -89,7 +111,10 @@ class PairObjective(ConfiguredObjective):
             pair = initial_config(init, init_generator, pair)
         run.check_positions(pair.discriminator.max_position_embeddings)
         settings = settings.over(run.steps)
-        return cls(pair, settings, masking_of(settings, run))
+        unigram = None
+        if run.config["model"]["generator"]["kind"] == "unigram":
+            unigram = log_frequencies(run.token_counts(), run.special)
+        return cls(pair, settings, masking_of(settings, run), unigram)
 
     @property
     def model(self) -> Electra:
@@ -108,7 +133,7 @@ class PairObjective(ConfiguredObjective):
         return params, {}
 
     def networks(self, params: Tree) -> dict[str, NetworkOf]:
-        """Both networks; the discriminator alone where the generator is uniform."""
+        """Both networks; the discriminator alone where the generator is none."""
         from electra_jax.interop.mapping.pair import split_pair
 
         parts = split_pair(self.config, params)
@@ -131,6 +156,9 @@ class PairObjective(ConfiguredObjective):
         self, params: Tree, rows: MaskedRows, dropout_rng: DropoutRng | None
     ) -> jax.Array:
         """Logits float32 [B, N, V] at the selected positions."""
+        if self.unigram is not None:
+            table = jnp.asarray(np.array(self.unigram, np.float32))[None, None]
+            return jnp.broadcast_to(table, (*rows.targets.shape, table.shape[-1]))
         found: Any = self.model.apply(
             {"params": params},
             rows.masked_inputs,
@@ -148,6 +176,35 @@ class PairObjective(ConfiguredObjective):
         if train and not self.settings.sample_with_dropout:
             logits = self.generator_logits(params, rows, None)
         return self.sample(logits, rows, draws, train)
+
+    def corrupted(
+        self,
+        params: Tree,
+        rows: MaskedRows,
+        dropout_rng: DropoutRng | None,
+        draws: Draws,
+        train: bool,
+        sampled: jax.Array | None = None,
+    ) -> Corrupted:
+        """Masked rows after the generator: predicted, sampled (unless `sampled` is given) and
+        replaced."""
+        logits = self.generator_logits(params, rows, dropout_rng)
+        term, metrics = masked_lm_sums(logits, rows, self.settings.z_loss)
+        if sampled is None:
+            sampled = self.replacements(params, logits, rows, draws, train)
+        hits = jnp.sum((sampled == rows.targets) * rows.selection.weights)
+        metrics["sampled_accuracy"] = (hits, term[1])
+        inputs, labels = self.corrupt(rows, sampled)
+        return Corrupted(inputs, labels, sampled, term, metrics)
+
+    def discriminator_hidden(
+        self, params: Tree, inputs: Inputs, dropout_rng: DropoutRng | None
+    ) -> jax.Array:
+        """The discriminator's hidden states [B, L, H]."""
+        found: Any = self.model.apply(
+            {"params": params}, inputs, dropout_rng, method="discriminator_hidden"
+        )
+        return found
 
     def discriminator_logits(
         self, params: Tree, inputs: Inputs, dropout_rng: DropoutRng | None

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from electra_jax.objectives.base import Metric, Sums
 from electra_jax.objectives.corruption import MaskedRows
-from electra_jax.objectives.losses import masked_lm_loss, replaced_token_loss
+from electra_jax.objectives.losses import likeliest, masked_lm_loss, replaced_token_loss
 from electra_jax.objectives.metrics import auc, auc_counts, ratios, rtd_skill
 
 _D, _G = "Discriminator", "Generator"
@@ -43,9 +43,7 @@ def masked_lm_sums(
     `masked_lm_loss`."""
     weights = rows.selection.weights
     losses = masked_lm_loss(logits, rows.targets, z_loss)
-    picked = jnp.take_along_axis(logits, rows.targets[..., None], axis=-1)
-    # Only the target is as likely as the target: cheaper than finding the likeliest.
-    correct = (jnp.sum(logits >= picked, axis=-1) == 1) * weights
+    correct = likeliest(logits, rows.targets) * weights
     term = (jnp.sum(losses * weights), jnp.sum(weights))
     return term, {"masked_lm_accuracy": (jnp.sum(correct), jnp.sum(weights))}
 

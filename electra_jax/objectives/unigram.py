@@ -1,4 +1,5 @@
-"""Entropy of token frequencies: the masked-LM loss of a network that knows nothing else."""
+"""Token frequencies: as a generator that knows nothing else, and their entropy, the masked-LM loss
+of such a one."""
 
 from __future__ import annotations
 
@@ -7,18 +8,25 @@ from typing import Any
 import numpy as np
 
 from electra_jax.data.rows import Rows
+from electra_jax.objectives.row_structure import SpecialIds
 
 
 def unigram_entropy(rows: Rows) -> float:
     """Entropy in nats of a split's token frequencies, padding, [CLS], [SEP] and [MASK] left out:
     the loss that a generator which knows only frequencies can reach."""
-    counts = np.zeros(rows.vocab_size, np.int64)
-    for start in range(0, rows.count, 4096):
-        ids = rows.take(np.arange(start, min(start + 4096, rows.count)))
-        counts += np.bincount(ids.reshape(-1), minlength=rows.vocab_size)
+    counts = rows.token_counts()
     counts[[rows.special_ids[n] for n in ("pad", "cls", "sep", "mask")]] = 0
     share = counts[counts > 0] / max(counts.sum(), 1)
     return float(-(share * np.log(share)).sum())
+
+
+def log_frequencies(counts: np.ndarray, special: SpecialIds) -> tuple[float, ...]:
+    """The log of every token's share [V], each counted once more than in `counts` [V]; next to
+    nothing for padding, [CLS], [SEP] and [MASK]."""
+    counted = np.asarray(counts, np.float64) + 1
+    counted[[special.pad, special.cls, special.sep, special.mask]] = 0
+    share = counted / counted.sum()
+    return tuple(np.where(share > 0, np.log(np.maximum(share, 1e-300)), -1e4).tolist())
 
 
 def unigram_block(held_out: Rows, metric: str) -> dict[str, Any]:

@@ -47,6 +47,10 @@ class AssumedRows:
         """Any ids: they change no shape."""
         return {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
 
+    def token_counts(self, most: int | None = None) -> np.ndarray:
+        """Any counts: they change no shape."""
+        return np.ones(self.vocab_size, np.int64)
+
     def word_starts(self) -> np.ndarray:
         """Any: they change no shape."""
         return np.ones(self.vocab_size, bool)

@@ -48,6 +48,8 @@ from electra_jax.training.workdir import (
 
 log = logging.getLogger(__name__)
 
+# Rows by which token frequencies are counted, where an objective asks for them.
+COUNTED_ROWS = 2**18
 # What may differ between a run and its resumption: nothing here changes a parameter.
 MAY_CHANGE = (
     r"train\.(log_every|eval_every|eval_rows|checkpoint_(every|minutes)|keep|keep_every)",
@@ -73,6 +75,7 @@ def run_shape(config: Mapping[str, Any], rows: Any, held_out: Any, steps: int) -
         max_segments=max(1, rows.max_segments, held_out.max_segments if held_out else 1),
         steps=steps,
         tokens_per_step=config["train"]["batch_size"] * rows.seq_len,
+        token_counts=lambda: rows.token_counts(COUNTED_ROWS),
         word_starts=lambda: rows.word_starts(),
     )
 

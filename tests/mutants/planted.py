@@ -100,7 +100,7 @@ MUTANTS = (
     ),
     Mutant(
         "gradient leaks through the sample",
-        "objectives/electra.py",
+        "objectives/pair.py",
         "        inputs, labels = self.corrupt(rows, sampled)\n",
         "        inputs, labels = self.corrupt(rows, sampled)\n"
         "        labels = labels + jnp.mean(logits) - jax.lax.stop_gradient(jnp.mean(logits))\n",

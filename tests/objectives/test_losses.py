@@ -3,8 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from electra_jax.objectives.losses import masked_lm_loss, replaced_labels, replaced_token_loss
+from electra_jax.objectives.losses import (
+    copy_mixture_loss,
+    masked_lm_loss,
+    replaced_labels,
+    replaced_token_loss,
+)
 
 
 def test_masked_lm_loss_is_the_negative_log_probability():
@@ -40,3 +46,44 @@ def test_labels_mark_what_differs_among_valid_tokens():
     corrupted = jnp.asarray([[5, 9, 7, 3]])
     valid = jnp.asarray([[True, True, True, False]])
     assert replaced_labels(original, corrupted, valid).tolist() == [[0, 1, 0, 0]]
+
+
+def test_the_copying_mixture_is_a_distribution():
+    """c [the token seen] + (1 - c) p sums to 1 over the vocabulary; far logits do not overflow."""
+    rng = np.random.default_rng(0)
+    loss = -jax.nn.log_softmax(jnp.asarray(rng.normal(0, 3, (7, 11)), jnp.float32))
+    copy = jnp.asarray(rng.normal(0, 2, (7, 1)), jnp.float32)
+    seen = jnp.arange(11)[None, :] == jnp.arange(7)[:, None]
+    total = jnp.exp(-copy_mixture_loss(jnp.broadcast_to(copy, loss.shape), loss, seen)).sum(-1)
+    np.testing.assert_allclose(total, 1, rtol=1e-6)
+    far = copy_mixture_loss(
+        jnp.array([500.0, -500.0, 500.0]), jnp.ones(3), jnp.array([1, 1, 0]) > 0
+    )
+    np.testing.assert_allclose(far, [0, 1, 501], rtol=1e-6)
+
+
+def test_without_its_prediction_the_mixture_is_the_detection_loss():
+    """A token that could never be predicted is copied; one that is certain is not."""
+    replaced = jnp.asarray(np.random.default_rng(1).normal(0, 3, 9), jnp.float32)
+    labels = jnp.arange(9) % 2
+    loss = jnp.where(labels == 1, 0.0, jnp.inf)
+    mixture = copy_mixture_loss(-replaced, loss, labels == 0)
+    np.testing.assert_allclose(mixture, replaced_token_loss(replaced, labels), rtol=1e-6)
+
+
+def test_the_mixture_s_gradient_is_that_of_finite_differences():
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(2)
+        copy, logits = jnp.asarray(rng.normal(0, 2, 6)), jnp.asarray(rng.normal(0, 2, (6, 5)))
+        seen, targets = jnp.array([0, 1, 2, 3, 4, 0]), jnp.array([0, 2, 2, 1, 4, 3])
+
+        def total(inputs):
+            picked = jax.nn.log_softmax(inputs["logits"])[jnp.arange(6), targets]
+            return copy_mixture_loss(inputs["copy"], -picked, seen == targets).sum()
+
+        inputs = {"copy": copy, "logits": logits}
+        for name, gradient in jax.grad(total)(inputs).items():
+            away = jnp.asarray(rng.normal(size=gradient.shape))
+            ends = [total({**inputs, name: inputs[name] + s * 1e-5 * away}) for s in (1, -1)]
+            slope = float(ends[0] - ends[1]) / 2e-5
+            assert slope == pytest.approx(float(jnp.sum(gradient * away)), rel=1e-6), name

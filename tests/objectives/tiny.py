@@ -10,10 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.config_file import load_config
+from electra_jax.objectives.base import RunShape
 from electra_jax.objectives.corruption import Masking
 from electra_jax.objectives.electra import ElectraObjective, ElectraSettings
 from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.row_structure import SpecialIds
+from electra_jax.objectives.table import build_objective
 
 # The graphs here are tiny: compiling them is all that a test waits for.
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -62,6 +65,25 @@ def tiny_objective(
     corruption = ElectraSettings(**settings)
     masking = Masking(corruption, SPECIAL, seq_len, max_segments)
     return ElectraObjective(PairConfig(shape, generator, sharing), corruption, masking)
+
+
+def configured_objective(
+    name: str, *overrides: str, seq_len: int = 16, max_segments: int = 1
+) -> Any:
+    """Any objective of the table, over a tiny pair with dropout; `overrides` such as
+    `model.sharing=none`."""
+    shape = {
+        "block": "bert", "embedding_size": 8, "hidden_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": seq_len,
+        "hidden_dropout_prob": 0.1, "initializer_range": 0.2, "generator.hidden_size": 12,
+        "generator.num_attention_heads": 1, "generator.intermediate_size": 16,
+    }  # fmt: skip
+    given = [f"--config.model.{key}={value}" for key, value in shape.items()]
+    given += [f"--config.objective.name={name}", *(f"--config.{x}" for x in overrides)]
+    config, _ = load_config(["--config=configs/pretrain.py:tiny", *given])
+    counts = np.arange(VOCAB)
+    run = RunShape(config, "rows", VOCAB, SPECIAL, seq_len, max_segments, 100, 64, lambda: counts)
+    return build_objective(run)
 
 
 def piece(rng: np.random.Generator, length: int, vocab: int = VOCAB) -> list[int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 import pytest
-from tiny_run import OVERRIDES, make_rows, metric_rows, models
+from tiny_run import OVERRIDES, make_rows, metric_rows, models, pretrain, without_speed
 
 from electra_jax.api.sweep import table
 from electra_jax.cli import main
@@ -40,43 +40,12 @@ def arguments(rows, name, *overrides):
     return [*OVERRIDES, *SHORT, *given]
 
 
-class Killed(Exception):
-    """The end of a process."""
-
-
-def pretrain(arguments, workdir, killed_after=None):
-    """Trains; with `killed_after` until so many batches have been read (checkpoints: each 3)."""
-    run = Pretraining.build(load_config(arguments)[0], workdir, quiet=True)
-    if killed_after is None:
-        run.train()
-        return workdir
-    batches = run.run.batches
-
-    def dying(first_example):
-        for number, batch in enumerate(batches(first_example)):
-            if number == killed_after:
-                raise Killed
-            yield batch
-
-    run.run.batches = dying
-    with pytest.raises(Killed):
-        run.train()
-    return workdir
-
-
 @pytest.fixture(scope="module")
 def trained(rows, file, tmp_path_factory):
     name = f"{file}:SelectedOnly"
     overrides = ("--config.objective.detection_weight=30", "--config.objective.mask_prob=0.25")
     given = arguments(rows, name, *overrides)
     return given, pretrain(given, tmp_path_factory.mktemp("run"))
-
-
-def without_speed(workdir):
-    return [
-        {k: v for k, v in row.items() if k not in ("tokens_per_second", "seconds")}
-        for row in metric_rows(workdir)
-    ]
 
 
 def test_it_trains_with_its_own_settings_and_metrics(trained):

@@ -97,6 +97,7 @@ MODERN_LAYER = (
 
 DISCRIMINATOR, GENERATOR, ENCODER = "discriminator", "generator", "encoder"
 PAIR, REFERENCE = "pair", "reference"
+MASKED_LM = "masked_lm"  # a run's folder of a discriminator that predicts tokens, a GENERATOR
 OWN_HEADS = "own_heads"  # heads that neither transformers nor the reference has
 
 _D, _G = "discriminator_predictions", "generator_predictions"

@@ -16,18 +16,17 @@ def split_pair(
     pair: PairConfig, params: Mapping[str, Any]
 ) -> dict[str, tuple[ElectraConfig, Tree] | None]:
     """A pair as two networks: {"generator": (config, `MaskedLM`'s tree) or None, "discriminator":
-    (config, `Discriminator`'s tree)}.
+    (config, `Discriminator`'s tree) or None where it has no replaced-token head}.
 
     Shared arrays appear in both; nothing is copied.
     """
-    discriminator = {
-        "electra": params["electra"],
-        "discriminator_predictions": params["discriminator_predictions"],
-    }
     parts: dict[str, tuple[ElectraConfig, Tree] | None] = {
-        "discriminator": (pair.discriminator, discriminator),
+        "discriminator": None,
         "generator": None,
     }
+    if "discriminator_predictions" in params:
+        names = ("electra", "discriminator_predictions")
+        parts["discriminator"] = (pair.discriminator, {name: params[name] for name in names})
     if pair.generator is not None:
         if pair.sharing == "all":
             encoder = params["electra"]
