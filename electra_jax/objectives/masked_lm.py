@@ -24,7 +24,8 @@ from electra_jax.objectives.base import (
     total_loss,
 )
 from electra_jax.objectives.configured import ConfiguredObjective
-from electra_jax.objectives.corruption import Masking, MaskingSettings
+from electra_jax.objectives.corruption import Masking
+from electra_jax.objectives.corruption_settings import MaskingSettings
 from electra_jax.objectives.metrics import ratios
 from electra_jax.objectives.pair import masking_of, pair_from_config
 from electra_jax.objectives.rng import Draws

@@ -27,12 +27,12 @@ from electra_jax.objectives.base import (
 )
 from electra_jax.objectives.configured import ConfiguredObjective
 from electra_jax.objectives.corruption import (
-    CorruptionSettings,
     MaskedRows,
     Masking,
     replace_tokens,
     sample_replacements,
 )
+from electra_jax.objectives.corruption_settings import CorruptionSettings
 from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.terms import masked_lm_sums
 from electra_jax.objectives.unigram import log_frequencies

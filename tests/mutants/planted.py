@@ -123,7 +123,7 @@ MUTANTS = (
     ),
     Mutant(
         "80 % are hidden instead of 85 %",
-        "objectives/corruption.py",
+        "objectives/corruption_settings.py",
         "masked_share: float = field(\n        0.85,",
         "masked_share: float = field(\n        0.8,",
         (MASKING,),
@@ -154,8 +154,8 @@ MUTANTS = (
     Mutant(
         "samples are written at each other's positions",
         "objectives/corruption.py",
-        "scatter_update(original.input_ids, sampled, rows.selection,",
-        "scatter_update(original.input_ids, jnp.roll(sampled, 1, 1), rows.selection,",
+        "scatter_update(original.input_ids, sampled, where,",
+        "scatter_update(original.input_ids, jnp.roll(sampled, 1, 1), where,",
         (RATE,),
     ),
     # Sampling
