@@ -30,7 +30,7 @@ from electra_jax.objectives.table import OBJECTIVES
 GROUPS = {
     "Models and tokenizers": "load Predictor Tokenizer load_tokenizer ElectraConfig convert",
     "From text to a model": "train_vocabulary prepare pretrain finetune sweep",
-    "Answers and scores": "predict evaluate submission",
+    "Answers and scores": "predict evaluate score submission",
     "Configurations": "get_config describe_config",
     "A training loop of your own": "build_pretraining make_train_step",
     "Reports and the demo": "report run_demo write_docstrings",

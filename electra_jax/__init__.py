@@ -36,6 +36,7 @@ _PUBLIC = {
     "evaluate": "api.answers",
     "predict": "api.answers",
     "submission": "api.answers",
+    "score": "api.scores",
     "convert": "interop.convert",
     # a training loop of one's own
     "build_pretraining": "api.steps",
@@ -61,6 +62,7 @@ __all__ = [
     "pretrain",
     "report",
     "run_demo",
+    "score",
     "submission",
     "sweep",
     "train_vocabulary",
@@ -70,6 +72,7 @@ __all__ = [
 if TYPE_CHECKING:
     from electra_jax.api.answers import evaluate, predict, submission
     from electra_jax.api.runs import finetune, pretrain, report, run_demo, sweep
+    from electra_jax.api.scores import score
     from electra_jax.api.steps import build_pretraining
     from electra_jax.config.model import ElectraConfig
     from electra_jax.config_file import describe_config, get_config

@@ -67,6 +67,23 @@ def train_flops_per_token(
     return 3 * forward
 
 
+def electric_flops_per_token(
+    config: PairConfig, seq_len: int, mask_prob: float = 0.15, context: float | None = None
+) -> float:
+    """Model FLOPs of training Electric on one token: 3 × forward of the discriminator, of both
+    towers, and of the head of twice their width at every position and once more where noise is
+    sampled."""
+    assert config.generator is not None
+    context = seq_len if context is None else context
+    g = config.generator
+    e = g.embedding_size
+    head = 2 * (2 * g.hidden_size) * e + 2 * e * g.vocab_size
+    forward = discriminator_flops_per_token(config.discriminator, context)
+    forward += 2 * encoder_flops_per_token(g, context)
+    forward += (1 + int((mask_prob + 0.005) * seq_len) / seq_len) * head
+    return 3 * forward
+
+
 def reference_train_flops_per_token(
     pair: PairConfig, seq_len: int, output_share: float = 0.15625
 ) -> float:

@@ -26,6 +26,7 @@ COMMANDS = {
     "finetune": ["--config=configs/finetune.py:sst2", "--workdir=w"],
     "evaluate": ["--model=m", "--data=d"],
     "predict": ["--model=m", "--input=i", "--output=o"],
+    "score": ["--model=m", "--input=i", "--output=o"],
     "submission": ["cola=c.jsonl", "--output=z.zip"],
     "sweep": ["--config=configs/pretrain.py:tiny", "--workdir=w", "--vary.train.seed=0,1"],
     "convert": ["a", "b"],

@@ -26,6 +26,7 @@ def evaluate(
     predictions: AnyPath | None = None,
     output: AnyPath | None = None,
     null_threshold: float | None = None,
+    max_length: int | None = None,
     on_error: str = "stop",
     quiet: bool = True,
 ) -> Evaluation:
@@ -37,11 +38,13 @@ def evaluate(
     Args:
       model: a model folder, what `load` gave, or a `Predictor`.
       data: a file as for training, tfds:NAME, or "-": standard input, as JSON lines.
-      task: default: the one that the model was trained for.
+      task: default: the one that the model was trained for; of a model made elsewhere, the one
+        that its head and labels stand for.
       columns: the file's columns by role ({"text": "review"}), where they are not the default ones.
       predictions: write the answers to this file, as `predict` does.
       output: write the scores to this file, as JSON.
       null_threshold: SQuAD 2.0: no answer where null odds are above it.
+      max_length: tokens of a text that are read (default: as many as in training).
       on_error: "stop" at a line that is wrong, or "skip" it, with a warning that counts them.
       quiet: no progress bar.
 
@@ -52,7 +55,7 @@ def evaluate(
     from electra_jax.finetuning.result import with_nulls
 
     check_outputs(str(data), output, predictions)
-    predictor = _predictor(model, task, null_threshold)
+    predictor = _predictor(model, task, null_threshold, max_length)
     scores = predictor.evaluate(str(data), columns, predictions, quiet, on_error)
     if output is not None:
         write_lines([with_nulls(dict(scores))], output)
@@ -67,6 +70,7 @@ def predict(
     task: str | None = None,
     columns: Mapping[str, str | None] | None = None,
     null_threshold: float | None = None,
+    max_length: int | None = None,
     on_error: str = "stop",
     quiet: bool = True,
 ) -> list[dict[str, Any]] | int:
@@ -81,7 +85,7 @@ def predict(
         path of a file as for training, whose labels are not needed ("-": standard input).
       output: with a file, where its answers go, one JSON line each, in order, in constant memory
         ("-": standard output).
-      task, columns, null_threshold: as for `evaluate`.
+      task, columns, null_threshold, max_length: as for `evaluate`.
       on_error: with a file, "stop" at a line that is wrong, or "skip" it: its answer is `null`.
       quiet: no progress bar.
 
@@ -98,7 +102,7 @@ def predict(
             else "predict: answers to a list are returned; an output goes with a file of inputs"
         )
     prepare_host()
-    predictor = _predictor(model, task, null_threshold)
+    predictor = _predictor(model, task, null_threshold, max_length)
     if output is None:
         if columns:
             raise UserError("predict: columns go with a file; name the keys of mappings so")
@@ -137,9 +141,13 @@ def submission(
     return write_submission(output, records, partial)
 
 
-def _predictor(model: AnyModel, task: str | None, null_threshold: float | None) -> Predictor:
+def _predictor(
+    model: AnyModel, task: str | None, null_threshold: float | None, max_length: int | None
+) -> Predictor:
     if not isinstance(model, Predictor):
-        return Predictor(model, task, null_threshold=null_threshold)
-    if task is not None or null_threshold is not None:
-        raise UserError("a Predictor has its task and null_threshold: give them to Predictor(…)")
+        return Predictor(model, task, null_threshold=null_threshold, max_length=max_length)
+    if any(given is not None for given in (task, null_threshold, max_length)):
+        raise UserError(
+            "a Predictor has its task, null_threshold and max_length: give them to Predictor(…)"
+        )
     return model

@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "config": (explore.config, "every field of a configuration, with default and meaning"),
     "evaluate": (use.evaluate, "a fine-tuned model on labelled data"),
     "predict": (use.predict, "answers for a file, one JSON line each"),
+    "score": (use.score, "how likely texts are, one JSON line each; n-best lists re-ranked"),
     "submission": (use.submission, "a zip for GLUE's server from predictions"),
     "sweep": (train.sweep, "many runs of one configuration, compared in a table"),
     "convert": (convert.convert, "Hugging Face ⇄ electra_jax ⇄ Google TF1, strict"),

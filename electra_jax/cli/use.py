@@ -1,4 +1,4 @@
-"""The verbs for what training made: `evaluate`, `predict`, `submission`, `report`."""
+"""The verbs for what training made: `evaluate`, `predict`, `score`, `submission`, `report`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,17 @@ def _answering(parser: argparse.ArgumentParser) -> None:
         choices=("stop", "skip"),
         default="stop",
         help="at a line that is wrong: stop, or skip it (its answer is null, it has no score)",
+    )
+    parser.add_argument(
+        "--task",
+        help="default: the one that the model was trained for; of a model made elsewhere the one "
+        "that its head and labels stand for, which is said; or FILE.py:CLASS",
+    )
+    parser.add_argument(
+        "--max_length",
+        type=int,
+        metavar="TOKENS",
+        help="tokens of a text that are read (default: as many as in training)",
     )
     parser.add_argument(
         "--null_threshold",
@@ -55,9 +66,6 @@ def evaluate(argv: Sequence[str]) -> int:
         metavar="FILE",
         help="as for training; -: standard input as JSON lines",
     )
-    parser.add_argument(
-        "--task", help="default: the one that the model was trained for; or FILE.py:CLASS"
-    )
     parser.add_argument("--output", metavar="FILE", help="write the scores as JSON too")
     parser.add_argument("--predictions", metavar="FILE", help="write the answers as `predict` does")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -71,6 +79,7 @@ def evaluate(argv: Sequence[str]) -> int:
         predictions=a.predictions,
         output=a.output,
         null_threshold=a.null_threshold,
+        max_length=a.max_length,
         on_error=a.on_error,
         quiet=a.quiet,
     )
@@ -98,9 +107,6 @@ def predict(argv: Sequence[str]) -> int:
         help="as for training, labels not needed; -: standard input as JSON lines",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="-: standard output")
-    parser.add_argument(
-        "--task", help="default: the one that the model was trained for; or FILE.py:CLASS"
-    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     _answering(parser)
     a = parser.parse_args(argv)
@@ -111,10 +117,65 @@ def predict(argv: Sequence[str]) -> int:
         task=a.task,
         columns=_column_names(a.columns),
         null_threshold=a.null_threshold,
+        max_length=a.max_length,
         on_error=a.on_error,
         quiet=a.quiet,
     )
     print(f"{a.output}: {count:,} answers", file=sys.stderr if a.output == "-" else sys.stdout)
+    return 0
+
+
+def score(argv: Sequence[str]) -> int:
+    parser = verb_parser(
+        "score",
+        "How likely texts are to a pretrained model, in nats, one JSON line each; n-best lists\n"
+        '({"hypotheses": [{"text", "score"}, …]}) re-ranked. The settings, with the method, are\n'
+        "printed as JSON and written to OUTPUT.settings.json.",
+        "electra-jax score --model=runs/electric/model --input=texts.txt --output=scores.jsonl",
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="DIR",
+        help="an Electric model, a discriminator, or a masked language model (a generator)",
+    )
+    parser.add_argument(
+        "--input",
+        required=True,
+        metavar="FILE",
+        help=".txt (a text a line), .jsonl, .tsv, .csv with text; -: standard input as JSON lines",
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help="-: standard output")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--weight", type=float, help="of the model's score, beside the hypotheses' own"
+    )
+    chosen.add_argument(
+        "--dev",
+        metavar="FILE",
+        help="n-best lists with the right text as reference: chooses the weight by word errors",
+    )
+    parser.add_argument(
+        "--on_error",
+        choices=("stop", "skip"),
+        default="stop",
+        help="at a line that is wrong: stop, or skip it (its answer is null)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    a = parser.parse_args(argv)
+    settings = electra_jax.score(
+        a.model,
+        a.input,
+        a.output,
+        weight=a.weight,
+        dev=a.dev,
+        on_error=a.on_error,
+        quiet=a.quiet,
+    )
+    import json
+
+    stream = sys.stderr if a.output == "-" else sys.stdout
+    print(json.dumps(settings, ensure_ascii=False), file=stream)
     return 0
 
 

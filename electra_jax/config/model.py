@@ -157,6 +157,33 @@ class PairConfig:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class ElectricConfig(PairConfig):
+    """Electric: a discriminator whose output is an energy, and a noise model of two causal towers.
+
+    `generator` is the shape of each tower; `sharing` says whether both read the discriminator's
+    embeddings ("embeddings") or each its own ("none").
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.generator is None:
+            raise UserError(
+                "Electric's noise model is a trained network, whose probabilities enter the loss: "
+                "set model.generator.kind='network'"
+            )
+        if self.sharing not in ("embeddings", "none"):
+            raise UserError(
+                f"model.sharing={self.sharing!r}: Electric's towers see one side of a token each, "
+                "so they share embeddings at most: choose one of embeddings, none"
+            )
+        if not self.generator.tie_word_embeddings:
+            raise UserError(
+                "model.tie_word_embeddings=False: the output table of Electric's noise model is "
+                "its word embeddings"
+            )
+
+
 def generator_of(
     discriminator: ElectraConfig,
     *,

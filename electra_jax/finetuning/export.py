@@ -16,7 +16,7 @@ import numpy as np
 from electra_jax.config.fields import absent_values
 from electra_jax.config.finetuning import QuestionSettings
 from electra_jax.errors import UserError
-from electra_jax.finetuning.codecs import make_codec
+from electra_jax.finetuning.codecs import MIN_LENGTH, make_codec
 from electra_jax.finetuning.data.examples import Codec, CodecSettings
 from electra_jax.finetuning.data.readers import has_header, without_header
 from electra_jax.finetuning.derived_task import derived_settings
@@ -133,14 +133,17 @@ class TrainedTask:
 
 
 def trained_task(
-    loaded: LoadedModel, task_name: str | None = None, null_threshold: float | None = None
+    loaded: LoadedModel,
+    task_name: str | None = None,
+    null_threshold: float | None = None,
+    max_length: int | None = None,
 ) -> TrainedTask:
     """The task, codec and network of a model folder: one that `finetune` wrote, or a fine-tuned
     model made elsewhere (`derived_task`).
 
-    `task_name` must be the model's task, or one of its kind and labels; `null_threshold` replaces
-    the model's. Raises `UserError` where the folder has no fine-tuned head, or that of another
-    task.
+    `task_name` must be the model's task, or one of its kind and labels; `null_threshold` and
+    `max_length`, in tokens, replace the model's. Raises `UserError` where the folder has no
+    fine-tuned head or that of another task, and where the model has too few positions.
     """
     stated = loaded.settings.get(SETTINGS_KEY)
     if stated is None:
@@ -171,6 +174,8 @@ def trained_task(
                 "nothing to weigh against none; leave it out"
             )
         values["null_threshold"] = null_threshold
+    if max_length is not None:
+        values["max_length"] = _checked_length(max_length, loaded)
     settings = CodecSettings(**values)
     head = stated["head"]
     (name,) = loaded.params.get("task_specific", {stated["task"]: None})
@@ -192,3 +197,12 @@ def trained_task(
         task = without_header(task)
     task = dataclasses.replace(task, labels=labels or task.labels)  # by which text is told
     return TrainedTask(task, codec, network, loaded.params, settings, columns, training_columns)
+
+
+def _checked_length(length: int, loaded: LoadedModel) -> int:
+    positions: int = loaded.config.max_position_embeddings  # type: ignore[union-attr]
+    if not MIN_LENGTH <= length <= positions:
+        raise UserError(
+            f"max_length={length}: {loaded.source} reads {MIN_LENGTH} to {positions:,} tokens"
+        )
+    return length

@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, ElectricConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.load import load_model_folder
 from electra_jax.interop.loaded import LoadedModel
 from electra_jax.interop.mapping.infer_shapes import module_of
 from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR, REFERENCE
-from electra_jax.interop.mapping.pair import split_pair
+from electra_jax.interop.mapping.pair import ELECTRIC_SETTINGS, split_pair
 from electra_jax.modeling.electra import Inputs, padding_mask
 from electra_jax.modeling.encoder import BertBlock, ModernBlock, join_layers, split_layers
 from electra_jax.modeling.heads.huggingface import CHOICE, QUESTION
@@ -116,9 +116,13 @@ class Model(LoadedModel):
         if not isinstance(self.config, PairConfig):
             raise UserError(f"{self.source} holds a {self.kind}, not a pair: call the model itself")
         half = split_pair(self.config, self.params)[kind]
+        electric = isinstance(self.config, ElectricConfig)
         if half is None:
-            raise UserError(f"{self.source}: its generator samples uniformly and has no network")
+            why = "is two causal towers" if electric else "samples uniformly and has no network"
+            raise UserError(f"{self.source}: its generator {why}")
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        if electric:
+            fields["settings"] = {**self.settings, **ELECTRIC_SETTINGS}
         return Model(**{**fields, "kind": kind, "config": half[0], "params": half[1]})
 
 

@@ -48,13 +48,15 @@ class Predictor:
         task: str | None = None,
         batch_size: int = 32,
         null_threshold: float | None = None,
+        max_length: int | None = None,
     ) -> None:
         """`model` is a folder, or what `electra_jax.load` gave. `task` must have the model's kind
         and labels, where it is given. `null_threshold`: null odds above it mean that a question has
-        no answer (default: the model's). Raises `UserError` where the folder holds no fine-tuned
-        model."""
+        no answer (default: the model's). `max_length`: tokens of a text that are read (default:
+        as many as in training). Raises `UserError` where the folder holds no fine-tuned model."""
         loaded = model if isinstance(model, LoadedModel) else load_model_folder(model)
-        self.trained: TrainedTask = trained_task(loaded, task, null_threshold)
+        self.trained: TrainedTask = trained_task(loaded, task, null_threshold, max_length)
+        self._positions = self.trained.network.config.max_position_embeddings
         longest = self.trained.settings.max_length
         shorter = [n for n in LENGTHS if n < longest]
         config = self.trained.network.config.replace(scan_layers=False)
@@ -90,8 +92,8 @@ class Predictor:
             missed = codec.missed_words - missed
             words = f"; {missed:,} words have no tag" if missed else ""
             log.warning(
-                "texts cut at %d tokens, for which the model was trained: %s%s",
-                self.trained.settings.max_length, f"{cut:,}", words,
+                "texts cut at %d tokens: %s%s (max_length is how many are read, of the model's %s)",
+                self.trained.settings.max_length, f"{cut:,}", words, f"{self._positions:,}",
             )  # fmt: skip
 
     def predict(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:

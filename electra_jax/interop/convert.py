@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, ElectricConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.conversion_report import Network, Report
 from electra_jax.interop.formats.adapter_folder import ADAPTER_CONFIG
@@ -36,7 +36,14 @@ from electra_jax.interop.load import load_model_folder
 from electra_jax.interop.loaded import LoadedModel, encoder_of
 from electra_jax.interop.mapping import names as table
 from electra_jax.interop.mapping.hf_config import has_class, masked_lm_activation, to_settings
-from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR, PAIR, REFERENCE
+from electra_jax.interop.mapping.names import (
+    DISCRIMINATOR,
+    ENCODER,
+    GENERATOR,
+    NOISE,
+    PAIR,
+    REFERENCE,
+)
 from electra_jax.interop.mapping.pair import split_pair
 from electra_jax.interop.mapping.tf1_networks import moments_from_tf1, tf1_from_tree, tree_from_tf1
 from electra_jax.interop.save import save_model_folder, save_pair
@@ -224,6 +231,8 @@ def _network(
         count,
         sum(int(np.size(leaf)) for leaf in leaves.values()),
     )
+    if kind == NOISE:
+        return _noise(network, loaded, verify)
     if not verify:
         return network
     if has_class(config, kind):
@@ -232,6 +241,14 @@ def _network(
         encoder = {"electra": params["electra"]}
         measured = difference(folder / ENCODER_FOLDER, ENCODER, config, encoder)
     return _checked(network, measured)
+
+
+def _noise(network: Network, loaded: LoadedModel, verify: bool) -> Network:
+    """The line of Electric's noise model, which nothing else computes."""
+    assert isinstance(loaded.config, ElectricConfig)
+    count = sum(len(row.layers or [0]) for row in table.noise_rows(loaded.config))
+    reason = "transformers has no class for it" if verify else network.unmeasured
+    return dataclasses.replace(network, name=NOISE, tensors=count, unmeasured=reason)
 
 
 def _checked(network: Network, measured: tuple[float, float] | None) -> Network:
@@ -320,6 +337,8 @@ def _bundled(
     count += sum(not path.startswith("electra/") for path in leaves)
     size = sum(int(np.size(leaf)) for leaf in leaves.values())
     network = Network(kind, kind, scratch, count, size)
+    if kind == NOISE:
+        return _noise(network, loaded, verify)
     folder = Path(src) / kind if loaded.kind == PAIR else Path(src)
     if loaded.kind == REFERENCE:
         folder, params = folder / ENCODER_FOLDER, {"electra": params["electra"]}

@@ -34,10 +34,17 @@ from electra_jax.interop.loaded import (
     stated_labels,
     task_heads_of,
 )
-from electra_jax.interop.mapping.hf_config import OWN
+from electra_jax.interop.mapping.hf_config import OWN, from_settings
 from electra_jax.interop.mapping.infer_shapes import expected_shapes, labels_of
-from electra_jax.interop.mapping.names import DISCRIMINATOR, GENERATOR, MASKED_LM, PAIR
-from electra_jax.interop.mapping.pair import join_pair
+from electra_jax.interop.mapping.names import (
+    DISCRIMINATOR,
+    ENCODER,
+    GENERATOR,
+    MASKED_LM,
+    NOISE,
+    PAIR,
+)
+from electra_jax.interop.mapping.pair import join_electric, join_pair
 from electra_jax.interop.mapping.tensors import as_float32, check_shapes
 from electra_jax.modeling.trees import unflatten
 
@@ -103,6 +110,11 @@ def _load_one(
 
 def _load_own(folder: Path, settings: dict[str, Any], num_heads: int | None) -> LoadedModel:
     """A network of our own: the encoder and the heads beside it."""
+    if settings.get("kind") == NOISE:
+        raise UserError(
+            f"{folder}: holds Electric's noise model, which is read beside its discriminator: name "
+            f"{folder.parent}"
+        )
     encoder = _load_one(folder / ENCODER_FOLDER, num_heads)
     assert isinstance(encoder.config, ElectraConfig)
     rest = unflatten(read_safetensors(folder / HEADS_FILE))
@@ -159,6 +171,8 @@ def _load_adapted(folder: Path, num_heads: int | None) -> LoadedModel:
 def _load_two(folder: Path, d_heads: int | None, g_heads: int | None) -> LoadedModel:
     """A folder with `discriminator/` and, where there is one, `generator/` as one pair."""
     d = expect_kind(_load_one(folder / DISCRIMINATOR, d_heads), DISCRIMINATOR)
+    if (folder / NOISE / CONFIG).is_file():
+        return _with_noise(folder, d, g_heads)
     g = None
     if (folder / GENERATOR / CONFIG).is_file():
         g = expect_kind(_load_one(folder / GENERATOR, g_heads), GENERATOR)
@@ -172,3 +186,17 @@ def _load_two(folder: Path, d_heads: int | None, g_heads: int | None) -> LoadedM
         ignored=d.ignored + (g.ignored if g else []),
         notes=d.notes + (g.notes if g else []),
     )
+
+
+def _with_noise(folder: Path, d: LoadedModel, num_heads: int | None) -> LoadedModel:
+    """Electric: a discriminator and the noise model in `folder`."""
+    inner = folder / NOISE
+    settings = read_json(inner / CONFIG)
+    fields = from_settings(settings, str(settings.get("tower")), ENCODER, str(inner))
+    fields |= {"masked_lm_act": settings.get("masked_lm_act")}
+    if num_heads is not None:
+        fields["num_attention_heads"] = num_heads
+    noise = unflatten(as_float32(read_safetensors(inner / HEADS_FILE), d.notes))
+    config, params = join_electric(single(d), (ElectraConfig(**fields), noise))
+    check_shapes(params, expected_shapes(config, PAIR), str(folder))
+    return dataclasses.replace(d, kind=PAIR, config=config, params=params, source=str(folder))

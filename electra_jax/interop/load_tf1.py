@@ -31,7 +31,7 @@ def load_tf1(path: Path, d_heads: int | None, g_heads: int | None) -> LoadedMode
         per_token = [
             name
             for name in tensors
-            if "/word_embeddings" in name or name.startswith("generator_predictions/output_bias")
+            if "/word_embeddings" in name or "_predictions/output_bias" in name
         ]
         tensors = fit_rows(tensors, tensors[word].shape[0], size, per_token, where, notes)
     source = tree_from_tf1(
@@ -68,5 +68,5 @@ def _settings_beside(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Any
         ),
         None,
     )
-    small = folder / "generator.json"
-    return main, read_json(small) if small.is_file() else None
+    small = [folder / name for name in ("generator.json", "noise.json")]
+    return main, next((read_json(file) for file in small if file.is_file()), None)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, ElectricConfig, PairConfig
 from electra_jax.interop.formats.model_card import ModelFacts, model_card, write_card
 from electra_jax.interop.formats.model_folder import (
     CONFIG,
@@ -29,8 +29,8 @@ from electra_jax.interop.formats.safetensors import SAFETENSORS, write_safetenso
 from electra_jax.interop.mapping import names as table
 from electra_jax.interop.mapping.hf_config import OWN, has_class, to_settings
 from electra_jax.interop.mapping.infer_shapes import labels_of
-from electra_jax.interop.mapping.names import ENCODER
-from electra_jax.interop.mapping.pair import split_pair
+from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, NOISE
+from electra_jax.interop.mapping.pair import ELECTRIC_SETTINGS, split_pair
 from electra_jax.interop.mapping.tensors import scatter
 from electra_jax.modeling.trees import flatten, unflatten
 
@@ -95,7 +95,15 @@ def _save_own(
     params: Mapping[str, Any],
     ids: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Writes encoder/ and the heads; returns the config.json of a network of our own."""
+    """Writes encoder/ and the heads; returns the config.json of a network of our own. Electric's
+    noise model has no encoder that `transformers` knows: all of it is among the heads."""
+    if kind == NOISE:
+        write_safetensors(scratch / HEADS_FILE, flatten(params))
+        settings = to_settings(config, ENCODER, ids)
+        del settings["architectures"]
+        tower = settings.pop("model_type")
+        act = config.masked_lm_act
+        return {"model_type": OWN, "kind": kind, "tower": tower, "masked_lm_act": act, **settings}
     inner = scratch / ENCODER_FOLDER
     inner.mkdir()
     rows = table.model_rows(config, ENCODER)
@@ -120,11 +128,15 @@ def save_pair(
     extra_config: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> None:
-    """Writes `folder/discriminator` and, unless it is uniform, `folder/generator`, each by
-    `save_model_folder`, whose options are passed on. `params` is `Electra`'s tree.
+    """Writes `folder/discriminator` and, unless it is uniform, `folder/generator` (of Electric
+    `folder/noise`), each by `save_model_folder`, whose options are passed on. `params` is
+    `Electra`'s tree, or `Electric`'s.
     """
+    electric = isinstance(pair, ElectricConfig)
     for kind, part in split_pair(pair, params).items():
         if part is not None:
             config, tree = part
             own = Path(folder) / kind
-            save_model_folder(own, kind, config, tree, tokenizer_folder, extra_config, **options)
+            extra = dict(extra_config or {})
+            extra |= ELECTRIC_SETTINGS if electric and kind == DISCRIMINATOR else {}
+            save_model_folder(own, kind, config, tree, tokenizer_folder, extra, **options)

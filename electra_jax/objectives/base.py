@@ -64,11 +64,12 @@ class ParameterGroup(NamedTuple):
 
 class NetworkOf(NamedTuple):
     """One network as a model folder holds it: a `kind` that `interop.save` writes, its shape, its
-    parameters."""
+    parameters, and further fields of its config.json."""
 
     kind: str
     config: Any
     params: Tree
+    settings: Mapping[str, Any] = {}
 
 
 class Alarm(NamedTuple):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from electra_jax.config.schedule import Schedule, final_value
+from electra_jax.config.schedule import Schedule
 from electra_jax.errors import UserError
 from electra_jax.modeling.electra import Inputs, padding_mask
 from electra_jax.objectives.base import Batch
@@ -133,8 +133,16 @@ class Masking:
     def selections(self, batch: Batch, step: jax.Array | None = None) -> jax.Array:
         """Number of selected positions of a batch at a training step (None: in evaluation),
         float32 []: the denominator of the masked-LM loss, a function of lengths alone."""
-        structure = self.structure(batch)
-        selectable = candidates(batch["input_ids"], structure.valid, self.special)
+        number, _, _ = self.counts(self.structure(batch), step)
+        return jnp.sum(number).astype(jnp.float32)
+
+    def counts(
+        self, structure: Structure, step: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Of each of a row's S segments: the numbers of selected positions and of candidates,
+        int32 [B, S], and its tokens, bool [B, L, S]."""
+        ids = structure.inputs.input_ids
+        selectable = candidates(ids, structure.valid, self.special)
         numbers = jnp.arange(1, self.max_segments + 1)[None, None, :]
         segments = structure.segment_ids[:, :, None] == numbers
         tokens = jnp.sum(segments, axis=1)
@@ -144,7 +152,7 @@ class Masking:
             number = jnp.where(available > 0, jnp.minimum(number, self.max_predictions), 0)
         else:
             number = jnp.minimum(number, available)
-        return jnp.sum(number).astype(jnp.float32)
+        return number, available, segments
 
     def mask(self, batch: Batch, draws: Draws, train: bool = True) -> MaskedRows:
         """Selects and masks a batch."""
@@ -230,7 +238,7 @@ def sample_replacements(
     """Replacement ids int32 [B, N] from the generator's logits [B, N, V]; evaluation samples at the
     final temperature."""
     s = settings
-    temperature = s.temperature_at(draws.step) if train else jnp.float32(final_value(s.temperature))
+    temperature = s.temperature_in(draws, train)
     forbidden = rows.targets if s.disallow_correct else None
     logits = tempered(logits, temperature, forbidden)
     # Random numbers by position where positions are distinct; duplicates need one for each entry.

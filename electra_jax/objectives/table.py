@@ -10,11 +10,12 @@ from typing import Any
 
 from electra_jax.config.pretraining import PretrainSettings, pretrain_settings, read_pretrain
 from electra_jax.errors import UserError
-from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR
+from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR, NOISE
 from electra_jax.objectives.all_tokens_mlm import AllTokensMLMObjective
 from electra_jax.objectives.base import Metric, PretrainingObjective, RunShape, Tree
 from electra_jax.objectives.electra import ElectraObjective
 from electra_jax.objectives.electra_15 import Electra15Objective
+from electra_jax.objectives.electric import ElectricObjective
 from electra_jax.objectives.masked_lm import MaskedLMObjective
 from electra_jax.objectives.replace_mlm import ReplaceMLMObjective
 from electra_jax.plugins import class_from_file, is_file_reference
@@ -25,8 +26,9 @@ OBJECTIVES: dict[str, type[PretrainingObjective]] = {
     "electra_15": Electra15Objective,
     "replace_mlm": ReplaceMLMObjective,
     "all_tokens_mlm": AllTokensMLMObjective,
+    "electric": ElectricObjective,
 }
-EXPORTED = (DISCRIMINATOR, GENERATOR, ENCODER)
+EXPORTED = (DISCRIMINATOR, GENERATOR, ENCODER, NOISE)
 
 
 def find_objective(name: str) -> type[PretrainingObjective]:

@@ -385,9 +385,9 @@ class Pretraining:
             self.workdir,
             self.run.settings.steps,
         )
-        for name, (kind, network, tree) in self.objective.networks(params).items():
+        for name, (kind, network, tree, settings) in self.objective.networks(params).items():
             folder = self.workdir / "model" / name
-            save_model_folder(folder, kind, network, tree, tokenizer, card=facts)
+            save_model_folder(folder, kind, network, tree, tokenizer, settings, card=facts)
 
 
 def open_held_out(path: str) -> Rows | None:

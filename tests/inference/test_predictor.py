@@ -98,7 +98,29 @@ def test_outputs_never_replace_what_is_read_or_a_link(tiny, tmp_path, capsysbina
 
 def test_texts_that_are_cut_are_told(predictor, caplog):
     predictor.predict(["the film " * 40, "a film"])
-    assert "texts cut at 32 tokens, for which the model was trained: 1" in caplog.text
+    assert "texts cut at 32 tokens: 1 (max_length" in caplog.text
+
+
+def test_more_of_a_text_is_read_than_in_training(tiny, tmp_path, caplog):
+    """Only the last words differ: the model trained on 32 tokens sees them with `max_length`."""
+    texts = ["the film " * 16 + end for end in ("was bright", "and a dull house")]
+    cut = Predictor(tiny[0]).predict(texts)
+    assert cut[0]["probabilities"] == pytest.approx(cut[1]["probabilities"], abs=1e-6)
+    caplog.clear()
+    longer = Predictor(tiny[0], max_length=48).predict(texts)
+    apart = abs(longer[0]["probabilities"]["good"] - longer[1]["probabilities"]["good"])
+    assert apart > 1e-5 and caplog.text == ""
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": text} for text in texts])
+    assert main(["predict", f"--model={tiny[0]}", f"--input={source}",
+                 f"--output={tmp_path / 'out.jsonl'}", "--max_length=48"]) == 0  # fmt: skip
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["label"] for line in lines] == [x["label"] for x in longer]
+
+
+@pytest.mark.parametrize("length", [7, 10_000])
+def test_a_length_that_the_model_cannot_read_is_refused(tiny, length):
+    with pytest.raises(UserError, match=rf"max_length={length}: .* reads 8 to [\d,]+ tokens"):
+        Predictor(tiny[0], max_length=length)
 
 
 @pytest.mark.parametrize("wrong", [[""], ["  "], [("a", "b", "c")], [3], [None]])

@@ -48,6 +48,9 @@ INVISIBLE = "objectives/test_isolation.py::test_more_padding_changes_no_draw_and
 RESTART = "objectives/test_isolation.py::test_a_document_has_the_same_logits_wherever_it_stands"
 ACCUMULATION = "training/test_step.py::test_accumulation_changes_nothing_but_rounding"
 EVALUATION = "training/test_step.py::test_evaluation_depends_on_the_row_alone"
+ELECTRIC = "objectives/test_electric.py::"
+TOWERS = "modeling/test_electric.py"
+SCORES = "inference/test_scorer.py"
 KIND_LOSSES = "finetuning/test_objective.py"
 OWN_KINDS = "finetuning/kinds/test_own_kinds.py"
 GOLDEN = "training/test_step.py::test_golden_first_steps"
@@ -175,9 +178,9 @@ MUTANTS = (
     ),
     Mutant(
         "evaluation samples at the training temperature",
-        "objectives/corruption.py",
-        "s.temperature_at(draws.step) if train else jnp.float32(final_value(s.temperature))",
-        "s.temperature_at(draws.step)",
+        "objectives/corruption_settings.py",
+        "self.temperature_at(draws.step) if train else final",
+        "self.temperature_at(draws.step)",
         (SAMPLING,),
     ),
     Mutant(
@@ -404,5 +407,55 @@ MUTANTS = (
         'elif sha256_of(file) != recorded["sha256"]:',
         'elif not recorded["sha256"]:',
         (f"{OWN_KINDS}::test_a_file_that_is_gone_or_changed_must_be_named",),
+    ),
+    # Electric, and scores of texts
+    Mutant(
+        "Electric's hits called text",
+        "objectives/electric.py",
+        "labels = self.noise_labels(rows)",
+        "labels = replace_tokens(self.settings, rows, sampled)[1]",
+        (ELECTRIC + "test_a_hit_counts_as_noise",),
+    ),
+    Mutant(
+        "Electric's log q not detached",
+        "objectives/electric.py",
+        "log_q = -masked_lm_loss(tempered(noise, temperature), corrupted)",
+        "log_q = -masked_lm_loss(noise / temperature, corrupted)",
+        (ELECTRIC + "test_each_loss_reaches_its_own_network_and_the_shared_embeddings",),
+    ),
+    Mutant(
+        "Electric's temperature in the sampler alone",
+        "objectives/electric.py",
+        "temperature = self.settings.temperature_in(draws, train) if self.exact else 1.0",
+        "temperature = 1.0",
+        (ELECTRIC + "test_the_noise_is_judged_by_the_distribution_it_was_sampled_from",),
+    ),
+    Mutant(
+        "Electric's odds over all tokens of a document",
+        "objectives/electric.py",
+        "left = available - number",
+        "left = jnp.sum(segments, axis=1) - number",
+        (ELECTRIC + "test_the_odds_of_noise_are_those_of_each_document",),
+    ),
+    Mutant(
+        "a tower's state of the token itself",
+        "modeling/electric.py",
+        "[jnp.roll(before, 1, axis=1), jnp.roll(after, -1, axis=1)]",
+        "[before, jnp.roll(after, -1, axis=1)]",
+        (TOWERS,),
+    ),
+    Mutant(
+        "[SEP] in a text's score",
+        "inference/scorer.py",
+        "inside = (places > 0) & (places < lengths[:, None] - 1)",
+        "inside = (places > 0) & (places < lengths[:, None])",
+        (SCORES,),
+    ),
+    Mutant(
+        "a masked copy that shows its token",
+        "inference/scorer.py",
+        "masked = jnp.where(jnp.arange(ids.shape[1])[None] == at[:, None], mask, ids)",
+        "masked = jnp.where(jnp.arange(ids.shape[1])[None] == at[:, None] - 1, mask, ids)",
+        (SCORES,),
     ),
 )

@@ -16,6 +16,7 @@ from electra_jax.modeling.electra import Inputs, padding_mask
 from electra_jax.objectives.corruption import MaskedRows, Masking
 from electra_jax.objectives.electra import ElectraObjective
 from electra_jax.objectives.electra import ElectraSettings as CorruptionSettings
+from electra_jax.objectives.electric import ElectricObjective, ElectricSettings
 from electra_jax.objectives.masked_lm import MaskedLMObjective
 from electra_jax.objectives.masking import Selection
 from electra_jax.objectives.row_structure import SpecialIds, Structure
@@ -31,6 +32,7 @@ CASES = (
 )
 # The reference's masked positions come with duplicates, whose values are averaged.
 SETTINGS = CorruptionSettings(masking="reference", sampler="gumbel")
+ELECTRIC = ElectricSettings(masking="reference", sampler="gumbel", nce="reference")
 
 
 @dataclasses.dataclass
@@ -39,7 +41,7 @@ class Case:
 
     name: str
     config: dict[str, Any]
-    objective: ElectraObjective | MaskedLMObjective
+    objective: ElectraObjective | ElectricObjective | MaskedLMObjective
     params: Any
     forward: dict[str, np.ndarray]
     losses: dict[str, Any]
@@ -87,7 +89,11 @@ def load_case(oracles: Path, name: str, checkpoint: str | None = None) -> Case:
             discriminator=_quiet(loaded.config.discriminator),
             generator=None if generator is None else _quiet(generator),
         )
-        objective = ElectraObjective(pair, SETTINGS, masking)
+        objective = (
+            ElectricObjective(pair, ELECTRIC, masking)
+            if name == "electric"
+            else ElectraObjective(pair, SETTINGS, masking)
+        )
     forward = dict(np.load(folder / "forward.npz"))
     losses = json.loads((folder / "losses.json").read_text())
     return Case(name, config, objective, loaded.params, forward, losses, folder, loaded)

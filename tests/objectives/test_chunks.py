@@ -55,15 +55,17 @@ def largest(jaxpr):
 
 
 @pytest.mark.parametrize("positions", [8, 64])
-def test_a_training_step_never_holds_the_logits_of_all_positions(monkeypatch, positions):
-    """The gradient of the All-tokens loss; with chunks as long as rows it does hold them."""
+@pytest.mark.parametrize("name", ["all_tokens_mlm", "electric"])
+def test_a_training_step_never_holds_the_logits_of_all_positions(monkeypatch, name, positions):
+    """The gradient of the loss; with chunks as long as rows it does hold them."""
     monkeypatch.setattr(chunks.by_chunks, "__kwdefaults__", {"positions": positions})
-    objective = configured_objective("all_tokens_mlm", "objective.mask_prob=0.05")
+    objective = configured_objective(name, "objective.mask_prob=0.05")
     params = jax.eval_shape(objective.init, jax.random.key(0))[0]
     batch = {"input_ids": rows_of([[16]] * 4, 16)}
 
     def loss(params):
-        return objective.loss(params, {}, batch, draws_of(4), True)[0]["prediction_loss"][0]
+        terms, _ = objective.loss(params, {}, batch, draws_of(4), True)
+        return terms["prediction_loss" if name == "all_tokens_mlm" else "cloze_loss"][0]
 
     traced = jax.make_jaxpr(jax.grad(loss))(params).jaxpr
     assert (largest(traced) >= 4 * 16 * 97) == (positions == 64)

@@ -21,6 +21,7 @@ from objectives.tiny import (
 
 from electra_jax.errors import UserError
 from electra_jax.objectives.corruption import CorruptionSettings
+from electra_jax.objectives.electric import ElectricSettings
 from electra_jax.objectives.masking import group_starts
 
 # Every third token goes on with a word.
@@ -233,6 +234,24 @@ def test_replacing_can_stop_while_predicting_goes_on(masking):
         same = mask_rows(plain, ids, draws_of(300, step))
         np.testing.assert_array_equal(rows.masked_ids, same.masked_ids)
         np.testing.assert_array_equal(rows.selection.weights, same.selection.weights)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hidden_prob": 0.3},
+        {"masked_share": 1.0},
+        {"ngrams": (1.0, 1.0)},
+        {"replaced_share": 0.5},
+        {"whole_words": True},
+        {"z_loss": 1e-4},
+    ],
+    ids=lambda s: "-".join(s),
+)
+def test_what_electric_has_no_part_for_is_refused(settings):
+    (name,) = settings
+    with pytest.raises(UserError, match=rf"objective\.{name}=.*leave it"):
+        ElectricSettings(**settings)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from electra_jax.finetuning.data.records import (
     same_content,
 )
 from electra_jax.finetuning.data.sources import IDS, Source
+from electra_jax.finetuning.data.word_rows import has_word_rows
 from electra_jax.finetuning.kinds.base import Kind
 from electra_jax.finetuning.kinds.table import kind_of
 from electra_jax.finetuning.task import Task
@@ -114,7 +115,10 @@ def columns_of(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """`columns_read`, and the columns of the first record that nothing is read from."""
     path = os.fspath(path)
-    if not kind_of(task).has_columns or format_of(path) in CONLL_FORMATS:
+    kind = kind_of(task)
+    if not kind.has_columns or format_of(path) in CONLL_FORMATS:
+        return {}, ()
+    if "words" in kind.roles and has_word_rows(path):
         return {}, ()
     chosen = {role: name for role, name in columns.items() if name is not None}
     where, record = next(iter(read_records(path, task.headerless)))

@@ -108,7 +108,8 @@ def read_records(
         f"{path}: unknown kind of file; task data is read from "
         f"{', '.join('.' + name for name in TABLE_FORMATS)} (each also as .gz) and from "
         "tfds:NAME/CONFIG:SPLIT; tagged words also from CoNLL columns "
-        f"({', '.join('.' + name for name in CONLL_FORMATS)})"
+        f"({', '.join('.' + name for name in CONLL_FORMATS)}). Write anything else as a .jsonl, "
+        'one example a line: {"text": "…", "label": "…"}'
     )
 
 
@@ -164,7 +165,7 @@ def _read_table(
 ) -> Iterator[tuple[str, Record]]:
     header: list[str] | None = None
     blank: list[int] = []  # blank rows since the last row with text
-    for number, fields in _rows(path, kind):
+    for number, fields in table_rows(path):
         if not any(field.strip() for field in fields):
             if header is not None and (fields or len(header) == 1):
                 blank.append(number)
@@ -205,10 +206,13 @@ def _header(where: str, fields: list[str], headerless: Sequence[str]) -> tuple[l
     return fields, False
 
 
-def _rows(path: str, kind: str) -> Iterator[tuple[int, list[str]]]:
-    """(number of the row's first line, fields) of every row; a blank line has no fields."""
+def table_rows(path: str) -> Iterator[tuple[int, list[str]]]:
+    """(number of the row's first line, fields) of every row of a .tsv or .csv; a blank line has no
+    fields."""
     lines = read_lines(path)
-    return tsv_rows(path, lines) if kind == "tsv" else csv_rows(path, lines, LINE_LIMIT)
+    if format_of(path) == "tsv":
+        return tsv_rows(path, lines)
+    return csv_rows(path, lines, LINE_LIMIT)
 
 
 def _read_dataset(name: str) -> Iterator[tuple[str, Record]]:

@@ -21,6 +21,7 @@ from electra_jax.finetuning.data.values import (
 from electra_jax.finetuning.task import Task
 
 IDS = ("id", "idx", "index")  # columns that may name an example, the latter two GLUE's
+_SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 _TEXTS = {1: "one text", 2: "two texts"}
 
 
@@ -140,7 +141,13 @@ def no_column(where: str, record: Record, role: str, names: str) -> UserError:
         f"name the right one, in training with --config.data.columns.{role}=NAME, else with "
         f"--columns {role}=NAME"
     )
-    if table:
+    only = str(next(iter(record))) if table and len(record) == 1 else ""
+    if other := next((name for sign, name in _SEPARATORS.items() if sign in only), None):
+        remedy = (
+            f"its cells are separated by {other}: write it with commas as a .csv, or with tabs as "
+            "a .tsv"
+        )
+    elif table:
         remedy += (
             ", or, if the first line is data, add a header line or give --config.data.header=no "
             f"and columns by number ({role}=0)"

@@ -66,10 +66,7 @@ def find_files(task: Task, data: Mapping[str, Any]) -> Files:
     elif not path.startswith(TFDS_PREFIX) and Path(path).is_dir():
         found = {split: _in_folder(Path(path), split) for split in _NAMES}
         if found["train"] is None:
-            raise UserError(
-                f"data.path={path}: no training file in this folder (train.jsonl, train.tsv, "
-                "train.csv, train.conll, train.json, each also .gz); name the file itself"
-            )
+            raise _no_training_file(Path(path))
     else:
         found = {"train": path}
     train = found.get("train")
@@ -87,6 +84,16 @@ def _in_folder(folder: Path, split: str) -> str | None:
         if file.is_file():
             return str(file)
     return None
+
+
+def _no_training_file(folder: Path) -> UserError:
+    names = sorted(entry.name for entry in folder.iterdir())
+    has = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return UserError(
+        f"data.path={folder}: no training file in this folder (train.{', train.'.join(_ENDINGS)}, "
+        f"each also .gz); it has {has or 'nothing'}: name the file itself, or write the examples "
+        "to a train.jsonl, one a line"
+    )
 
 
 def codec_settings(task: Task, data: Mapping[str, Any], positions: int) -> CodecSettings:

@@ -24,7 +24,13 @@ from electra_jax.finetuning.data.examples import (
     TaggedExample,
 )
 from electra_jax.finetuning.data.published import sentences_of_rows, tagged_spans
-from electra_jax.finetuning.data.records import CONLL_FORMATS, BadRecord, Record, format_of
+from electra_jax.finetuning.data.records import (
+    CONLL_FORMATS,
+    NUMBERED,
+    BadRecord,
+    Record,
+    format_of,
+)
 from electra_jax.finetuning.data.sources import Source, text_of
 from electra_jax.finetuning.data.values import (
     Missing,
@@ -33,6 +39,7 @@ from electra_jax.finetuning.data.values import (
     missing_label,
     name_of,
 )
+from electra_jax.finetuning.data.word_rows import read_word_rows
 from electra_jax.finetuning.data.words import (
     is_blank,
     join_words,
@@ -79,9 +86,12 @@ class Tagging(HuggingFaceKind):
     def records(
         self, task: Task, path: str, columns: Mapping[str, str], labelled: bool, **more: bool
     ) -> tuple[Iterator[tuple[str, Record]], Mapping[str, str]]:
-        """The sentences of CoNLL files, with columns already resolved; else as other kinds."""
+        """The sentences of CoNLL files and of tables with a word a row, with columns already
+        resolved; else as other kinds."""
         if format_of(path) in CONLL_FORMATS:
             return read_conll(path, columns, labelled, task.labels), {}
+        if found := read_word_rows(path, columns, labelled, task.headerless != NUMBERED):
+            return found, {}
         records, columns = super().records(task, path, columns, labelled, **more)
         sentences = sentences_of_rows(records, labelled)
         return _with_words(sentences, labelled, **more), columns

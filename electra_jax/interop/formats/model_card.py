@@ -18,7 +18,7 @@ from typing import Any
 from electra_jax.config.model import ElectraConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.mapping.hf_config import OWN
-from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR, PAIR
+from electra_jax.interop.mapping.names import DISCRIMINATOR, ENCODER, GENERATOR, NOISE, PAIR
 from electra_jax.modeling.heads.huggingface import CHOICE, QUESTION, SEQUENCE, TOKEN
 
 CARD = "README.md"
@@ -45,6 +45,7 @@ _METRICS = {
 _KINDS = {
     DISCRIMINATOR: "an ELECTRA discriminator: for every token of a text, was it replaced?",
     GENERATOR: "an ELECTRA generator: a masked language model",
+    NOISE: "an Electric noise model: two causal towers that predict every token of a text",
     ENCODER: "an ELECTRA encoder: a vector for every token of a text",
     SEQUENCE: "an ELECTRA encoder with a classifier of texts",
     TOKEN: "an ELECTRA encoder with a classifier of tokens",
@@ -125,6 +126,8 @@ def model_card(
     """
     own = settings.get("model_type") == OWN or "architectures" not in settings
     named = _KINDS.get(kind, "an ELECTRA encoder with a head of its own")
+    if settings.get("objective") == "electric":
+        named = "an Electric discriminator: an energy, −log p given the others, for every token"
     title = facts.title or named.partition(":")[0].removeprefix("an ")
     body = [f"# {title}", "", f"This is {named}{'' if named.endswith('?') else '.'}"]
     if facts.task:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, ElectricConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.mapping.names import (
     DISCRIMINATOR,
@@ -23,6 +23,7 @@ from electra_jax.interop.mapping.names import (
     REFERENCE,
 )
 from electra_jax.modeling.electra import Discriminator, Electra, Inputs, MaskedLM
+from electra_jax.modeling.electric import Electric
 from electra_jax.modeling.heads.huggingface import HEADS, SEQUENCE, TOKEN, Encoder, FineTuned
 from electra_jax.modeling.trees import flatten
 
@@ -167,6 +168,8 @@ def module_of(
 
     "reference" (the reference's task heads) and "own_heads" give the encoder alone.
     """
+    if isinstance(config, ElectricConfig):
+        return Electric(config)
     if isinstance(config, PairConfig):
         return Electra(config)
     if kind == GENERATOR:

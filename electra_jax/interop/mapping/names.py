@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, ElectricConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.modeling.heads.huggingface import CHOICE, QUESTION, SEQUENCE, TOKEN
 
@@ -97,10 +97,12 @@ MODERN_LAYER = (
 
 DISCRIMINATOR, GENERATOR, ENCODER = "discriminator", "generator", "encoder"
 PAIR, REFERENCE = "pair", "reference"
+NOISE = "noise"  # of Electric: two causal towers
 MASKED_LM = "masked_lm"  # a run's folder of a discriminator that predicts tokens, a GENERATOR
 OWN_HEADS = "own_heads"  # heads that neither transformers nor the reference has
 
 _D, _G = "discriminator_predictions", "generator_predictions"
+_CLOZE = "cloze_predictions"
 _D_DENSE = Part(f"{_D}/dense", f"{_D}.dense", f"{_D}/dense", DENSE)
 _D_DENSE_1 = Part(f"{_D}/dense_1", f"{_D}.dense_prediction", f"{_D}/dense_1", DENSE)
 _G_DENSE = Part(f"{_G}/dense", f"{_G}.dense", f"{_G}/dense", DENSE)
@@ -283,12 +285,31 @@ def pair_rows(pair: PairConfig) -> list[Row]:
     """
     d, g = pair.discriminator, pair.generator
     rows = backbone(d, huggingface=None)
-    if g is not None:
+    if isinstance(pair, ElectricConfig):
+        rows += noise_rows(pair)
+    elif g is not None:
         if pair.sharing != "all":
             own = pair.sharing == "none"
             rows += backbone(g, "generator/", None, "generator/", embeddings=own)
         rows += _head(g, scheme_of(g), GENERATOR, huggingface=None)
     return rows + _head(d, scheme_of(d), DISCRIMINATOR, huggingface=None)
+
+
+def noise_rows(config: ElectricConfig) -> list[Row]:
+    """The table of Electric's noise model, whose head has a masked-LM head's parts."""
+    g, own = config.generator, config.sharing == "none"
+    assert g is not None
+    rows = []
+    for tower in ("generator_ltr/", "generator_rtl/"):
+        rows += backbone(g, tower, None, tower, embeddings=own)
+    return rows + [
+        dataclasses.replace(
+            row,
+            tree=row.tree.replace(_G, _CLOZE),
+            tf1=None if row.tf1 is None else row.tf1.replace(_G, _CLOZE),
+        )
+        for row in _head(g, scheme_of(g), GENERATOR, huggingface=None)
+    ]
 
 
 def task_rows(heads: Mapping[str, Sequence[str]]) -> list[Row]:

@@ -7,9 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, ElectricConfig, PairConfig
 from electra_jax.errors import UserError
+from electra_jax.interop.mapping.names import NOISE
 from electra_jax.modeling.trees import Tree, flatten
+
+# What the config.json of Electric's discriminator says beside its class, ElectraForPreTraining:
+# the logits are energies.
+ELECTRIC_SETTINGS = {"objective": "electric"}
+_DISCRIMINATOR_PARTS = ("electra", "discriminator_predictions")
 
 
 def split_pair(
@@ -18,15 +24,20 @@ def split_pair(
     """A pair as two networks: {"generator": (config, `MaskedLM`'s tree) or None, "discriminator":
     (config, `Discriminator`'s tree) or None where it has no replaced-token head}.
 
-    Shared arrays appear in both; nothing is copied.
+    Shared arrays appear in both; nothing is copied. Electric has no "generator" but "noise": (the
+    shape of a tower, all that is not the discriminator's).
     """
     parts: dict[str, tuple[ElectraConfig, Tree] | None] = {
         "discriminator": None,
         "generator": None,
     }
     if "discriminator_predictions" in params:
-        names = ("electra", "discriminator_predictions")
-        parts["discriminator"] = (pair.discriminator, {name: params[name] for name in names})
+        found = {name: params[name] for name in _DISCRIMINATOR_PARTS}
+        parts["discriminator"] = (pair.discriminator, found)
+    if isinstance(pair, ElectricConfig):
+        assert pair.generator is not None
+        noise = {name: tree for name, tree in params.items() if name not in _DISCRIMINATOR_PARTS}
+        return {**parts, NOISE: (pair.generator, noise)}
     if pair.generator is not None:
         if pair.sharing == "all":
             encoder = params["electra"]
@@ -77,6 +88,16 @@ def join_pair(
     elif sharing == "embeddings":
         tree["generator"] = {k: v for k, v in g["electra"].items() if k != "embeddings"}
     return PairConfig(d_config, g_config, sharing), tree
+
+
+def join_electric(
+    discriminator: tuple[ElectraConfig, Mapping[str, Any]],
+    noise: tuple[ElectraConfig, Mapping[str, Any]],
+) -> tuple[ElectricConfig, Tree]:
+    """Electric's two networks as one; the inverse of `split_pair`."""
+    sharing = "none" if "embeddings" in noise[1]["generator_ltr"] else "embeddings"
+    config = ElectricConfig(discriminator[0], noise[0], sharing)
+    return config, {**discriminator[1], **noise[1]}
 
 
 def _equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config.model import ElectraConfig, PairConfig
+from electra_jax.config.model import ElectraConfig, ElectricConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.mapping import names as table
 from electra_jax.interop.mapping.infer_shapes import (
@@ -62,11 +62,6 @@ def tree_from_tf1(
     arguments, from these fields, or from the convention of 64 units each, with a note. Every tensor
     is used or listed in `ignored`; an unknown one is a `UserError`.
     """
-    if any(name.startswith(("generator_ltr/", "generator_rtl/")) for name in tensors):
-        raise UserError(
-            f"{where}: this is an Electric checkpoint (two-tower generator, cloze_predictions); "
-            "Electric is not supported"
-        )
     if not any(name.startswith("electra/") for name in tensors):
         raise UserError(
             f"{where}: no tensors named electra/…: not an ELECTRA checkpoint of "
@@ -75,7 +70,9 @@ def tree_from_tf1(
     notes: list[str] = []
     has_d = any(name.startswith("discriminator_predictions/") for name in tensors)
     has_g = any(name.startswith("generator_predictions/dense/") for name in tensors)
-    own_encoder = any(name.startswith("generator/encoder/") for name in tensors)
+    towers = any(name.startswith("generator_ltr/") for name in tensors)
+    tower = "generator_ltr/" if towers else "generator/"
+    own_encoder = any(name.startswith(tower + "encoder/") for name in tensors)
     main = _configure(
         infer_bert(tensors, "tf1", where=where, encoder="electra/"),
         discriminator,
@@ -90,8 +87,8 @@ def tree_from_tf1(
         tensors,
         main,
         has_d,
-        has_g,
-        own_encoder,
+        has_g or towers,
+        tower if own_encoder else None,
         generator,
         generator_num_attention_heads,
         notes,
@@ -115,33 +112,35 @@ def _describe(
     main: ElectraConfig,
     has_d: bool,
     has_g: bool,
-    own_encoder: bool,
+    tower: str | None,
     stated: Mapping[str, Any] | None,
     given_heads: int | None,
     notes: list[str],
     where: str,
 ) -> tuple[str, PairConfig | ElectraConfig, list[Row]]:
-    """Which networks there are, by their names: (kind, configuration, rows of the table)."""
+    """Which networks there are, by their names: (kind, configuration, rows of the table).
+
+    `tower`: the prefix of the generator's own encoder; of Electric's two, the left-to-right one's.
+    """
     if not has_d:
-        if own_encoder:
+        if tower is not None:
             raise UserError(
-                f"{where}: generator/… without discriminator_predictions/…: half of a pair is "
-                "missing"
+                f"{where}: {tower}… without discriminator_predictions/…: half of a pair is missing"
             )
         kind = GENERATOR if has_g else ENCODER
         return kind, main, table.model_rows(main, kind)
     if not has_g:
         pair = PairConfig(main, None)
-    elif not own_encoder:
+    elif tower is None:
         pair = PairConfig(main, main, "all")
     else:
-        untied = any(name.startswith("generator/embeddings/") for name in tensors)
+        untied = any(name.startswith(tower + "embeddings/") for name in tensors)
         fields = infer_bert(
             tensors,
             "tf1",
             where=where,
-            encoder="generator/",
-            embeddings="generator/" if untied else "electra/",
+            encoder=tower,
+            embeddings=tower if untied else "electra/",
         )
         small = _configure(
             fields,
@@ -153,7 +152,8 @@ def _describe(
             where,
         )
         small = small.replace(hidden_act=main.hidden_act if stated is None else small.hidden_act)
-        pair = PairConfig(main, small, "none" if untied else "embeddings")
+        pair_class = PairConfig if tower == "generator/" else ElectricConfig
+        pair = pair_class(main, small, "none" if untied else "embeddings")
     return PAIR, pair, table.pair_rows(pair)
 
 

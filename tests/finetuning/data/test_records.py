@@ -162,6 +162,10 @@ def test_equal_files_are_noticed_whatever_they_are_called(write):
         ("a.jsonl", [], ": there are no examples in it"),
         ("a.tsv", ["ein Film\tpos", "b\tneg"], ":2 has no column.*the first line names them"),
         ("a.xml", ["<a>"], ": unknown kind of file; task data is read from .jsonl, .tsv, .csv"),
+        ("a.xml", ["<a>"], ".* Write anything else as a .jsonl, one example a line"),
+        ("a.csv", ["text;label", "a;b"], ":2 has no column.*by semicolons: write it with commas"),
+        ("a.csv", ["text\tlabel", "a\tb"], ":2 has no column.*separated by tabs"),
+        ("a.tsv", ["text,label", "a,b"], ":2 has no column.*separated by commas"),
     ],
 )
 def test_bad_files_are_named(write, name, lines, message):

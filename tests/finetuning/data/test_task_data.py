@@ -44,7 +44,9 @@ def test_data_sets_are_split_as_the_task_says(tmp_path):
     assert find_files(TASKS["sst2"], data(path="tfds:x:half")) == Files("tfds:x:half")
     with pytest.raises(UserError, match=r"data\.path is not set"):
         find_files(TASKS["classification"], data())
-    with pytest.raises(UserError, match="no training file in this folder"):
+    with pytest.raises(
+        UserError, match=r"no training file in this folder \(train\.jsonl.*; it has"
+    ):
         find_files(TASKS["sst2"], data(path=str(tmp_path)))
 
 

@@ -116,11 +116,6 @@ def test_a_stripped_checkpoint_has_no_moments_and_names_what_it_ignores(oracles)
     assert source.ignored == ["generator_predictions/temperature"]
 
 
-def test_electric_is_refused_by_name(oracles):
-    with pytest.raises(UserError, match="Electric"):
-        tree_from_tf1(read_bundle(oracles / "pretrain/electric/ckpt"))
-
-
 def test_a_missing_tensor_is_named(oracles):
     tensors = read_bundle(oracles / "pretrain/default/ckpt_stripped")
     del tensors["electra/encoder/layer_1/attention/self/key/kernel"]
