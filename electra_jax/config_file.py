@@ -18,6 +18,7 @@ from electra_jax.config.describe import Described, describe
 from electra_jax.config.resolved import Config, flatten_config
 from electra_jax.config.schedule import Schedule
 from electra_jax.config.training import DURATIONS
+from electra_jax.data.mixture import as_text
 from electra_jax.errors import UserError, nearest
 from electra_jax.plugins import is_file_reference
 
@@ -38,7 +39,7 @@ def config_dict(settings: type) -> Any:
             found[f.name] = config_dict(type(default))
         elif isinstance(default, Mapping):
             found[f.name] = ConfigDict(default)
-        elif fields.may_be_none(hint):
+        elif fields.may_be_none(hint) or fields.takes_words(hint):
             found[f.name] = placeholder(fields.type_of(hint))
             if default is not None:
                 found[f.name] = default
@@ -158,6 +159,8 @@ def get_config(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
         key: os.fspath(value) if isinstance(value, os.PathLike) else value
         for key, value in (overrides or {}).items()
     }
+    if isinstance(mixture := given.get("data.path"), Mapping):
+        given["data.path"] = as_text(mixture)
     file, _, argument = name.partition(":")
     task = str(given.get("task", ""))
     _, config = _plain(file, argument or (task if is_file_reference(task) else ""))

@@ -215,10 +215,18 @@ def absent_values(cls: type, where: str = "") -> dict[str, Any]:
 
 
 def type_of(hint: Any) -> type:
-    """The first type of a field's values besides None; `object` where any will do."""
+    """The first type of a field's values besides None; `object` where any will do, or a word stands
+    beside another type."""
+    if takes_words(hint):
+        return object
     plain = [typing.get_origin(one) or one for one in _alternatives(hint)]
     plain = [one for one in plain if one not in (None, type(None))]
     return plain[0] if plain and Any not in plain else object
+
+
+def takes_words(hint: Any) -> bool:
+    """Whether the type includes words, as in `int | Literal["auto"]`."""
+    return any(typing.get_origin(one) is typing.Literal for one in _alternatives(hint))
 
 
 def may_be_none(hint: Any) -> bool:
@@ -268,6 +276,10 @@ def _fits(hint: Any, value: Any) -> bool:
         plain = typing.get_origin(one) or one
         if plain is Any:
             return True
+        if plain is typing.Literal:
+            if value in typing.get_args(one):
+                return True
+            continue
         if plain is type(None) or one is None:
             if value is None:
                 return True
@@ -286,8 +298,10 @@ def _fits(hint: Any, value: Any) -> bool:
 
 
 def _name(hint: Any) -> str:
-    parts = [
-        "None" if one is type(None) else getattr(one, "__name__", str(one))
-        for one in _alternatives(hint)
-    ]
-    return " | ".join(parts)
+    return " | ".join(word for one in _alternatives(hint) for word in _names(one))
+
+
+def _names(one: Any) -> list[str]:
+    if typing.get_origin(one) is typing.Literal:
+        return [str(word) for word in typing.get_args(one)]
+    return ["None" if one is type(None) else getattr(one, "__name__", str(one))]

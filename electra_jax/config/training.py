@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from electra_jax.config.fields import field
 from electra_jax.config.model import DTYPES
@@ -11,6 +11,7 @@ from electra_jax.config.schedule import Scheduled
 
 OPTIMIZERS = ("adam_reference", "adamw", "lamb", "muon", "stable_adamw")
 BACKENDS = ("auto", "tf", "numpy")  # readers of batches
+AUTO = "auto"  # of a number that a run finds by itself
 DECAYS = ("linear", "constant", "cosine", "wsd")
 # The reference excludes `LayerNorm|layer_norm|bias`; `_norm/` are the norms of modern blocks.
 NO_DECAY = ("LayerNorm|layer_norm|_norm/|bias",)
@@ -97,8 +98,11 @@ class TrainSettings:
     batch_size: int = field(
         32, "Examples of one update, over all devices.", unit="examples", minimum=1
     )
-    accumulate: int = field(
-        1, "Microbatches into which a batch is split, to fit in memory.", minimum=1
+    accumulate: int | Literal["auto"] = field(
+        1,
+        "Microbatches into which a batch is split, to fit in memory; auto: as few as fit where the "
+        "run begins, found once.",
+        minimum=1,
     )
     seed: int = field(0, "Seed of initialisation, data order, dropout and sampling.")
     dtype: str = field(

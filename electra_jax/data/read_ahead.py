@@ -74,6 +74,11 @@ class Batches(Iterator[Batch]):
         self.close()
 
 
+def imports_later(backend: str) -> bool:
+    """Whether a reader without end imports TensorFlow while it is read."""
+    return backend == "auto" and importlib.util.find_spec("tensorflow") is not None
+
+
 def read_ahead(
     read: Read,
     *,

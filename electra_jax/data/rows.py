@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from electra_jax.data.order import rows_of
 from electra_jax.data.row_format import (
     DTYPES,
     FORMAT,
@@ -96,6 +97,10 @@ class Rows:
         from electra_jax.text.tokenizers.word_starts import word_starts
 
         return word_starts(load_tokenizer(self.tokenizer_folder))
+
+    def order(self, examples: ArrayLike, seed: int) -> NDArray[np.int64]:
+        """The row that each example of a run reads, int64 in the shape of `examples`."""
+        return rows_of(examples, self.count, seed)
 
     def take(self, ids: ArrayLike) -> NDArray[np.int32]:
         """The rows of these numbers: int32 [len(ids), seq_len].

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,11 +16,16 @@ from electra_jax.config.finetuning import (
     FinetuneTrain,
     LossSettings,
     QuestionSettings,
+    read_finetune,
 )
 from electra_jax.config.model import ElectraConfig
+from electra_jax.config.resolved import Config
+from electra_jax.config.training import AUTO
+from electra_jax.data.read_ahead import Batch, imports_later
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.batches import LENGTHS, Plan
 from electra_jax.finetuning.data.task_data import TaskData
+from electra_jax.finetuning.kinds.base import Kind
 from electra_jax.finetuning.kinds.table import with_reference_head
 from electra_jax.finetuning.network import Network
 from electra_jax.finetuning.recipe import (
@@ -29,6 +34,7 @@ from electra_jax.finetuning.recipe import (
     freeze_lowest,
     layerwise_multipliers,
 )
+from electra_jax.training.accumulation import PlannedStep, fitting, settled
 from electra_jax.training.resolve import (
     RunLength,
     learning_rate,
@@ -36,7 +42,7 @@ from electra_jax.training.resolve import (
     run_length,
     steps_per_epoch,
 )
-from electra_jax.training.run import LoopSettings
+from electra_jax.training.run import LoopSettings, Run
 from electra_jax.training.sharding import data_parallelism
 
 _EVALUATIONS = 10  # at most, where evaluations follow epochs
@@ -45,9 +51,10 @@ _EVALUATIONS = 10  # at most, where evaluations follow epochs
 def loss_settings(given: FinetuneSettings, labels: Sequence[str], data: TaskData) -> LossSettings:
     """`loss.*` with class weights as one number a label. Raises `UserError` on what cannot be
     combined."""
-    if given.loss.reduction == "sum" and given.train.accumulate > 1:
+    splits = given.train.accumulate not in (1, AUTO)  # auto: 1 where nothing may be split
+    if given.loss.reduction == "sum" and splits:
         raise UserError("loss.reduction='sum' and train.accumulate > 1: use one of them")
-    if data.kind.whole_batch and given.train.accumulate > 1:
+    if data.kind.whole_batch and splits:
         raise UserError(
             f"train.accumulate={given.train.accumulate}: the loss of {data.kind.name} compares the "
             "rows of a whole batch, which accumulation would split: use 1"
@@ -158,6 +165,30 @@ def checked_loop_settings(
             f"mesh.data·mesh.fsdp={data_parallelism(mesh)}: use one"
         )
     return settings
+
+
+def with_accumulation(
+    config: Config,
+    recorded: Mapping[str, Any] | None,
+    run: Run,
+    largest: Callable[[], Batch],
+    kind: Kind,
+) -> Config:
+    """The configuration with a number for `train.accumulate=auto`, which `run` gets too. recorded:
+    the configuration that the run in the work folder began with; largest: its largest batch. Raises
+    `UserError` where no number fits."""
+    given = read_finetune(config)
+
+    def find() -> int:
+        step = PlannedStep(run.objective, run.optimizer, run.settings, run.mesh, largest())
+        divisible = not kind.whole_batch and given.loss.reduction == "mean"
+        later = imports_later(given.data.backend)
+        return fitting(step, imports_later=later, divisible=divisible)
+
+    config = settled(config, recorded, find)
+    run.settings = dataclasses.replace(run.settings, accumulate=config["train"]["accumulate"])
+    run.settings.check(run.mesh)
+    return config
 
 
 def eval_plan(plan: Plan, train: FinetuneTrain, limit: int) -> Plan:

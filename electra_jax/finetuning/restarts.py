@@ -22,6 +22,7 @@ from electra_jax.finetuning.result import (
 )
 from electra_jax.finetuning.run import FineTuning
 from electra_jax.reporting.page import write_report
+from electra_jax.training.accumulation import kept
 from electra_jax.training.workdir import recorded_config, resumed_config
 
 log = logging.getLogger(__name__)
@@ -86,11 +87,12 @@ def finetune(config: Mapping[str, Any], workdir: str | Path, quiet: bool = False
     numbers = range(first, first + seeds)
     folders = [workdir if seeds == 1 else workdir / f"seed-{seed}" for seed in numbers]
     recorded = next(filter(None, map(recorded_config, folders)), None)
-    config = resumed_config(config, recorded, FinetuneSettings)  # all seeds as the first
+    config = kept(resumed_config(config, recorded, FinetuneSettings), recorded)
     shared: dict[str, Any] = {}
     results = []
     for seed, folder in zip(numbers, folders, strict=True):
         results.append(train_with_restarts(config, folder, seed, quiet, shared))
+        config = kept(config, recorded_config(folder))  # all seeds as the first
         if not quiet and seeds > 1:
             print(f"seed {seed}: {describe_result(results[-1])}")
     if seeds > 1:

@@ -28,6 +28,7 @@ from electra_jax.finetuning.data.batches import (
     TrainingOrder,
     choose_lengths,
     feature_length,
+    largest_batch,
     train_batches,
 )
 from electra_jax.finetuning.data.examples import Example
@@ -110,7 +111,8 @@ class FineTuning:
         run, to read them once.
         """
         workdir = Path(workdir)
-        config = resumed_config(config, recorded_config(workdir), FinetuneSettings)
+        began = recorded_config(workdir)
+        config = resumed_config(config, began, FinetuneSettings)
         given = read_finetune(config)
         train, optimizer = given.train, given.optimizer
         seed = train.seed if seed is None else seed
@@ -164,6 +166,9 @@ class FineTuning:
             tensorboard=train.tensorboard,
             wandb=train.wandb,
             quiet=quiet,
+        )
+        config = resolve.with_accumulation(
+            config, began, run, lambda: largest_batch(data.features, order, steps), data.kind
         )
         self = cls(
             config, workdir, start, data, objective, order, steps, run, forward, seed, eval_every
@@ -222,7 +227,7 @@ class FineTuning:
             f"examples, {len(data.features):,} features, {self.steps:,} steps of "
             f"{plan.batch_size}",
             f"batch lengths {', '.join(map(str, plan.lengths))}: {self.order.padding():.1%} "
-            f"padding, {len(plan.lengths)} compiled shapes{more}",
+            f"padding, {len(plan.lengths)} compiled shape{'s' * (len(plan.lengths) > 1)}{more}",
             f"trained: {trained:,} parameters ({trained / total:.2%}), {alone:,} without the head "
             f"({alone / total:.2%})",
         ]

@@ -5,31 +5,28 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from electra_jax.data.rows import Rows
+from electra_jax.config.resolved import as_config
+from electra_jax.config.training import AUTO
+from electra_jax.data.mixture import folders_of, open_rows
 from electra_jax.objectives.base import Tree
-from electra_jax.pretraining.run import Plan, open_held_out
+from electra_jax.objectives.table import fields_of
+from electra_jax.pretraining.held_out import open_held_out
+from electra_jax.pretraining.plan import Plan, with_accumulation
 from electra_jax.training import memory
 from electra_jax.training.optimizer import names
 from electra_jax.training.sharding import (
     AXES,
-    LOGICAL_AXES,
     AnyMesh,
     abstract_mesh,
-    batch_sharding,
     data_parallelism,
     make_mesh,
-    replicated,
-    state_shardings,
 )
-from electra_jax.training.step import PackedStep, init_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,61 +66,52 @@ def dry_run(
     rows: Any
     held_out = None
     if config["data"]["path"]:
-        rows, held_out = Rows.open(config["data"]["path"]), open_held_out(config["data"]["path"])
+        path = config["data"]["path"]
+        rows, held_out = open_rows(path), open_held_out(folders_of(path)[0])
     else:
         model = config["model"]
         rows = AssumedRows(model["vocab_size"] or 30522, model["max_position_embeddings"])
+    here = devices is None and topology is None
+    asked = config["train"]["accumulate"] == AUTO
+    if here:
+        config = with_accumulation(as_config(config, fields_of(config)), rows, held_out, None)
     plan = Plan.of(config, rows, held_out)
-    here = devices is None or topology is not None
     mesh: AnyMesh
-    if devices is not None and not here:
+    if topology is None and devices is not None:
         mesh = abstract_mesh(config["mesh"], devices)
     else:
         mesh = make_mesh(config["mesh"], memory.tpu_devices(topology) if topology else None)
     plan.settings.check(mesh)
-    return describe(plan, rows, mesh, compiles=here)
+    about = ""
+    if asked:
+        about = " (train.accumulate=auto" + ("" if here else ", chosen where the run begins") + ")"
+    return describe(plan, rows, mesh, about)
 
 
-def describe(plan: Plan, rows: Any, mesh: AnyMesh, *, compiles: bool) -> str:
-    """The text of `dry_run`. With `compiles`, memory is XLA's account for the mesh's devices."""
+def describe(plan: Plan, rows: Any, mesh: AnyMesh, about_parts: str = "") -> str:
+    """The text of `dry_run`; `about_parts` follows the number of a batch's parts. Memory is XLA's
+    account for a mesh of devices, an estimate for an abstract one."""
     s = plan.settings
-    params, _ = jax.eval_shape(plan.objective.init, jax.random.key(0))
-    optimizer = plan.optimizer(params)
-    state = jax.eval_shape(lambda: init_state(plan.objective, optimizer, s.seed))
-    shardings = state_shardings(mesh, state)
-    step = PackedStep(plan.objective, optimizer, s.seed, s.accumulate)
-    batch = {"input_ids": jax.ShapeDtypeStruct((s.batch_size, rows.seq_len), jnp.int32)}
-    if compiles:
-        with (
-            jax.set_mesh(cast(Mesh, mesh)),
-            nn.logical_axis_rules(LOGICAL_AXES),
-        ):  # as `fit` computes
-            jitted = jax.jit(step, donate_argnums=(0,), out_shardings=(shardings, replicated(mesh)))
-            placed = jax.tree.map(_placed, state, shardings)
-            batch = jax.tree.map(lambda x: _placed(x, batch_sharding(mesh)), batch)
-            traced = jitted.trace(placed, batch)
-            program = traced.lower().compile()
-        need = memory.compiled(program, state, shardings)
-    else:
-        traced, need = jax.jit(step).trace(state, batch), None
-    need = need or memory.estimated(traced, state, shardings, mesh, s.batch_size // s.accumulate)
+    step = plan.step(rows, mesh)
+    need = step.memory(s.accumulate)
     tokens = s.batch_size * rows.seq_len
     flops = plan.objective.flops_per_token(rows.seq_len) * tokens
     sizes = " × ".join(f"{axis} {mesh.shape[axis]}" for axis in AXES)
-    device = mesh.devices.flat[0].device_kind if compiles else "devices that are not here"
+    there = isinstance(mesh, Mesh)
+    device = mesh.devices.flat[0].device_kind if there else "devices that are not here"
     part = s.batch_size // s.accumulate
     lines = [
         f"mesh        {sizes}: {math.prod(mesh.shape.values())} × {device}",
         f"rows        {rows.folder}: {rows.seq_len} tokens, vocabulary {rows.vocab_size:,}",
-        f"batch       {s.batch_size} rows a step in {s.accumulate} part(s): "
+        f"batch       {s.batch_size} rows a step in {s.accumulate} part(s){about_parts}: "
         f"{part // data_parallelism(mesh)} rows on a device at a time",
         f"run         {s.steps:,} steps, {s.steps * tokens:.3g} tokens",
         f"FLOPs       {flops:.3g} a step (matrix products of every network, forward and twice that "
         f"backward), {flops * s.steps:.3g} in all",
-        f"parameters  {sum(leaf.size for leaf in jax.tree.leaves(params)):,}",
+        f"parameters  {sum(leaf.size for leaf in jax.tree.leaves(step.params)):,}",
         "",
         "parameter, its shape, its part on one device",
-        *_parameter_lines(state.params, shardings.params),
+        *_parameter_lines(step.state.params, step.shardings.params),
         "",
         "bytes on one device",
         f"  parameters                 {need.parameters:>16,}  {_human(need.parameters)}  exact",
@@ -132,10 +120,6 @@ def describe(plan: Plan, rows: Any, mesh: AnyMesh, *, compiles: bool) -> str:
         f"  together                   {need.total:>16,}  {_human(need.total)}",
     ]
     return "\n".join(lines)
-
-
-def _placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def _parameter_lines(params: Tree, shardings: Tree) -> list[str]:

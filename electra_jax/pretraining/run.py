@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,29 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optax
 
 from electra_jax.config.fields import absent_values
-from electra_jax.config.pretraining import PretrainSettings, read_pretrain
+from electra_jax.config.pretraining import read_pretrain
 from electra_jax.config.resolved import Config
-from electra_jax.data.batches import eval_batches, train_batches
+from electra_jax.data.batches import train_batches
+from electra_jax.data.mixture import Mixture, folders_of, open_rows
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
 from electra_jax.files import write_json_atomic
-from electra_jax.objectives.base import Alarm, PretrainingObjective, RunShape, Tree
-from electra_jax.objectives.row_structure import SpecialIds
-from electra_jax.objectives.table import build_objective, check_exports, fields_of
+from electra_jax.objectives.base import Alarm, PretrainingObjective, Tree
+from electra_jax.objectives.table import fields_of
 from electra_jax.pretraining.card import model_facts
+from electra_jax.pretraining.held_out import evaluations, open_held_out
 from electra_jax.pretraining.pace import steps_of_minutes
+from electra_jax.pretraining.plan import Plan, with_accumulation
 from electra_jax.reporting.commands import record_start
 from electra_jax.training.checkpoint.bucket import CHECKPOINTS, Bucket, folder_of, is_bucket
 from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import fit
 from electra_jax.training.metrics_log import write_metrics
-from electra_jax.training.optimizer import build_optimizer, with_adam_moments
-from electra_jax.training.resolve import learning_rate, loop_settings, run_length
-from electra_jax.training.run import Evaluation, LoopSettings, Run
-from electra_jax.training.schedules import RateSchedule
+from electra_jax.training.optimizer import with_adam_moments
+from electra_jax.training.run import Run
 from electra_jax.training.sharding import local_batch_indices, make_mesh
 from electra_jax.training.step import TrainState
 from electra_jax.training.versions import versions
@@ -48,8 +46,6 @@ from electra_jax.training.workdir import (
 
 log = logging.getLogger(__name__)
 
-# Rows by which token frequencies are counted, where an objective asks for them.
-COUNTED_ROWS = 2**18
 # What may differ between a run and its resumption: nothing here changes a parameter.
 MAY_CHANGE = (
     r"train\.(log_every|eval_every|eval_rows|checkpoint_(every|minutes)|keep|keep_every)",
@@ -64,23 +60,9 @@ MAY_CHANGE = (
 )
 
 
-def run_shape(config: Mapping[str, Any], rows: Any, held_out: Any, steps: int) -> RunShape:
-    """The `RunShape` of a run over `rows`."""
-    return RunShape(
-        config=config,
-        rows=str(rows.folder),
-        vocab_size=rows.vocab_size,
-        special=SpecialIds(**rows.special_ids),
-        seq_len=rows.seq_len,
-        max_segments=max(1, rows.max_segments, held_out.max_segments if held_out else 1),
-        steps=steps,
-        tokens_per_step=config["train"]["batch_size"] * rows.seq_len,
-        token_counts=lambda: rows.token_counts(COUNTED_ROWS),
-        word_starts=lambda: rows.word_starts(),
-    )
-
-
-def starting_point(config: Mapping[str, Any], rows: Rows, objective: PretrainingObjective) -> Any:
+def starting_point(
+    config: Mapping[str, Any], rows: Rows | Mixture, objective: PretrainingObjective
+) -> Any:
     """A function that replaces fresh weights by those of `init` and `init_generator`; None without.
 
     A model of another vocabulary than the rows' is refused unless `init_vocabulary="map"`, which
@@ -161,42 +143,6 @@ def watch_dog(
     return watch
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Everything that follows from a configuration and the shape of the rows, without devices (also
-    for --dry_run). `config` is the configuration as typed fields, `settings` the loop's."""
-
-    config: PretrainSettings
-    objective: PretrainingObjective
-    optimizer: Callable[[Tree], optax.GradientTransformation]
-    schedule: RateSchedule
-    settings: LoopSettings
-    warmup: int
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any], rows: Any, held_out: Any) -> Plan:
-        """Raises `UserError` on anything wrong in the configuration."""
-        given = read_pretrain(config)
-        length = run_length(given.train, given.optimizer, examples=rows.count, seq_len=rows.seq_len)
-        per_step = given.train.batch_size * rows.seq_len
-        schedule = learning_rate(given.optimizer, given.optimizer.learning_rate, length, per_step)
-        objective = build_objective(run_shape(config, rows, held_out, length.steps))
-
-        def optimize(params: Tree) -> optax.GradientTransformation:
-            check_exports(objective, params)
-            groups = objective.parameter_groups()
-            return build_optimizer(params, schedule, given.optimizer, groups=groups)
-
-        return cls(
-            config=given,
-            objective=objective,
-            optimizer=optimize,
-            schedule=schedule,
-            settings=loop_settings(given.train, length.steps),
-            warmup=length.warmup,
-        )
-
-
 def config_to_go_on(config: Mapping[str, Any], workdir: Path, bucket: Bucket | None) -> Config:
     """The configuration with which the run in a work folder goes on, the same in every process: see
     `resumed_config`."""
@@ -215,7 +161,7 @@ class Pretraining:
 
     config: dict[str, Any]
     workdir: Path
-    rows: Rows
+    rows: Rows | Mixture
     held_out: Rows | None
     objective: PretrainingObjective
     run: Run
@@ -236,14 +182,16 @@ class Pretraining:
             raise UserError(
                 "data.path is not set: --config.data.path=ROWS, a folder made by `prepare`"
             )
-        if workdir.resolve() == Path(path).expanduser().resolve():
+        folders = folders_of(path)
+        if workdir.resolve() in (Path(folder).expanduser().resolve() for folder in folders):
             raise UserError(f"--workdir={workdir} is data.path: give the run a folder of its own")
-        rows = Rows.open(path, "train")
-        held_out = open_held_out(path)
+        rows, held_out = open_rows(path), open_held_out(folders[0])
+        began = on_first(lambda: recorded_in(workdir, bucket))
+        config = with_accumulation(config, rows, held_out, began)
         if given.train.minutes is not None:
             config = steps_of_minutes(
                 config,
-                on_first(lambda: recorded_in(workdir, bucket)),
+                began,
                 lambda trial: cls.build(trial, workdir, quiet=True).run,
                 0 if held_out is None else given.train.eval_rows or held_out.count,
             )
@@ -269,13 +217,6 @@ class Pretraining:
                 backend=given.data.backend,  # type: ignore[arg-type]  # one of its choices
             )
 
-        evaluations = []
-        if held_out is not None:
-            size = settings.batch_size // settings.accumulate  # what fits in a training step
-            evaluate = functools.partial(
-                eval_batches, held_out, size, given.train.eval_rows, local_batch_indices(mesh, size)
-            )
-            evaluations.append(Evaluation(evaluate, size))
         run = Run(
             objective=plan.objective,
             optimizer=plan.optimizer,
@@ -284,7 +225,7 @@ class Pretraining:
             batches=batches,
             mesh=mesh,
             workdir=workdir,
-            evaluations=evaluations,
+            evaluations=evaluations(held_out, folders, settings, given.train.eval_rows, mesh),
             initial=starting_point(config, rows, plan.objective),
             initial_moments=starting_moments(config),
             resume=folder_of(given.resume) if given.resume else None,
@@ -349,6 +290,8 @@ class Pretraining:
                         log.warning("resuming with %s=%s (was %s)", key, new, old)
                 write_metrics(self.workdir, self.objective.metrics)
                 record_start(self.workdir)
+                if isinstance(self.rows, Mixture) and not self.run.quiet:
+                    print(*self.rows.describe(), sep="\n", flush=True)
 
             on_first(begin)
             state = fit(self.run)
@@ -388,13 +331,3 @@ class Pretraining:
         for name, (kind, network, tree, settings) in self.objective.networks(params).items():
             folder = self.workdir / "model" / name
             save_model_folder(folder, kind, network, tree, tokenizer, settings, card=facts)
-
-
-def open_held_out(path: str) -> Rows | None:
-    """The held-out rows beside the training rows; None, and a warning, without."""
-    try:
-        rows = Rows.open(path, "eval")
-    except UserError:
-        log.warning("%s has no held-out rows: nothing is evaluated during the run", path)
-        return None
-    return rows if rows.count else None

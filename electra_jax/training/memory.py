@@ -43,7 +43,12 @@ class Memory:
     @property
     def total(self) -> int:
         """All of it together."""
-        return self.parameters + self.optimizer + self.step
+        return self.state + self.step
+
+    @property
+    def state(self) -> int:
+        """What is there between steps."""
+        return self.parameters + self.optimizer
 
     def __str__(self) -> str:
         return (
@@ -108,40 +113,62 @@ _TENSORFLOW = 550 << 20
 _FRAGMENTS = 256 << 20  # scratch of at most so many bytes may lie in the heap twice
 
 
+def process_growth(need: Memory, imports_later: bool) -> int:
+    """Bytes by which a process whose CPU computes grows from its first step to its peak: the step's
+    scratch on each of its devices, what malloc cannot reuse of it, what writing checkpoints takes,
+    and TensorFlow where it `imports_later`."""
+    step = need.step * len(jax.local_devices())
+    grown = step + min(step, _FRAGMENTS) + _CHECKPOINTS
+    if imports_later and "tensorflow" not in sys.modules:
+        grown += _TENSORFLOW
+    return grown
+
+
+def left(need: Memory, *, imports_later: bool = False) -> int | None:
+    """Bytes of a device (on a CPU, its share of the host's) that stay free at the peak of a run
+    whose state is not made yet; below 0 where it does not fit, None where nothing tells."""
+    devices = jax.local_devices()
+    if devices[0].platform == "cpu":
+        free = free_memory()
+        if free is None:
+            return None
+        return (free - process_growth(need, imports_later)) // len(devices) - need.state
+    about = devices[0].memory_stats() or {}
+    if "bytes_limit" not in about:
+        return None
+    return about["bytes_limit"] - about.get("bytes_in_use", 0) - need.total
+
+
 def outlook(
     need: Memory, batch: int, accumulate: int, mesh: AnyMesh, imports_later: bool = False
 ) -> list[str]:
     """What a compiled step will take of the memory that there is, as lines to print before the
     first step; the second is a warning, where it does not fit.
 
-    On a CPU the whole process is counted: beside what it has already, with parameters and optimizer
-    in it, `need.step`, what malloc cannot reuse, what writing checkpoints takes, and TensorFlow
-    where it `imports_later`. On an accelerator, `need` beside the device's own limit.
+    On a CPU the whole process is counted: what it has already, with parameters and optimizer in it,
+    and `process_growth`. On an accelerator, `need` beside the device's own limit.
     """
     device = jax.local_devices()[0]
     if device.platform == "cpu":
         here, free = process_memory(), free_memory()
         if here is None or free is None:
             return [str(need)]
-        step = need.step * len(jax.local_devices())
-        peak = here + step + min(step, _FRAGMENTS) + _CHECKPOINTS
-        if imports_later and "tensorflow" not in sys.modules:
-            peak += _TENSORFLOW
+        peak = here + process_growth(need, imports_later)
         lines = [
             f"{need}; this process: {human_bytes(here)} now, about {human_bytes(peak)} at its "
             f"peak; the host has {human_bytes(free)} free"
         ]
-        lacking, fixed = peak - here > free, need.parameters
+        lacking = peak - here > free
         room = free // len(jax.local_devices())
     else:
         limit = (device.memory_stats() or {}).get("bytes_limit")
         if limit is None:
             return [str(need)]
         lines = [f"{need}; the device has {human_bytes(limit)}"]
-        lacking, fixed = need.total > limit, need.parameters
-        room = limit - need.parameters - need.optimizer
+        lacking, room = need.total > limit, limit - need.state
     if lacking:
-        parts = fitting_parts(need.step, fixed, room, batch // data_parallelism(mesh), accumulate)
+        rows = batch // data_parallelism(mesh)
+        parts = fitting_parts(need.step, need.parameters, room, rows, accumulate)
         remedy = (
             f"train.accumulate={parts} should fit (the same numbers)"
             if parts

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from electra_jax.config.model import duration
 from electra_jax.config.schedule import Scheduled
-from electra_jax.config.training import DURATIONS, OptimizerSettings, TrainSettings
+from electra_jax.config.training import AUTO, DURATIONS, OptimizerSettings, TrainSettings
 from electra_jax.errors import UserError
 from electra_jax.training.run import LoopSettings
 from electra_jax.training.schedules import RateSchedule, learning_rate_schedule
@@ -63,7 +63,10 @@ def steps_per_epoch(train: TrainSettings, examples: int) -> int:
 
 
 def loop_settings(train: TrainSettings, steps: int, **changes: Any) -> LoopSettings:
-    """The loop's settings: `train.*`, with `changes` where a run decides otherwise."""
+    """The loop's settings: `train.*`, with `changes` where a run decides otherwise. A
+    `train.accumulate=auto` that is not settled yet counts as 1."""
+    if train.accumulate == AUTO:
+        changes = {"accumulate": 1, **changes}
     names = {f.name for f in dataclasses.fields(LoopSettings)} - {"steps", *changes}
     return LoopSettings(steps=steps, **{n: getattr(train, n) for n in names}, **changes)
 

@@ -13,12 +13,14 @@ from objectives.tiny import (
     rows_of,
     tiny_objective,
 )
+from tiny_run import OVERRIDES, make_rows, metric_rows, models
 
 from electra_jax.config_file import load_config
 from electra_jax.modeling.trees import flatten
 from electra_jax.objectives.losses import masked_lm_loss
 from electra_jax.objectives.masked_lm import MaskedLMObjective
 from electra_jax.objectives.pair import pair_from_config
+from electra_jax.pretraining.run import Pretraining
 
 IDS = rows_of([[32], [20]], 32)
 
@@ -101,3 +103,43 @@ def test_a_generator_of_full_width_and_half_depth_is_a_matter_of_its_fields():
     config, _ = load_config(["--config=configs/pretrain.py:small", *given])
     pair = pair_from_config(config, 30522, 0)
     assert pair.generator == pair.discriminator.replace(num_hidden_layers=6)
+
+
+PARTS = (
+    "optimizer.name=stable_adamw",
+    "optimizer.schedule=wsd",
+    "optimizer.decay_floor=0.1",
+    "objective.mask_prob=linear(0.3, 0.15)",
+    "objective.whole_words=True",
+    "objective.ngrams=0.5,0.5",
+    "objective.hidden_prob=0.35",
+    "objective.masked_share=1.0",
+    "objective.replaced_share=step(1, 0, share=0.5)",
+    "objective.z_loss=1e-4",
+    "objective.zero_head=True",
+    "objective.generator_dropout=False",
+)
+
+
+@pytest.mark.slow
+def test_a_stopped_run_of_all_parts_goes_on_to_the_same_bits(tmp_path):
+    given = (*PARTS, "train.steps=6", "train.eval_every=0", "train.log_every=1")
+    rows = make_rows(tmp_path)
+    config, _ = load_config(
+        [*OVERRIDES, f"--config.data.path={rows}", *(f"--config.{x}" for x in given)]
+    )
+    Pretraining.build(config, tmp_path / "whole", quiet=True).train()
+    training = [row for row in metric_rows(tmp_path / "whole") if "replaced_rate" in row]
+    assert [row["replaced_rate"] > 0 for row in training] == [True] * 3 + [False] * 3
+    stopped = Pretraining.build(config, tmp_path / "stopped", quiet=True)
+    saves = iter((None, KeyboardInterrupt()))
+
+    def stop():
+        if error := next(saves):
+            raise error
+
+    stopped.run.before_save = stop
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train()
+    Pretraining.build(config, tmp_path / "stopped", quiet=True).train()
+    assert models(tmp_path / "stopped") == models(tmp_path / "whole")

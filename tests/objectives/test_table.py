@@ -22,7 +22,7 @@ from electra_jax.objectives.table import (
     known_metrics,
 )
 from electra_jax.pretraining.dry_run import AssumedRows
-from electra_jax.pretraining.run import Plan
+from electra_jax.pretraining.plan import Plan
 
 # What a run of b199300 recorded, whatever its objective.
 RECORDED = {

@@ -1,6 +1,5 @@
 """A pretraining run that is set up: refusals before the first step, and the watch-dog."""
 
-import numpy as np
 import pytest
 from rows_folder import numbered_rows, write_rows
 
@@ -8,7 +7,9 @@ from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import Alarm
 from electra_jax.pretraining.dry_run import AssumedRows
-from electra_jax.pretraining.run import Plan, Pretraining, open_held_out, run_shape, watch_dog
+from electra_jax.pretraining.held_out import open_held_out
+from electra_jax.pretraining.plan import Plan
+from electra_jax.pretraining.run import Pretraining, watch_dog
 
 TINY = "--config=configs/pretrain.py:tiny"
 
@@ -46,21 +47,6 @@ def test_rows_without_held_out_ones_are_warned_of(tmp_path, caplog):
     assert not caplog.records
     assert open_held_out(write_rows(tmp_path / "b", numbered_rows(4))) is None
     assert "no held-out rows: nothing is evaluated during the run" in caplog.text
-
-
-def test_the_objective_sees_the_most_segments_of_both_splits():
-    train, held_out = AssumedRows(97, 32, max_segments=2), AssumedRows(97, 32, max_segments=5)
-    config = configured("--config.train.batch_size=4")
-    assert run_shape(config, train, held_out, 10).max_segments == 5
-    assert run_shape(config, train, None, 10).max_segments == 2
-    assert run_shape(config, train, None, 10).tokens_per_step == 4 * 32
-
-
-def test_a_plan_in_tokens_has_the_steps_that_the_rows_need():
-    config = configured("--config.train.tokens=12800", "--config.train.batch_size=4")
-    plan = Plan.of(config, AssumedRows(97, 32), None)
-    assert plan.settings.steps == 100
-    np.testing.assert_allclose(float(plan.schedule(100)), 0, atol=1e-9)
 
 
 ALARM = Alarm("auc", 0.6, "AUC {value:.2f} after {tokens:.3g} tokens")

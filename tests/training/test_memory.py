@@ -13,7 +13,7 @@ from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
 from electra_jax.modeling.trees import flatten
 from electra_jax.pretraining.dry_run import AssumedRows
-from electra_jax.pretraining.run import Plan
+from electra_jax.pretraining.plan import Plan
 from electra_jax.training import memory
 from electra_jax.training.optimizer import build_optimizer
 from electra_jax.training.schedules import learning_rate_schedule

@@ -203,6 +203,19 @@ def train_batches(
     return read_ahead(read, backend=backend)
 
 
+def largest_batch(features: Sequence[Feature], order: TrainingOrder, steps: int) -> Batch:
+    """The batch of most tokens, padding included, among the first `steps` of the first epoch; a
+    whole epoch has one of the greatest length."""
+    plan = order.plan
+
+    def tokens(ids: NDArray[np.int64]) -> int:
+        length = plan.lengths[int(plan.bucket(order.feature_lengths[ids].max()[None])[0])]
+        texts = (features[i]["input_ids"] for i in ids)
+        return length * max(len(t) if isinstance(t, list) else 1 for t in texts)
+
+    return plan.stack([features[i] for i in max(order.epoch(0)[:steps], key=tokens)])
+
+
 def eval_batches(
     features: Sequence[Feature], plan: Plan
 ) -> Iterator[tuple[NDArray[np.int64], dict[str, np.ndarray]]]:
