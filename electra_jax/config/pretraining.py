@@ -24,7 +24,10 @@ COMPUTED = ("dtype", "vocab_size", "pad_token_id", "pooling")
 class DataSettings:
     """`data.*`: the rows to train on."""
 
-    path: str | None = field(None, "Rows folder made by `electra-jax prepare`.")
+    path: str | None = field(
+        None,
+        "Rows folder made by `electra-jax prepare`, or a mixture {FOLDER: SHARE, FOLDER: SHARE}.",
+    )
     backend: str = field(
         "auto",
         "Reader of the rows: tf.data (auto: where TensorFlow is installed) or a NumPy thread.",

@@ -226,7 +226,7 @@ class FineTuning:
             f"examples, {len(data.features):,} features, {self.steps:,} steps of "
             f"{plan.batch_size}",
             f"batch lengths {', '.join(map(str, plan.lengths))}: {self.order.padding():.1%} "
-            f"padding, {len(plan.lengths)} compiled shapes{more}",
+            f"padding, {len(plan.lengths)} compiled shape{'s' * (len(plan.lengths) > 1)}{more}",
             f"trained: {trained:,} parameters ({trained / total:.2%}), {alone:,} without the head "
             f"({alone / total:.2%})",
         ]

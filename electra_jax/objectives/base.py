@@ -144,7 +144,8 @@ class RunShape:
 
     `config` is the whole resolved configuration (`model`, `train.dtype`, `init`, …), `rows` the
     name of the rows folder for messages, `max_segments` the largest number of documents in a row,
-    `token_counts()` how often the training rows hold each token, int64 [vocab_size].
+    `token_counts()` how often the training rows hold each token, int64 [vocab_size],
+    `word_starts()` whether a token begins a word, bool [vocab_size].
     """
 
     config: Mapping[str, Any]
@@ -156,6 +157,7 @@ class RunShape:
     steps: int
     tokens_per_step: int
     token_counts: Callable[[], Any] = lambda: None
+    word_starts: Callable[[], Any] = lambda: None
 
     def check_positions(self, positions: int) -> None:
         """Raises `UserError` where rows are longer than a network with so many positions takes."""

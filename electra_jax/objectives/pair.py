@@ -27,15 +27,17 @@ from electra_jax.objectives.base import (
 )
 from electra_jax.objectives.configured import ConfiguredObjective
 from electra_jax.objectives.corruption import (
-    CorruptionSettings,
     MaskedRows,
     Masking,
     replace_tokens,
     sample_replacements,
 )
+from electra_jax.objectives.corruption_settings import CorruptionSettings
 from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.terms import masked_lm_sums
 from electra_jax.objectives.unigram import log_frequencies
+
+HEAD = "discriminator_predictions"  # for replaced tokens
 
 Self = TypeVar("Self", bound="PairObjective")
 
@@ -67,7 +69,8 @@ def pair_from_config(config: Mapping[str, Any], vocab_size: int, pad_token_id: i
 
 def masking_of(settings: Any, run: RunShape) -> Masking:
     """The masking of a run's rows."""
-    return Masking(settings, run.special, run.seq_len, run.max_segments)
+    starts = np.asarray(run.word_starts(), bool).tobytes() if settings.whole_words else None
+    return Masking(settings, run.special, run.seq_len, run.max_segments, word_starts=starts)
 
 
 @struct.dataclass
@@ -122,7 +125,12 @@ class PairObjective(ConfiguredObjective):
         """Fresh parameters; nothing is frozen."""
         ids = jnp.zeros((1, self.masking.seq_len), jnp.int32)
         inputs = Inputs(ids, padding_mask(ids + 1))
-        return self.model.init(key, inputs, ids[:, :1])["params"], {}
+        params = self.model.init(key, inputs, ids[:, :1])["params"]
+        if self.settings.zero_head and HEAD in params:
+            last = params[HEAD]["dense_1"]
+            last = {**last, "kernel": jnp.zeros_like(last["kernel"])}
+            params = {**params, HEAD: {**params[HEAD], "dense_1": last}}
+        return params, {}
 
     def networks(self, params: Tree) -> dict[str, NetworkOf]:
         """Both networks; the discriminator alone where the generator is none."""
@@ -137,10 +145,12 @@ class PairObjective(ConfiguredObjective):
         return train_flops_per_token(self.config, seq_len, share)
 
     def dropout(self, draws: Draws, train: bool) -> tuple[DropoutRng | None, DropoutRng | None]:
-        """Dropout RNGs of the generator and of the discriminator; None in evaluation."""
+        """Dropout RNGs of the generator (None with `generator_dropout=False`) and of the
+        discriminator; None in evaluation."""
         if not train:
             return None, None
-        return draws.noise("generator_dropout"), draws.noise("discriminator_dropout")
+        generator = draws.noise("generator_dropout") if self.settings.generator_dropout else None
+        return generator, draws.noise("discriminator_dropout")
 
     def generator_logits(
         self, params: Tree, rows: MaskedRows, dropout_rng: DropoutRng | None
@@ -179,7 +189,7 @@ class PairObjective(ConfiguredObjective):
         """Masked rows after the generator: predicted, sampled (unless `sampled` is given) and
         replaced."""
         logits = self.generator_logits(params, rows, dropout_rng)
-        term, metrics = masked_lm_sums(logits, rows)
+        term, metrics = masked_lm_sums(logits, rows, self.settings.z_loss)
         if sampled is None:
             sampled = self.replacements(params, logits, rows, draws, train)
         hits = jnp.sum((sampled == rows.targets) * rows.selection.weights)

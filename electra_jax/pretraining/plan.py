@@ -40,6 +40,7 @@ def run_shape(config: Mapping[str, Any], rows: Any, held_out: Any, steps: int) -
         steps=steps,
         tokens_per_step=config["train"]["batch_size"] * rows.seq_len,
         token_counts=lambda: rows.token_counts(COUNTED_ROWS),
+        word_starts=lambda: rows.word_starts(),
     )
 
 

@@ -395,7 +395,7 @@ def test_the_log_says_what_is_trained_and_how_it_is_batched(tiny_model, tiny_dat
     config = configuration("classification", tiny_model, tiny_data, "--config.tune.method=bitfit")
     lines = "\n".join(FineTuning.build(config, tmp_path / "run", quiet=True).describe())
     assert "160 training and 48 evaluation examples" in lines
-    assert "compiled shapes" in lines and "% padding" in lines and "without the head" in lines
+    assert "compiled shape" in lines and "% padding" in lines and "without the head" in lines
     assert "columns: text from text, label from label" in lines
 
 

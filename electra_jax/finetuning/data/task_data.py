@@ -251,8 +251,8 @@ class TaskData:
             lines.append(f"labels ({len(counts)}) in training: {', '.join(shown)}")
         if self.truncated:
             words = f" ({self.missed_words:,} words of them are left out)"
+            texts = "1 text is" if self.truncated == 1 else f"{self.truncated:,} texts are"
             lines.append(
-                f"{self.truncated:,} texts are longer than data.max_length: cut"
-                + words * bool(self.missed_words)
+                f"{texts} longer than data.max_length: cut" + words * bool(self.missed_words)
             )
         return lines

@@ -223,11 +223,13 @@ def _with_gold(
 
 def no_span_tag(tag: str, task: Task) -> str:
     """What is wrong with a tag that marks no span, and what to do."""
-    remedy = (
-        "write the names of the tags in place of their numbers"
-        if tag.isdecimal()
-        else "use the task tagging or pos for one tag a word"
-    )
+    kind, dash, letter = tag.rpartition("-")
+    if tag.isdecimal():
+        remedy = "write the names of the tags in place of their numbers"
+    elif dash and kind and is_span_tag(letter):
+        remedy = f"write the letter first ({letter}-{kind})"
+    else:
+        remedy = "use the task tagging or pos for one tag a word"
     return (
         f'the tag "{tag}" marks no span (B-X, I-X, O and the like), which the task {task.name} '
         f"scores; {remedy}"

@@ -23,6 +23,8 @@ def test_chunks_are_learnt_in_the_reference_s_scheme(write):
     assert read("chunking", path)[0].tags == ("B-NP", "E-NP", "S-VP", "O")
     assert read("ner", path)[0].tags == ("B-NP", "I-NP", "B-VP", "O")
     assert_fails(r'a.conll:1: the tag "NN" marks no span', "chunking", write("a.conll", "a NN"))
+    last = write("a.conll", "a ORG-B")
+    assert_fails(r'"ORG-B" marks no span .*write the letter first \(B-ORG\)', "ner", last)
 
 
 def test_a_chunk_of_another_length_than_any_in_training_is_no_unknown_label(write):
