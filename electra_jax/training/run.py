@@ -67,6 +67,8 @@ class Run:
     `measure(state, step)` is an evaluation that needs the host (decoding, official scores): its
     numbers join the evaluation row. `finished(row)` ends the run early after such a row.
     `checkpoints` is where they are, if not in `workdir`; `before_save` runs before each of them.
+    `largest()` is a batch of the largest shape, where batches have several: its step is compiled
+    first, so that the memory of the run is known before the first one.
     """
 
     objective: Objective
@@ -82,6 +84,7 @@ class Run:
     resume: Any = None
     checkpoints: Any = None
     before_save: Callable[[], None] | None = None
+    largest: Callable[[], Mapping[str, np.ndarray]] | None = None
     watch: Callable[[Mapping[str, float], float], str | None] | None = None
     measure: Callable[[TrainState, int], Mapping[str, float]] | None = None
     finished: Callable[[Mapping[str, float]], bool] | None = None
