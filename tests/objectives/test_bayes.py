@@ -75,9 +75,9 @@ def electra(cls=ElectraObjective):
     return cls(PairConfig(SHAPE, None), settings, Alone(settings, SPECIAL, LENGTH))
 
 
-def electric(cls=ElectricObjective, **changes):
+def electric(cls=ElectricObjective):
     """Against noise that is flatter than the language (temperature 2)."""
-    settings = ElectricSettings(mask_prob=0.3, temperature=2.0, **changes)
+    settings = ElectricSettings(mask_prob=0.3, temperature=2.0, discriminator_weight=200.0)
     return cls(ElectricConfig(SHAPE, SHAPE), settings, Alone(settings, SPECIAL, LENGTH))
 
 
