@@ -133,6 +133,11 @@ class ElectricObjective(PairObjective):
         return cls(config, settings, masking_of(settings, run))
 
     @property
+    def in_turn(self) -> bool:
+        """Never: the noise model's probabilities enter the discriminator's loss."""
+        return False
+
+    @property
     def model(self) -> Electric:
         """The Linen module of both networks."""
         return Electric(self.config)

@@ -4,7 +4,7 @@ start, and what is exported. The losses on the corrupted rows are each objective
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import jax
@@ -20,9 +20,11 @@ from electra_jax.flops import train_flops_per_token
 from electra_jax.modeling.dropout import DropoutRng
 from electra_jax.modeling.electra import Electra, Inputs, padding_mask
 from electra_jax.objectives.base import (
+    Batch,
     NetworkOf,
     RunShape,
     Sums,
+    TrainedPart,
     Tree,
 )
 from electra_jax.objectives.configured import ConfiguredObjective
@@ -40,6 +42,8 @@ from electra_jax.objectives.unigram import log_frequencies
 HEAD = "discriminator_predictions"  # for replaced tokens
 
 Self = TypeVar("Self", bound="PairObjective")
+# The terms that train what corrupts rows; all others train the discriminator.
+GENERATOR_TERMS = ("generator_loss", "cloze_loss")
 
 
 def pair_from_config(config: Mapping[str, Any], vocab_size: int, pad_token_id: int) -> PairConfig:
@@ -62,7 +66,7 @@ def pair_from_config(config: Mapping[str, Any], vocab_size: int, pad_token_id: i
         return PairConfig(discriminator, None, sharing)
     if sharing == "all":
         return PairConfig(discriminator, discriminator, sharing)
-    if sharing == "none":
+    if sharing == "none":  # "nes" keeps the discriminator's width
         generator["embedding_size"] = generator["hidden_size"]
     return PairConfig(discriminator, discriminator.replace(**generator), sharing)
 
@@ -143,6 +147,32 @@ class PairObjective(ConfiguredObjective):
         """Of both networks; the masked-LM head at the largest mask rate."""
         share = Schedule.parse(self.settings.mask_prob).maximum
         return train_flops_per_token(self.config, seq_len, share)
+
+    def parts(self) -> Sequence[TrainedPart]:
+        """Generator and discriminator; what they share is the discriminator's. None where they are
+        one network, or the generator has no parameters."""
+        if self.config.generator is None or self.config.sharing == "all":
+            return ()
+        sums = ("masked_lm_accuracy", "sampled_accuracy")
+        own = tuple(name for name in self.coefficients if name in GENERATOR_TERMS)
+        others = tuple(name for name in self.coefficients if name not in own)
+        return (
+            TrainedPart("generator", r"^(generator|cloze)", own, sums),
+            TrainedPart("discriminator", "", others),
+        )
+
+    @property
+    def in_turn(self) -> bool:
+        """Where the generator has tables of its own."""
+        return self.config.own_embeddings
+
+    def kept(self, params: Tree, frozen: Tree, batch: Batch, draws: Draws) -> dict[str, jax.Array]:
+        """The replacements that the generator samples before its update."""
+        if "sampled_ids" in batch:
+            return {}
+        rows = self.masking.mask(batch, draws, True)
+        logits = self.generator_logits(params, rows, self.dropout(draws, True)[0])
+        return {"sampled_ids": self.replacements(params, logits, rows, draws, True)}
 
     def dropout(self, draws: Draws, train: bool) -> tuple[DropoutRng | None, DropoutRng | None]:
         """Dropout RNGs of the generator (None with `generator_dropout=False`) and of the
