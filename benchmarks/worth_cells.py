@@ -242,15 +242,12 @@ def finetune(task: Task, model: str, seed: int, workdir: Path) -> dict[str, Any]
 
 def resampled_scores(model: str, file: str, metric: str, count: int = RESAMPLES) -> list[float]:
     """The metric over resampled evaluation examples, the same ones for every contestant."""
-    from electra_jax.finetuning.data.readers import read_examples
+    from electra_jax.inference.input_file import InputFile
 
     predictor = electra_jax.Predictor(model)
     trained = predictor.trained
     codec, kind = trained.codec, trained.network.kind
-    labels = codec.labels or None
-    examples = list(
-        read_examples(trained.task, file, trained.columns, labels=labels, usual=trained.usual)
-    )
+    examples = list(InputFile(file, trained, columns=None, labelled=True).examples())
     answers = [kind.for_scores(answer) for answer in predictor.answers(examples)]
     random = np.random.default_rng(0)
     found = []

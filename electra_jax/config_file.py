@@ -18,6 +18,7 @@ from electra_jax.config.describe import Described, describe
 from electra_jax.config.resolved import Config, flatten_config
 from electra_jax.config.schedule import Schedule
 from electra_jax.config.training import DURATIONS
+from electra_jax.data.mixture import as_text
 from electra_jax.errors import UserError, nearest
 from electra_jax.plugins import is_file_reference
 
@@ -158,6 +159,8 @@ def get_config(name: str, overrides: Mapping[str, Any] | None = None) -> Config:
         key: os.fspath(value) if isinstance(value, os.PathLike) else value
         for key, value in (overrides or {}).items()
     }
+    if isinstance(mixture := given.get("data.path"), Mapping):
+        given["data.path"] = as_text(mixture)
     file, _, argument = name.partition(":")
     task = str(given.get("task", ""))
     _, config = _plain(file, argument or (task if is_file_reference(task) else ""))

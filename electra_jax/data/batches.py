@@ -1,14 +1,14 @@
 """Batches of rows as a function of the position in a run.
 
 Nothing here has a state worth saving: the batch that begins at example g is
-`rows.take(rows_of(range(g, g + batch_size), rows.count, seed))`, whatever came before, however many
+`rows.take(rows.order(range(g, g + batch_size), seed))`, whatever came before, however many
 processes share it, and whichever reader (`read_ahead.py`) fetched it.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from electra_jax.data.order import rows_of
+from electra_jax.data.mixture import Mixture
 from electra_jax.data.read_ahead import READ_AHEAD, Backend, Batch, Batches, read_ahead
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
@@ -19,7 +19,7 @@ ROWS_AT_ONCE = 256
 
 
 def train_batches(
-    rows: Rows,
+    rows: Rows | Mixture,
     *,
     seed: int,
     batch_size: int,
@@ -64,7 +64,7 @@ def train_batches(
 
     def read(number: int) -> Batch:
         batches = number * together + np.arange(together)
-        ids = rows_of(batches[:, None] * batch_size + first_batch[None, :], rows.count, seed)
+        ids = rows.order(batches[:, None] * batch_size + first_batch[None, :], seed)
         return {"input_ids": rows.take(ids.reshape(-1)).reshape(together, share, rows.seq_len)}
 
     return read_ahead(read, backend=backend, prefetch=prefetch)

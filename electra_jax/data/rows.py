@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from electra_jax.data.order import rows_of
 from electra_jax.data.row_format import (
     DTYPES,
     FORMAT,
@@ -89,6 +90,17 @@ class Rows:
             )
         path = Path(folder)
         return cls(path, split, _header(path, split))
+
+    def word_starts(self) -> NDArray[np.bool_]:
+        """Whether each token of the vocabulary begins a word, bool [vocab_size]."""
+        from electra_jax.text.tokenizers.tokenizer import load_tokenizer
+        from electra_jax.text.tokenizers.word_starts import word_starts
+
+        return word_starts(load_tokenizer(self.tokenizer_folder))
+
+    def order(self, examples: ArrayLike, seed: int) -> NDArray[np.int64]:
+        """The row that each example of a run reads, int64 in the shape of `examples`."""
+        return rows_of(examples, self.count, seed)
 
     def take(self, ids: ArrayLike) -> NDArray[np.int32]:
         """The rows of these numbers: int32 [len(ids), seq_len].

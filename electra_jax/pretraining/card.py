@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import electra_jax
+from electra_jax.data.mixture import Mixture
 from electra_jax.data.row_format import MANIFEST
 from electra_jax.data.rows import Rows
 from electra_jax.files import read_object
@@ -16,7 +17,11 @@ from electra_jax.training.metrics_log import EVAL, read_rows
 
 
 def model_facts(
-    config: Mapping[str, Any], rows: Rows, metrics: Sequence[Metric], workdir: Path, steps: int
+    config: Mapping[str, Any],
+    rows: Rows | Mixture,
+    metrics: Sequence[Metric],
+    workdir: Path,
+    steps: int,
 ) -> ModelFacts:
     """Of a finished run of `steps` steps with a resolved `config`; the scores are the objective's
     `metrics` among its last held-out figures.
@@ -24,7 +29,8 @@ def model_facts(
     Paths are named by their last part: a card is published.
     """
     train, batch = config["train"], config["train"]["batch_size"]
-    manifest = read_object(rows.folder / MANIFEST)
+    mixed = isinstance(rows, Mixture)
+    manifest = read_object(rows.folder / MANIFEST) if not mixed else {"splits": {"train": {}}}
     documents = manifest["splits"]["train"].get("documents")
     unknown = manifest.get("statistics", {}).get("unknown_rate")
     data = {
@@ -33,6 +39,8 @@ def model_facts(
         "rows": f"{rows.count:,} of {rows.seq_len} tokens",
         "unknown tokens": f"{unknown:.2%}" if unknown is not None else "",
     }
+    if isinstance(rows, Mixture):
+        data["mixture"] = "; ".join(rows.describe(named=True))
     start = config["init"] or config["init_generator"] or ""
     rate = config["optimizer"]["learning_rate"]
     training = {

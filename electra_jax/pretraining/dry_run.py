@@ -13,11 +13,11 @@ from jax.sharding import Mesh
 
 from electra_jax.config.resolved import as_config
 from electra_jax.config.training import AUTO
-from electra_jax.data.rows import Rows
+from electra_jax.data.mixture import folders_of, open_rows
 from electra_jax.objectives.base import Tree
 from electra_jax.objectives.table import fields_of
+from electra_jax.pretraining.held_out import open_held_out
 from electra_jax.pretraining.plan import Plan, with_accumulation
-from electra_jax.pretraining.run import open_held_out
 from electra_jax.training import memory
 from electra_jax.training.optimizer import names
 from electra_jax.training.sharding import (
@@ -48,6 +48,10 @@ class AssumedRows:
         """Any counts: they change no shape."""
         return np.ones(self.vocab_size, np.int64)
 
+    def word_starts(self) -> np.ndarray:
+        """Any: they change no shape."""
+        return np.ones(self.vocab_size, bool)
+
 
 def dry_run(
     config: Mapping[str, Any], devices: int | None = None, topology: str | None = None
@@ -62,7 +66,8 @@ def dry_run(
     rows: Any
     held_out = None
     if config["data"]["path"]:
-        rows, held_out = Rows.open(config["data"]["path"]), open_held_out(config["data"]["path"])
+        path = config["data"]["path"]
+        rows, held_out = open_rows(path), open_held_out(folders_of(path)[0])
     else:
         model = config["model"]
         rows = AssumedRows(model["vocab_size"] or 30522, model["max_position_embeddings"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,18 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jax.sharding import Mesh
 
 from electra_jax.config.fields import absent_values
 from electra_jax.config.pretraining import read_pretrain
 from electra_jax.config.resolved import Config
-from electra_jax.data.batches import eval_batches, train_batches
+from electra_jax.data.batches import train_batches
+from electra_jax.data.mixture import Mixture, folders_of, open_rows
 from electra_jax.data.rows import Rows
 from electra_jax.errors import UserError
 from electra_jax.files import write_json_atomic
 from electra_jax.objectives.base import Alarm, PretrainingObjective, Tree
 from electra_jax.objectives.table import fields_of
 from electra_jax.pretraining.card import model_facts
+from electra_jax.pretraining.held_out import evaluations, open_held_out
 from electra_jax.pretraining.pace import steps_of_minutes
 from electra_jax.pretraining.plan import Plan, with_accumulation
 from electra_jax.reporting.commands import record_start
@@ -33,7 +33,7 @@ from electra_jax.training.distributed import on_first, on_host
 from electra_jax.training.loop import fit
 from electra_jax.training.metrics_log import write_metrics
 from electra_jax.training.optimizer import with_adam_moments
-from electra_jax.training.run import Evaluation, LoopSettings, Run
+from electra_jax.training.run import Run
 from electra_jax.training.sharding import local_batch_indices, make_mesh
 from electra_jax.training.step import TrainState
 from electra_jax.training.versions import versions
@@ -60,7 +60,9 @@ MAY_CHANGE = (
 )
 
 
-def starting_point(config: Mapping[str, Any], rows: Rows, objective: PretrainingObjective) -> Any:
+def starting_point(
+    config: Mapping[str, Any], rows: Rows | Mixture, objective: PretrainingObjective
+) -> Any:
     """A function that replaces fresh weights by those of `init` and `init_generator`; None without.
 
     A model of another vocabulary than the rows' is refused unless `init_vocabulary="map"`, which
@@ -141,17 +143,6 @@ def watch_dog(
     return watch
 
 
-def evaluations(
-    held_out: Rows | None, settings: LoopSettings, rows: int | None, mesh: Mesh
-) -> list[Evaluation]:
-    """On so many of the held-out rows (None: all); empty without any."""
-    if held_out is None:
-        return []
-    size = settings.batch_size // settings.accumulate  # what fits in a training step
-    indices = local_batch_indices(mesh, size)
-    return [Evaluation(functools.partial(eval_batches, held_out, size, rows, indices), size)]
-
-
 def config_to_go_on(config: Mapping[str, Any], workdir: Path, bucket: Bucket | None) -> Config:
     """The configuration with which the run in a work folder goes on, the same in every process: see
     `resumed_config`."""
@@ -170,7 +161,7 @@ class Pretraining:
 
     config: dict[str, Any]
     workdir: Path
-    rows: Rows
+    rows: Rows | Mixture
     held_out: Rows | None
     objective: PretrainingObjective
     run: Run
@@ -191,10 +182,10 @@ class Pretraining:
             raise UserError(
                 "data.path is not set: --config.data.path=ROWS, a folder made by `prepare`"
             )
-        if workdir.resolve() == Path(path).expanduser().resolve():
+        folders = folders_of(path)
+        if workdir.resolve() in (Path(folder).expanduser().resolve() for folder in folders):
             raise UserError(f"--workdir={workdir} is data.path: give the run a folder of its own")
-        rows = Rows.open(path, "train")
-        held_out = open_held_out(path)
+        rows, held_out = open_rows(path), open_held_out(folders[0])
         began = on_first(lambda: recorded_in(workdir, bucket))
         config = with_accumulation(config, rows, held_out, began)
         if given.train.minutes is not None:
@@ -234,7 +225,7 @@ class Pretraining:
             batches=batches,
             mesh=mesh,
             workdir=workdir,
-            evaluations=evaluations(held_out, settings, given.train.eval_rows, mesh),
+            evaluations=evaluations(held_out, folders, settings, given.train.eval_rows, mesh),
             initial=starting_point(config, rows, plan.objective),
             initial_moments=starting_moments(config),
             resume=folder_of(given.resume) if given.resume else None,
@@ -299,6 +290,8 @@ class Pretraining:
                         log.warning("resuming with %s=%s (was %s)", key, new, old)
                 write_metrics(self.workdir, self.objective.metrics)
                 record_start(self.workdir)
+                if isinstance(self.rows, Mixture) and not self.run.quiet:
+                    print(*self.rows.describe(), sep="\n", flush=True)
 
             on_first(begin)
             state = fit(self.run)
@@ -338,13 +331,3 @@ class Pretraining:
         for name, (kind, network, tree, settings) in self.objective.networks(params).items():
             folder = self.workdir / "model" / name
             save_model_folder(folder, kind, network, tree, tokenizer, settings, card=facts)
-
-
-def open_held_out(path: str) -> Rows | None:
-    """The held-out rows beside the training rows; None, and a warning, without."""
-    try:
-        rows = Rows.open(path, "eval")
-    except UserError:
-        log.warning("%s has no held-out rows: nothing is evaluated during the run", path)
-        return None
-    return rows if rows.count else None

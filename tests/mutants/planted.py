@@ -126,9 +126,9 @@ MUTANTS = (
     ),
     Mutant(
         "80 % are hidden instead of 85 %",
-        "objectives/masking.py",
-        "masked_share: float = 0.85",
-        "masked_share: float = 0.8",
+        "objectives/corruption_settings.py",
+        "masked_share: float = field(\n        0.85,",
+        "masked_share: float = field(\n        0.8,",
         (MASKING,),
     ),
     Mutant(
@@ -157,8 +157,8 @@ MUTANTS = (
     Mutant(
         "samples are written at each other's positions",
         "objectives/corruption.py",
-        "scatter_update(original.input_ids, sampled, rows.selection,",
-        "scatter_update(original.input_ids, jnp.roll(sampled, 1, 1), rows.selection,",
+        "scatter_update(original.input_ids, sampled, where,",
+        "scatter_update(original.input_ids, jnp.roll(sampled, 1, 1), where,",
         (RATE,),
     ),
     # Sampling
@@ -178,9 +178,9 @@ MUTANTS = (
     ),
     Mutant(
         "evaluation samples at the training temperature",
-        "objectives/corruption.py",
-        "s.temperature_at(draws.step) if train else jnp.float32(final_value(s.temperature))",
-        "s.temperature_at(draws.step)",
+        "objectives/corruption_settings.py",
+        "self.temperature_at(draws.step) if train else final",
+        "self.temperature_at(draws.step)",
         (SAMPLING,),
     ),
     Mutant(

@@ -7,8 +7,9 @@ from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
 from electra_jax.objectives.base import Alarm
 from electra_jax.pretraining.dry_run import AssumedRows
+from electra_jax.pretraining.held_out import open_held_out
 from electra_jax.pretraining.plan import Plan
-from electra_jax.pretraining.run import Pretraining, open_held_out, watch_dog
+from electra_jax.pretraining.run import Pretraining, watch_dog
 
 TINY = "--config=configs/pretrain.py:tiny"
 
