@@ -57,6 +57,7 @@ def get_config(size: str = "small") -> ConfigDict:
     # field.
     c.objective = objective_block("electra")
     c.objective.mask_prob = mask_prob
+    c.objective.eval_mask_prob = 0.15  # whatever the run's
     c.optimizer.learning_rate = learning_rate
     c.optimizer.warmup_steps = warmup_steps
     c.train.steps = steps

@@ -1,7 +1,8 @@
 """The table of verbs, and `main`, which runs one and turns errors into exit codes.
 
 Exit codes: 0 done; 2 the input or the configuration is wrong (one message, no traceback); 1
-anything else; 130 stopped by Ctrl-C and 143 by SIGTERM (training saves first).
+anything else; 130 stopped by Ctrl-C, 143 by SIGTERM (training saves first), 141 by the reader of
+its output, which has read enough.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:  # the reader of our output (`| head`) has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 141
     except KeyboardInterrupt as error:
         print(f"electra-jax: {str(error) or 'interrupted'}", file=sys.stderr)
         return 130

@@ -18,11 +18,15 @@ from electra_jax.errors import UserError
 
 POOLINGS = ("cls", "mean")  # of the states that a classifier reads
 BLOCKS = ("bert", "modern")
-SHARING = ("embeddings", "none", "all")
+SHARING = ("embeddings", "none", "all", "gdes", "nes")
+DISCRIMINATOR_HEADS = ("electra", "deberta")
 REMAT = ("none", "full", "dots")
 ATTENTION = ("xla", "cudnn")
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
 DTYPES = ("float32", "bfloat16")
+
+
+ONE_WIDTH = ("embeddings", "gdes", "nes")  # sharing whose embeddings are of one width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +73,12 @@ class ElectraConfig:
         "State that a head over whole texts reads: [CLS]'s, or (modern blocks) the mean of all.",
         choices=POOLINGS,
         when_absent="cls",
+    )
+    discriminator_head: str = field(
+        "electra",
+        "Replaced-token head; deberta: it reads LayerNorm(state + [CLS]'s state).",
+        choices=DISCRIMINATOR_HEADS,
+        when_absent="electra",
     )
     # How it is computed; none of these changes a parameter.
     dtype: str = field("float32", "Type of the factors of matrix products.", choices=DTYPES)
@@ -125,10 +135,12 @@ class ElectraConfig:
 class PairConfig:
     """A discriminator with its generator.
 
-    `generator=None` is the uniform generator (replacements sampled evenly from the vocabulary).
-    `sharing` names what the two networks share: "embeddings" (word, position and type
-    tables and their LayerNorm; the reference's default), "none" (`untied_generator_embeddings`) or
-    "all" (one transformer in both roles, the reference's `untied_generator=False`).
+    `generator=None` is a generator without parameters. `sharing` names what the two networks
+    share: "embeddings" (word, position and type tables and their LayerNorm; the reference's
+    default), "none" (`untied_generator_embeddings`), "all" (one transformer in both roles, the
+    reference's `untied_generator=False`), "nes" (none, with tables of one width), or "gdes":
+    the discriminator's tables are the generator's, through which no gradient of its loss passes,
+    plus a difference of its own that begins at 0 (He et al. 2021, DeBERTaV3, section 3.2).
     """
 
     discriminator: ElectraConfig
@@ -140,13 +152,18 @@ class PairConfig:
             raise UserError(f"model.sharing={self.sharing!r}: choose one of {', '.join(SHARING)}")
         g, d = self.generator, self.discriminator
         if g is None:
+            if self.sharing == "gdes":
+                raise UserError(
+                    "model.sharing='gdes' adds to a generator's embeddings, and this generator "
+                    "has none: set model.generator.kind='network', or another model.sharing"
+                )
             return
         if g.vocab_size != d.vocab_size:
             raise UserError(
                 f"generator vocabulary {g.vocab_size} differs from the discriminator's "
                 f"{d.vocab_size}"
             )
-        if self.sharing == "embeddings" and g.embedding_size != d.embedding_size:
+        if self.sharing in ONE_WIDTH and g.embedding_size != d.embedding_size:
             raise UserError(
                 f"generator embedding_size {g.embedding_size} differs from the discriminator's "
                 f"{d.embedding_size}: use model.sharing='none' to give it embeddings of its own"
@@ -155,6 +172,11 @@ class PairConfig:
             raise UserError(
                 "model.sharing='all' needs the same shape for generator and discriminator"
             )
+
+    @property
+    def own_embeddings(self) -> bool:
+        """Whether the generator has tables of its own."""
+        return self.sharing in ("none", "gdes", "nes")
 
 
 @dataclasses.dataclass(frozen=True)

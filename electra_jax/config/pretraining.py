@@ -74,6 +74,36 @@ class PretrainOptimizer(OptimizerSettings):
     learning_rate: Scheduled = field_like(OptimizerSettings, "learning_rate", 5e-4)
     warmup_steps: int | None = field_like(OptimizerSettings, "warmup_steps", 10_000)
     weight_decay: float = field_like(OptimizerSettings, "weight_decay", 0.01)
+    order: str = field(
+        "simultaneous",
+        "sequential: the generator's update, then the discriminator's gradient (DeBERTa's).",
+        choices=("simultaneous", "sequential"),
+        when_absent="simultaneous",
+    )
+    generator_factor: float | None = field(
+        None, "Multiplies the generator's learning rate.", minimum=0, when_absent=None
+    )
+    generator_clip_norm: float | None = field(
+        None,
+        "Largest norm of the generator's own gradient; 0: not clipped.",
+        minimum=0,
+        when_absent=None,
+    )
+    generator_weight_decay: float | None = field(
+        None, "Decay of the generator, in place of weight_decay.", minimum=0, when_absent=None
+    )
+    discriminator_factor: float | None = field(
+        None, "Multiplies the discriminator's learning rate.", minimum=0, when_absent=None
+    )
+    discriminator_clip_norm: float | None = field(
+        None,
+        "Largest norm of the discriminator's own gradient; 0: not clipped.",
+        minimum=0,
+        when_absent=None,
+    )
+    discriminator_weight_decay: float | None = field(
+        None, "Decay of the discriminator, in place of weight_decay.", minimum=0, when_absent=None
+    )
     start_step: int = field(
         0, "Added to the schedule's step, to continue another run's schedule.", unit="steps"
     )

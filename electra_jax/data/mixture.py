@@ -81,6 +81,10 @@ class Mixture:
                 out[mine] = rows.take(numbers[mine] - self._first_row[number])
         return out
 
+    def word_starts(self) -> NDArray[np.bool_]:
+        """As of `Rows`: all parts have one vocabulary."""
+        return self.parts[0].word_starts()
+
     def token_counts(self, most: int | None = None) -> NDArray[np.int64]:
         """How often each token occurs in a sample of at most `most` rows that has the shares of the
         mixture, int64 [vocab_size]."""

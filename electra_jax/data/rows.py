@@ -91,6 +91,13 @@ class Rows:
         path = Path(folder)
         return cls(path, split, _header(path, split))
 
+    def word_starts(self) -> NDArray[np.bool_]:
+        """Whether each token of the vocabulary begins a word, bool [vocab_size]."""
+        from electra_jax.text.tokenizers.tokenizer import load_tokenizer
+        from electra_jax.text.tokenizers.word_starts import word_starts
+
+        return word_starts(load_tokenizer(self.tokenizer_folder))
+
     def order(self, examples: ArrayLike, seed: int) -> NDArray[np.int64]:
         """The row that each example of a run reads, int64 in the shape of `examples`."""
         return rows_of(examples, self.count, seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from electra_jax.config.finetuning import (
 from electra_jax.config.model import ElectraConfig
 from electra_jax.config.resolved import Config
 from electra_jax.config.training import AUTO
-from electra_jax.data.read_ahead import Batch, imports_later
+from electra_jax.data.read_ahead import imports_later
 from electra_jax.errors import UserError
 from electra_jax.finetuning.data.batches import LENGTHS, Plan
 from electra_jax.finetuning.data.task_data import TaskData
@@ -171,16 +171,16 @@ def with_accumulation(
     config: Config,
     recorded: Mapping[str, Any] | None,
     run: Run,
-    largest: Callable[[], Batch],
     kind: Kind,
 ) -> Config:
     """The configuration with a number for `train.accumulate=auto`, which `run` gets too. recorded:
-    the configuration that the run in the work folder began with; largest: its largest batch. Raises
-    `UserError` where no number fits."""
+    the configuration that the run in the work folder began with. Raises `UserError` where no number
+    fits."""
     given = read_finetune(config)
 
     def find() -> int:
-        step = PlannedStep(run.objective, run.optimizer, run.settings, run.mesh, largest())
+        assert run.largest is not None
+        step = PlannedStep(run.objective, run.optimizer, run.settings, run.mesh, run.largest())
         divisible = not kind.whole_batch and given.loss.reduction == "mean"
         later = imports_later(given.data.backend)
         return fitting(step, imports_later=later, divisible=divisible)

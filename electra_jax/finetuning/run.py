@@ -163,13 +163,12 @@ class FineTuning:
             mesh=mesh,
             workdir=workdir,
             initial=lambda params, frozen: place(start, data, objective, params, frozen),
+            largest=lambda: largest_batch(data.features, order, steps),
             tensorboard=train.tensorboard,
             wandb=train.wandb,
             quiet=quiet,
         )
-        config = resolve.with_accumulation(
-            config, began, run, lambda: largest_batch(data.features, order, steps), data.kind
-        )
+        config = resolve.with_accumulation(config, began, run, data.kind)
         self = cls(
             config, workdir, start, data, objective, order, steps, run, forward, seed, eval_every
         )

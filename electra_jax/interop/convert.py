@@ -277,7 +277,12 @@ def _to_tf1(
             f"{loaded.source}: Hugging Face's {loaded.kind} head has no counterpart in "
             "google-research/electra: convert --to=hf, or leave the head out with --encoder_only"
         )
-    for _, (config, _) in _parts(loaded).items():
+    for kind, (config, _) in _parts(loaded).items():
+        if kind == DISCRIMINATOR and config.discriminator_head != "electra":
+            raise UserError(
+                f"{loaded.source}: google-research/electra has no {config.discriminator_head} head "
+                "of a discriminator: leave the head out with --encoder_only"
+            )
         if masked_lm_activation(config) != config.hidden_act:
             raise UserError(
                 f"{loaded.source}: its masked-LM head is {config.masked_lm_act}, its layers "

@@ -121,10 +121,11 @@ def _load_own(folder: Path, settings: dict[str, Any], num_heads: int | None) -> 
     config = encoder.config.replace(
         masked_lm_act=settings.get("masked_lm_act"),
         tie_word_embeddings=settings.get("tie_word_embeddings", True),
+        discriminator_head=settings.get("discriminator_head", "electra"),
     )
     kind = str(settings.get("kind"))
     params = {**encoder.params, **as_float32(rest, encoder.notes)}
-    if kind == GENERATOR:
+    if kind in (GENERATOR, DISCRIMINATOR):
         check_shapes(params, expected_shapes(config, kind), str(folder))
     labels = stated_labels(settings)
     return LoadedModel.of_folder(

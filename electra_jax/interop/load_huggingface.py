@@ -41,6 +41,7 @@ def load_huggingface(
     """
     where = str(file or folder)
     tensors = _modern_keys(read_file(file) if file else read_weights(folder))
+    tensors, deltas = _without_deltas(tensors, where)
     notes: list[str] = []
     if not settings:
         settings = guess_settings(tensors, where)
@@ -78,7 +79,7 @@ def load_huggingface(
         settings=settings,
         num_labels=num_labels,
         id2label=labels if num_labels is not None else None,
-        ignored=_account(tensors, used, scheme, params, where),
+        ignored=[*_account(tensors, used, scheme, params, where), *deltas],
         notes=notes,
     )
 
@@ -93,6 +94,20 @@ def _modern_keys(tensors: Tensors) -> Tensors:
         if name.endswith("LayerNorm" + end)
     }
     return {renamed.get(name, name): value for name, value in tensors.items()}
+
+
+def _without_deltas(tensors: Tensors, where: str) -> tuple[Tensors, list[str]]:
+    """(tensors without DeBERTa's `…._weight`, the names of those): the difference of a
+    discriminator's table to its generator's, beside which the sum must stand as `….weight`."""
+    deltas = sorted(name for name in tensors if name.endswith("._weight"))
+    alone = [n for n in deltas if n.removesuffix("._weight") + ".weight" not in tensors]
+    if alone:
+        raise UserError(
+            f"{where}: {', '.join(alone)}: the difference between a discriminator's embeddings and "
+            "its generator's, without the sum (….weight): add the generator's table to it, and "
+            "save the sum under that name"
+        )
+    return {name: value for name, value in tensors.items() if name not in deltas}, deltas
 
 
 def _fit_vocabulary(

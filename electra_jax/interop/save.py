@@ -117,6 +117,7 @@ def _save_own(
         "kind": kind,
         "masked_lm_act": config.masked_lm_act,
         "tie_word_embeddings": config.tie_word_embeddings,
+        "discriminator_head": config.discriminator_head,
     }
 
 

@@ -11,11 +11,11 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from electra_jax.config.model import ElectraConfig, ElectricConfig, PairConfig
+from electra_jax.config.model import ONE_WIDTH, ElectraConfig, ElectricConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.load import load_model_folder
 from electra_jax.interop.mapping.names import GENERATOR, NOISE, PAIR
-from electra_jax.interop.mapping.pair import split_pair
+from electra_jax.interop.mapping.pair import split_pair, with_deltas, with_sums
 from electra_jax.interop.starting_point import (
     D_HEAD,
     G_HEAD,
@@ -74,7 +74,7 @@ def initial_config(
         generator = _tower(config, discriminator, d)
     elif generator is not None and g is not None:
         generator = adopt(generator, g.config)
-    elif generator is not None and config.sharing == "embeddings" and generator.block == "bert":
+    elif generator is not None and config.sharing in ONE_WIDTH and generator.block == "bert":
         generator = _sharing(generator, discriminator)
     return dataclasses.replace(config, discriminator=discriminator, generator=generator)
 
@@ -137,6 +137,7 @@ def initial_parameters(
     if isinstance(config, ElectraConfig):
         return _initial_masked_lm(init or init_generator, config, fresh, tokens, lines)
     d, g = starts_of(init, init_generator)
+    fresh = with_sums(config, fresh)
     tree: Tree = dict(fresh)
     if d is not None:
         _place_discriminator(tree, fresh, d, config, tokens, lines)
@@ -152,8 +153,20 @@ def initial_parameters(
         lines.append("generator: fresh" + _but_shared(config, d))
     else:
         _place_generator(tree, fresh, g, config, d is not None, tokens, lines)
+    if config.sharing == "gdes":
+        tree = with_deltas(_one_start(tree, d, g))
     step = d.loaded.global_step if d is not None else None
     return tree, lines, step
+
+
+def _one_start(tree: Tree, d: Start | None, g: Start | None) -> Tree:
+    """A pair's tree where tables that start fresh are those of the network that does not."""
+    own, lent = tree["electra"]["embeddings"], tree["generator"]["embeddings"]
+    if g is None:
+        return {**tree, "generator": {**tree["generator"], "embeddings": own}}
+    if d is not None:
+        return tree
+    return {**tree, "electra": {**tree["electra"], "embeddings": lent}}
 
 
 def initial_electric(
@@ -191,6 +204,8 @@ def _place_discriminator(
     lines: list[str],
 ) -> None:
     """Puts the discriminator's encoder, and its head where there is one, into `tree`."""
+    if d.config.discriminator_head != config.discriminator.discriminator_head:
+        d = dataclasses.replace(d, head=None)
     check_shape(d, config.discriminator, "discriminator")
     encoder, head = fit(d, fresh["electra"], fresh.get(D_HEAD), tokens, lines)
     tree["electra"] = encoder
@@ -203,9 +218,9 @@ def _place_discriminator(
 
 
 def _but_shared(config: PairConfig, d: Start | None) -> str:
-    if d is None or config.sharing == "none":
+    if d is None or config.sharing in ("none", "nes"):
         return ""
-    return ", but for what it shares" if config.sharing == "embeddings" else " head"
+    return " head" if config.sharing == "all" else ", but for what it shares"
 
 
 def _place_generator(
@@ -222,13 +237,13 @@ def _place_generator(
     check_shape(g, config.generator, "generator")
     if config.sharing == "all":
         template = fresh["electra"]
-    elif config.sharing == "none":
+    elif config.own_embeddings:
         template = fresh["generator"]
     else:
         template = {"embeddings": fresh["electra"]["embeddings"], **fresh["generator"]}
     encoder, head = fit(g, template, fresh[G_HEAD], tokens, lines)
     line = f"generator: encoder from {g.loaded.source}"
-    if config.sharing == "none":
+    if config.own_embeddings:
         tree["generator"] = encoder
     elif config.sharing == "embeddings":
         tree["generator"] = {k: v for k, v in encoder.items() if k != "embeddings"}

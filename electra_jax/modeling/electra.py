@@ -5,6 +5,8 @@ Letters: B batch, L length, N masked positions, V vocabulary, E embedding width,
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,8 @@ from electra_jax.modeling.layers import (
 )
 
 EMBEDDING_SITE = 4
+BERT_TABLES = ("position_embeddings", "token_type_embeddings")
+DELTA = "_delta"  # ends the name of a table's difference to the generator's
 
 
 @struct.dataclass
@@ -67,36 +71,86 @@ class Embeddings(nn.Module):
             )
         self.LayerNorm = LayerNorm(c, use_bias=c.block == "bert")
 
+    def tables(self) -> dict[str, jax.Array]:
+        """The tables [tokens, positions or types, E] by name."""
+        names = ("word_embeddings", *(BERT_TABLES if self.config.block == "bert" else ()))
+        return {name: getattr(self, name) for name in names}
+
     def __call__(self, inputs: Inputs, rng: DropoutRng | None) -> jax.Array:
-        c = self.config
-        x = jnp.take(self.word_embeddings, inputs.input_ids, axis=0)
-        if inputs.offset is not None:
-            x = x + inputs.offset
-        if c.block == "bert":
-            if inputs.positions is None:
-                x = x + self.position_embeddings[None, : x.shape[1]]
-            else:
-                x = x + jnp.take(self.position_embeddings, inputs.positions, axis=0)
-            if inputs.token_type_ids is None:
-                x = x + self.token_type_embeddings[None, :1]
-            else:
-                # A product with one-hot rows: its gradient is a sum, not a scatter.
-                one_hot = jax.nn.one_hot(inputs.token_type_ids, c.type_vocab_size, dtype=x.dtype)
-                x = x + one_hot @ self.token_type_embeddings
-        x = self.LayerNorm(x)
-        return batch_constraint(dropout(x, c.hidden_dropout_prob, rng, EMBEDDING_SITE))
+        return embed(self, self.tables(), inputs, rng)
 
 
-class Backbone(nn.Module):
-    """Embeddings (own or shared) → projection where widths differ → encoder."""
+def embed(
+    module: Embeddings | DeltaEmbeddings,
+    tables: dict[str, jax.Array],
+    inputs: Inputs,
+    rng: DropoutRng | None,
+) -> jax.Array:
+    """The sum of the inputs' rows of `tables`, normalised by the module's LayerNorm, with dropout:
+    [B, L, E]."""
+    c = module.config
+    x = jnp.take(tables["word_embeddings"], inputs.input_ids, axis=0)
+    if inputs.offset is not None:
+        x = x + inputs.offset
+    if c.block == "bert":
+        if inputs.positions is None:
+            x = x + tables["position_embeddings"][None, : x.shape[1]]
+        else:
+            x = x + jnp.take(tables["position_embeddings"], inputs.positions, axis=0)
+        if inputs.token_type_ids is None:
+            x = x + tables["token_type_embeddings"][None, :1]
+        else:
+            # A product with one-hot rows: its gradient is a sum, not a scatter.
+            one_hot = jax.nn.one_hot(inputs.token_type_ids, c.type_vocab_size, dtype=x.dtype)
+            x = x + one_hot @ tables["token_type_embeddings"]
+    x = module.LayerNorm(x)
+    return batch_constraint(dropout(x, c.hidden_dropout_prob, rng, EMBEDDING_SITE))
+
+
+class DeltaEmbeddings(nn.Module):
+    """Embeddings that are another network's tables, through which no gradient passes, plus
+    differences of their own, which begin at 0; the LayerNorm is their own.
+
+    He et al. 2021 (DeBERTaV3), section 3.2: gradient-disentangled embedding sharing. The parameters
+    `…_delta` are named and shaped like the lender's tables.
+    """
 
     config: ElectraConfig
-    own_embeddings: bool = True
 
     def setup(self) -> None:
         c = self.config
+        rows = {"word_embeddings": c.vocab_size}
+        if c.block == "bert":
+            rows["position_embeddings"] = c.max_position_embeddings
+            rows["token_type_embeddings"] = c.type_vocab_size
+        self.deltas = {
+            name: self.param(f"{name}{DELTA}", nn.initializers.zeros, (count, c.embedding_size))
+            for name, count in rows.items()
+        }
+        self.LayerNorm = LayerNorm(c, use_bias=c.block == "bert")
+
+    def tables(self, lender: Embeddings) -> dict[str, jax.Array]:
+        """The lender's tables plus the differences, by name."""
+        lent = jax.lax.stop_gradient(lender.tables())
+        return {name: lent[name] + delta for name, delta in self.deltas.items()}
+
+    def __call__(self, inputs: Inputs, rng: DropoutRng | None, lender: Embeddings) -> jax.Array:
+        return embed(self, self.tables(lender), inputs, rng)
+
+
+class Backbone(nn.Module):
+    """Embeddings (own, shared, or a difference to another's) → projection where widths differ →
+    encoder."""
+
+    config: ElectraConfig
+    own_embeddings: bool = True
+    delta_embeddings: bool = False
+
+    def setup(self) -> None:
+        c = self.config
+        embeddings: Any = DeltaEmbeddings if self.delta_embeddings else Embeddings
         if self.own_embeddings:
-            self.embeddings = Embeddings(c)
+            self.embeddings = embeddings(c)
         if c.embedding_size != c.hidden_size:
             self.embeddings_project = Dense(c, c.hidden_size, kernel_init=glorot_uniform)
         self.encoder = Encoder(c)
@@ -104,10 +158,13 @@ class Backbone(nn.Module):
     def __call__(
         self, inputs: Inputs, rng: DropoutRng | None = None, shared: Embeddings | None = None
     ) -> jax.Array:
-        """Hidden states [B, L, H]. `shared`: another network's embeddings, in place of own ones."""
+        """Hidden states [B, L, H]. `shared`: another network's embeddings, in place of own ones, or
+        to which the own ones are a difference."""
         c = self.config
-        embed = self.embeddings if shared is None else shared
-        hidden = embed(inputs, rng)
+        if self.delta_embeddings:
+            hidden = self.embeddings(inputs, rng, shared)
+        else:
+            hidden = (self.embeddings if shared is None else shared)(inputs, rng)
         if c.embedding_size != c.hidden_size:
             hidden = self.embeddings_project(hidden)
         self.sow("intermediates", "embedded", hidden)
@@ -142,20 +199,35 @@ class GeneratorHead(nn.Module):
 
 
 class DiscriminatorHead(nn.Module):
-    """Replaced-token head: dense H→H → activation (→ LayerNorm) → dense H→1: [..., H] → float32
-    [...]."""
+    """Replaced-token head: dense H→H → activation (→ LayerNorm) → dense H→1: [B, L, H] → float32
+    [B, L].
+
+    DeBERTa's reads LayerNorm(state + state of [CLS]), and has no LayerNorm after the activation.
+    """
 
     config: ElectraConfig
 
     @nn.compact
-    def __call__(self, hidden: jax.Array) -> jax.Array:
+    def __call__(self, hidden: jax.Array, inputs: Inputs) -> jax.Array:
         c = self.config
-        bert = c.block == "bert"
+        bert, deberta = c.block == "bert", c.discriminator_head == "deberta"
+        if deberta:
+            norm = LayerNorm(c, use_bias=bert, name="LayerNorm")
+            hidden = norm(hidden + first_states(hidden, inputs))
         x = activation(c.hidden_act, Dense(c, c.hidden_size, use_bias=bert, name="dense")(hidden))
-        if not bert:
+        if not bert and not deberta:
             x = LayerNorm(c, use_bias=False, name="LayerNorm")(x)
         logits = Dense(c, 1, kernel_init=glorot_uniform, name="dense_1")(x)
         return logits[..., 0].astype(jnp.float32)
+
+
+def first_states(hidden: jax.Array, inputs: Inputs) -> jax.Array:
+    """The state of [CLS] for every token of hidden [B, L, H]: where a row is packed, that of the
+    token's own segment."""
+    if inputs.positions is None:
+        return hidden[:, :1]
+    start = jnp.arange(hidden.shape[1])[None, :] - inputs.positions
+    return gather_positions(hidden, start)
 
 
 def gather_positions(hidden: jax.Array, positions: jax.Array) -> jax.Array:
@@ -176,10 +248,10 @@ class Electra(nn.Module):
 
     def setup(self) -> None:
         p = self.config
-        self.electra = Backbone(p.discriminator)
+        self.electra = Backbone(p.discriminator, delta_embeddings=p.sharing == "gdes")
         if p.generator is not None:
             if p.sharing != "all":
-                self.generator = Backbone(p.generator, own_embeddings=p.sharing == "none")
+                self.generator = Backbone(p.generator, own_embeddings=p.own_embeddings)
             self.generator_predictions = GeneratorHead(p.generator)
         if self.detects:
             self.discriminator_predictions = DiscriminatorHead(p.discriminator)
@@ -203,24 +275,30 @@ class Electra(nn.Module):
         if p.generator is None:
             return jnp.zeros((*positions.shape, p.discriminator.vocab_size), jnp.float32)
         hidden = gather_positions(self.generator_hidden(inputs, rng), positions)
-        owner = self.generator if p.sharing == "none" else self.electra
+        owner = self.generator if p.own_embeddings else self.electra
         return self.generator_predictions(hidden, owner.embeddings.word_embeddings)
 
     def discriminator_logits(self, inputs: Inputs, rng: DropoutRng | None = None) -> jax.Array:
         """Logit that each token was replaced, float32 [B, L]."""
-        return self.replaced_logits(self.discriminator_hidden(inputs, rng))
+        return self.replaced_logits(self.discriminator_hidden(inputs, rng), inputs)
 
     def discriminator_hidden(self, inputs: Inputs, rng: DropoutRng | None = None) -> jax.Array:
         """The discriminator's hidden states [B, L, H]."""
-        return self.electra(inputs, rng)
+        lender = self.generator.embeddings if self.config.sharing == "gdes" else None
+        return self.electra(inputs, rng, lender)
 
-    def replaced_logits(self, hidden: jax.Array) -> jax.Array:
+    def replaced_logits(self, hidden: jax.Array, inputs: Inputs) -> jax.Array:
         """Logit that each token was replaced, float32 [B, L], from the discriminator's states."""
-        return self.discriminator_predictions(hidden)
+        return self.discriminator_predictions(hidden, inputs)
 
     def masked_lm_logits(self, hidden: jax.Array) -> jax.Array:
         """The discriminator's own masked-LM logits float32 [B, N, V] from its states [B, N, H]."""
-        return self.masked_lm_predictions(hidden, self.electra.embeddings.word_embeddings)
+        embeddings = self.electra.embeddings
+        if self.config.sharing == "gdes":
+            table = embeddings.tables(self.generator.embeddings)["word_embeddings"]
+        else:
+            table = embeddings.word_embeddings
+        return self.masked_lm_predictions(hidden, table)
 
     def __call__(self, inputs: Inputs, positions: jax.Array) -> tuple[jax.Array, ...]:
         """Every head on the same inputs (used to initialise): logits of the generator, and of the
@@ -228,7 +306,7 @@ class Electra(nn.Module):
         found = [self.generator_logits(inputs, positions)]
         hidden = self.discriminator_hidden(inputs)
         if self.detects:
-            found.append(self.replaced_logits(hidden))
+            found.append(self.replaced_logits(hidden, inputs))
         if self.predicts:
             found.append(self.masked_lm_logits(gather_positions(hidden, positions)))
         return tuple(found)
@@ -262,4 +340,4 @@ class Discriminator(nn.Module):
         self.discriminator_predictions = DiscriminatorHead(self.config)
 
     def __call__(self, inputs: Inputs, rng: DropoutRng | None = None) -> jax.Array:
-        return self.discriminator_predictions(self.electra(inputs, rng))
+        return self.discriminator_predictions(self.electra(inputs, rng), inputs)

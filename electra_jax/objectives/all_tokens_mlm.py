@@ -67,7 +67,9 @@ class AllTokensMLMObjective(DiscriminatorLMObjective):
         generator_rng, discriminator_rng = self.dropout(draws, train)
         found = self.corrupted(params, rows, generator_rng, draws, train, batch.get("sampled_ids"))
         hidden = self.discriminator_hidden(params, found.inputs, discriminator_rng)
-        replaced: Any = self.model.apply({"params": params}, hidden, method="replaced_logits")
+        replaced: Any = self.model.apply(
+            {"params": params}, hidden, found.inputs, method="replaced_logits"
+        )
         term, more = self.predict_all(params, hidden, replaced, found.labels, rows)
         detection, copying = discriminator_sums(replaced, found.labels, rows.structure.valid)
         metrics = {

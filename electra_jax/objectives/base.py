@@ -15,7 +15,7 @@ discriminator, and give:
     networks          what is exported, as model folders
     flops_per_token   for --dry_run and the model FLOPs utilisation
 
-All of these are required (a class that lacks one is refused by name); `parameter_groups`,
+All of these are required (a class that lacks one is refused by name); `parameter_groups`, `parts`,
 `explain`, `warm_start`, `alarm` and `report_blocks` have defaults. Random numbers come from `Draws`
 alone, and losses are sums over tokens or rows: then accumulation, meshes and resuming need nothing
 more.
@@ -52,7 +52,8 @@ class ParameterGroup(NamedTuple):
     first that matches counts).
 
     `learning_rate` multiplies the run's; `clip_norm` is the largest norm of the group's own
-    gradient (None: optimizer.clip_norm, 0: not clipped); `frozen` ones are not trained.
+    gradient (None: optimizer.clip_norm, 0: not clipped); `frozen` ones are not trained;
+    `weight_decay` is in place of the run's.
     """
 
     name: str
@@ -60,6 +61,21 @@ class ParameterGroup(NamedTuple):
     learning_rate: float = 1.0
     clip_norm: float | None = None
     frozen: bool = False
+    weight_decay: float | None = None
+
+
+class TrainedPart(NamedTuple):
+    """A network among the parameters, whose optimizer can have settings of its own: those in whose
+    name the regular expression `pattern` occurs (of several parts, the first that matches counts).
+
+    `terms` of the loss train it; `sums` are the metrics measured with them. Under
+    `optimizer.order=sequential` the parts are updated in their order.
+    """
+
+    name: str
+    pattern: str
+    terms: tuple[str, ...]
+    sums: tuple[str, ...] = ()
 
 
 class NetworkOf(NamedTuple):
@@ -137,6 +153,21 @@ class Objective(abc.ABC):
         """Parameters that learn differently; none: all learn alike."""
         return ()
 
+    def parts(self) -> Sequence[TrainedPart]:
+        """The networks that can have an optimizer each; none where there is one network."""
+        return ()
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether the update of one part leaves the loss of the others as it is, but for what they
+        are meant to read of it: then parts can be updated one after the other."""
+        return False
+
+    def kept(self, params: Tree, frozen: Tree, batch: Batch, draws: Draws) -> dict[str, jax.Array]:
+        """What later parts of a sequential update take from before the first: fields of the batch
+        for `loss`."""
+        return {}
+
 
 @dataclasses.dataclass(frozen=True)
 class RunShape:
@@ -144,7 +175,8 @@ class RunShape:
 
     `config` is the whole resolved configuration (`model`, `train.dtype`, `init`, …), `rows` the
     name of the rows folder for messages, `max_segments` the largest number of documents in a row,
-    `token_counts()` how often the training rows hold each token, int64 [vocab_size].
+    `token_counts()` how often the training rows hold each token, int64 [vocab_size],
+    `word_starts()` whether a token begins a word, bool [vocab_size].
     """
 
     config: Mapping[str, Any]
@@ -156,6 +188,7 @@ class RunShape:
     steps: int
     tokens_per_step: int
     token_counts: Callable[[], Any] = lambda: None
+    word_starts: Callable[[], Any] = lambda: None
 
     def check_positions(self, positions: int) -> None:
         """Raises `UserError` where rows are longer than a network with so many positions takes."""

@@ -1,5 +1,5 @@
-"""Masking and replacing tokens, shared by every objective that corrupts rows: the settings, the
-selection of positions, the generator's inputs, the sampled replacements.
+"""Masking and replacing tokens, shared by every objective that corrupts rows: the selection of
+positions, the generator's inputs, the sampled replacements.
 
 All of it happens inside the compiled step, from token ids alone.
 """
@@ -14,18 +14,20 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from electra_jax.config.fields import field
-from electra_jax.config.schedule import Schedule, Scheduled, final_value
+from electra_jax.config.schedule import Schedule
 from electra_jax.errors import UserError
 from electra_jax.modeling.electra import Inputs, padding_mask
 from electra_jax.objectives.base import Batch
+from electra_jax.objectives.corruption_settings import CorruptionSettings, MaskingSettings
 from electra_jax.objectives.losses import replaced_labels
 from electra_jax.objectives.masking import (
     Selection,
     candidates,
+    group_starts,
     mask_inputs,
     max_predictions_per_seq,
     num_to_mask,
+    of_group,
     scatter_update,
     select_with_replacement,
     select_without_replacement,
@@ -34,104 +36,17 @@ from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.row_structure import SpecialIds, Structure, row_structure
 from electra_jax.objectives.sampling import gumbel_sample, inverse_cdf_sample, tempered
 
-MASKING = ("without_replacement", "reference")
-SAMPLERS = ("inverse_cdf", "gumbel")
-
-
-@dataclasses.dataclass(frozen=True)
-class MaskingSettings:
-    """Which tokens are predicted."""
-
-    mask_prob: Scheduled = field(
-        0.15, "share of a document's tokens that is predicted; evaluation uses the final value"
-    )
-    masking: str = field(
-        "without_replacement",
-        "how positions are sampled; reference: with replacement",
-        choices=MASKING,
-    )
-
-    def __post_init__(self) -> None:
-        share = Schedule.parse(self.mask_prob, "objective.mask_prob")
-        if not (0 < share.minimum and share.maximum < 1):
-            raise UserError(f"objective.mask_prob={self.mask_prob}: must be between 0 and 1")
-        _choose("masking", self.masking, MASKING)
-
-
-@dataclasses.dataclass(frozen=True)
-class CorruptionSettings(MaskingSettings):
-    """How rows are masked, and how replacements are sampled.
-
-    With `initial_temperature` set the sampling temperature falls from there to `temperature`
-    exponentially over a share of the run (Fast-ELECTRA's curriculum); `temperature` can also be
-    any schedule itself.
-    """
-
-    sampler: str = field(
-        "inverse_cdf",
-        "inverse_cdf: two uniforms a position; gumbel: the reference's, one a vocabulary entry",
-        choices=SAMPLERS,
-    )
-    temperature: Scheduled = field(1.0, "of sampling; evaluation uses the final value")
-    initial_temperature: float | None = field(None, "falls to `temperature` exponentially …")
-    temperature_fraction: float = field(0.0, "… over this share of the run")
-    disallow_correct: bool = field(False, "never sample the original token")
-    sample_with_dropout: bool = field(
-        True, "False: samples come from a second pass of the generator without dropout"
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _choose("sampler", self.sampler, SAMPLERS)
-        temperature = Schedule.parse(self.temperature, "objective.temperature")
-        for name, value in (
-            ("temperature", temperature.minimum),
-            ("initial_temperature", self.initial_temperature),
-        ):
-            if value is not None and value <= 0:
-                raise UserError(f"objective.{name}={value}: must be positive")
-        if self.initial_temperature is not None and not temperature.is_constant:
-            raise UserError(
-                f"objective.temperature={temperature} and objective.initial_temperature="
-                f"{self.initial_temperature} both say how it changes: set the latter to None"
-            )
-
-    def over(self, total_steps: int) -> CorruptionSettings:
-        """The same with the pair `initial_temperature`, `temperature_fraction` as a schedule of a
-        run of so many steps."""
-        if self.initial_temperature is None or self.temperature_fraction <= 0:
-            return self
-        schedule = Schedule(
-            "exponential",
-            self.initial_temperature,
-            final_value(self.temperature),
-            share=self.temperature_fraction,
-        ).over(total_steps)
-        return dataclasses.replace(self, temperature=schedule, initial_temperature=None)
-
-    def temperature_at(self, step: jax.Array) -> jax.Array:
-        """Sampling temperature at a training step, float32 []."""
-        return jnp.float32(Schedule.parse(self.temperature).at(step))
-
-    def temperature_in(self, draws: Draws, train: bool) -> jax.Array:
-        """Sampling temperature of a batch, float32 []: evaluation has the final one."""
-        final = jnp.float32(final_value(self.temperature))
-        return self.temperature_at(draws.step) if train else final
-
-
-def _choose(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"objective.{name}={value!r}: choose one of {', '.join(allowed)}")
-
 
 @struct.dataclass
 class MaskedRows:
-    """Rows ready for the generator: `structure` of the originals, `selection`, `masked_ids` int32
-    [B, L]."""
+    """Rows ready for the generator: `structure` of the originals, `selection` of what it predicts,
+    `masked_ids` int32 [B, L]; `replaced`: what of the selection the discriminator sees replaced
+    (None: all)."""
 
     structure: Structure
     selection: Selection
     masked_ids: jax.Array
+    replaced: Selection | None = None
 
     @property
     def targets(self) -> jax.Array:
@@ -151,7 +66,9 @@ class Masking:
     """Masks rows of one length.
 
     Arrays are sized by the largest mask rate of the run. Evaluation masks `evaluation_share` where
-    an objective gives one, otherwise the final rate.
+    an objective gives one, otherwise the settings' `eval_mask_prob`, or the final rate; it hides
+    what it predicts and replaces all of it. `word_starts` are the bytes of a bool for each token of
+    the vocabulary, whether it begins a word, which `whole_words` needs.
     """
 
     settings: MaskingSettings
@@ -159,6 +76,7 @@ class Masking:
     seq_len: int
     max_segments: int = 1
     evaluation_share: float | None = None
+    word_starts: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.settings.masking == "reference" and self.max_segments > 1:
@@ -172,7 +90,10 @@ class Masking:
     def max_predictions(self) -> int:
         """Array size N for the predictions of a row: the reference's, or the most that a row can
         need."""
-        share = max(Schedule.parse(self.settings.mask_prob).maximum, self.evaluation_share or 0)
+        share = Schedule.parse(self.settings.mask_prob).maximum
+        return self._slots(max(share, self.share_at(None)))
+
+    def _slots(self, share: float) -> int:
         if self.settings.masking == "reference":
             return max_predictions_per_seq(self.seq_len, share)
         # The reference's number is one short at some lengths: 9 of the 10 that 64 tokens need.
@@ -186,7 +107,8 @@ class Masking:
         schedule = Schedule.parse(self.settings.mask_prob)
         if step is not None:
             return schedule.at(step)
-        return schedule.final if self.evaluation_share is None else self.evaluation_share
+        given = (self.evaluation_share, self.settings.eval_mask_prob, schedule.final)
+        return next(share for share in given if share is not None)
 
     def rate_metric(self, draws: Draws, train: bool) -> dict[str, tuple[jax.Array, jax.Array]]:
         """The mask rate of a training step as the metric `mask_prob`, where it changes."""
@@ -250,12 +172,60 @@ class Masking:
             )
         else:
             uniforms, _ = draws.uniform("select", jnp.arange(ids.shape[1])[None, :])
-            selection = select_without_replacement(
-                selectable, structure.segment_ids, uniforms, share, self.max_predictions
-            )
-            show, _ = draws.uniform("show", selection.positions)
-        masked = mask_inputs(ids, selection, show, self.special, average_duplicates=reference)
-        return MaskedRows(structure, selection, masked)
+            uniforms = self._grouped(uniforms, ids, selectable, draws)
+
+            def select(share: Any, slots: int) -> Selection:
+                return select_without_replacement(
+                    selectable, structure.segment_ids, uniforms, share, slots
+                )
+
+            selection = hidden = select(share, self.max_predictions)
+            most = Schedule.parse(s.hidden_prob)
+            if train and most.maximum > 0:
+                # The first of an order that all share: what is predicted is among what is hidden.
+                share = jnp.maximum(share, most.at(draws.step))
+                hidden = select(share, max(self.max_predictions, self._slots(most.maximum)))
+            show, _ = draws.uniform("show", hidden.positions)
+        if reference:
+            hidden = selection
+        masked = mask_inputs(
+            ids,
+            hidden,
+            show,
+            self.special,
+            average_duplicates=reference,
+            masked_share=s.masked_share,
+        )
+        return MaskedRows(structure, selection, masked, self._replaced(selection, draws, train))
+
+    def _grouped(
+        self, uniforms: jax.Array, ids: jax.Array, selectable: jax.Array, draws: Draws
+    ) -> jax.Array:
+        """The uniforms [B, L] that order the selection, one for all tokens of a word or n-gram."""
+        weights = self.settings.ngrams or (1.0,)
+        if not self.settings.whole_words and len(weights) == 1:
+            return uniforms
+        words = jnp.ones(ids.shape, bool)
+        if self.settings.whole_words:
+            if self.word_starts is None:
+                raise ValueError("whole_words needs the vocabulary's word_starts")
+            words = jnp.asarray(np.frombuffer(self.word_starts, bool))[ids]
+        position = jnp.arange(ids.shape[1])[None, :]
+        below = np.cumsum(weights)[:-1] / np.sum(weights)
+        drawn = draws.uniform("ngram", position)[0][..., None]
+        lengths = 1 + jnp.sum(drawn >= jnp.asarray(below, jnp.float32)[None, None, :], axis=-1)
+        return of_group(uniforms, group_starts(selectable, words, lengths, len(weights)))
+
+    def _replaced(self, selection: Selection, draws: Draws, train: bool) -> Selection | None:
+        """What of a selection the discriminator sees replaced in training."""
+        share = Schedule.parse(getattr(self.settings, "replaced_share", 1.0))
+        if not train or share.minimum == 1:
+            return None
+        counter = selection.positions
+        if self.settings.masking == "reference":
+            counter = jnp.arange(counter.shape[1])[None, :]
+        kept = draws.uniform("replace", counter)[0] < share.at(draws.step)
+        return selection.replace(weights=selection.weights * kept)  # type: ignore[attr-defined]
 
 
 def sample_replacements(
@@ -287,6 +257,7 @@ def replace_tokens(
     [B, N]."""
     original = rows.structure.inputs
     averaged = settings.masking == "reference"
-    ids = scatter_update(original.input_ids, sampled, rows.selection, average_duplicates=averaged)
+    where = rows.selection if rows.replaced is None else rows.replaced
+    ids = scatter_update(original.input_ids, sampled, where, average_duplicates=averaged)
     labels = replaced_labels(original.input_ids, ids, rows.structure.valid)
     return original.replace(input_ids=ids), labels  # type: ignore[attr-defined]

@@ -62,8 +62,10 @@ class DiscriminatorLMObjective(PairObjective):
     def networks(self, params: Tree) -> dict[str, NetworkOf]:
         """`masked_lm`, the discriminator's encoder with its masked-LM head, beside what a pair
         exports."""
+        from electra_jax.interop.mapping.pair import with_sums
+
         tree = {
-            "electra": params["electra"],
+            "electra": with_sums(self.config, params)["electra"],
             "generator_predictions": params["masked_lm_predictions"],
         }
         own = NetworkOf(GENERATOR, self.config.discriminator, tree)

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from electra_jax.config.fields import field
 from electra_jax.config.schedule import Schedule, Scheduled
 from electra_jax.objectives.base import Alarm, Batch, Metric, Sums, Tree, total_loss
-from electra_jax.objectives.corruption import CorruptionSettings, MaskedRows
+from electra_jax.objectives.corruption import MaskedRows
+from electra_jax.objectives.corruption_settings import CorruptionSettings
 from electra_jax.objectives.metrics import ratios
 from electra_jax.objectives.pair import PairObjective
 from electra_jax.objectives.rng import Draws

@@ -86,6 +86,15 @@ class ElectricSettings(ElectraSettings):
                     "model, whose probabilities enter the loss: leave it, or set "
                     "objective.nce='reference'"
                 )
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        for name in ("hidden_prob", "masked_share", "ngrams", "replaced_share", "whole_words"):
+            if getattr(self, name) != defaults[name]:
+                raise UserError(
+                    f"objective.{name}={getattr(self, name)!r}: Electric's noise model hides no "
+                    "token and samples single ones: leave it"
+                )
+        if self.z_loss:
+            raise UserError(f"objective.z_loss={self.z_loss}: not part of Electric: leave it at 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +131,11 @@ class ElectricObjective(PairObjective):
         run.check_positions(config.discriminator.max_position_embeddings)
         settings = settings.over(run.steps)
         return cls(config, settings, masking_of(settings, run))
+
+    @property
+    def in_turn(self) -> bool:
+        """Never: the noise model's probabilities enter the discriminator's loss."""
+        return False
 
     @property
     def model(self) -> Electric:

@@ -7,14 +7,22 @@ import jax
 import jax.numpy as jnp
 
 
-def masked_lm_loss(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """Cross-entropy in nats, float32 [B, N], of logits [B, N, V] against ids [B, N]."""
+def masked_lm_loss(logits: jax.Array, targets: jax.Array, z_loss: float = 0.0) -> jax.Array:
+    """Cross-entropy in nats, float32 [B, N], of logits [B, N, V] against ids [B, N].
+
+    With `z_loss` c its gradient is that of cross-entropy + c · logsumexp(logits)² (PaLM,
+    arXiv:2204.02311), which keeps logits near log-probabilities; its value stays comparable.
+    """
     logits = logits.astype(jnp.float32)
     picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     # Written out, so that the sampler's exponentials are the same expression, computed once.
     largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     total = jnp.sum(jnp.exp(logits - largest), axis=-1)
-    return jnp.log(total) + largest[..., 0] - picked
+    normalizer = jnp.log(total) + largest[..., 0]
+    if z_loss:
+        penalty = z_loss * jnp.square(normalizer)
+        picked = picked - (penalty - jax.lax.stop_gradient(penalty))
+    return normalizer - picked
 
 
 def likeliest(logits: jax.Array, targets: jax.Array) -> jax.Array:

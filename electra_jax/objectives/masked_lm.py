@@ -24,7 +24,8 @@ from electra_jax.objectives.base import (
     total_loss,
 )
 from electra_jax.objectives.configured import ConfiguredObjective
-from electra_jax.objectives.corruption import Masking, MaskingSettings
+from electra_jax.objectives.corruption import Masking
+from electra_jax.objectives.corruption_settings import MaskingSettings
 from electra_jax.objectives.metrics import ratios
 from electra_jax.objectives.pair import masking_of, pair_from_config
 from electra_jax.objectives.rng import Draws
@@ -101,7 +102,7 @@ class MaskedLMObjective(ConfiguredObjective):
         logits: Any = self.model.apply(
             {"params": params}, rows.masked_inputs, rows.selection.positions, dropout_rng
         )
-        term, metrics = masked_lm_sums(logits, rows)
+        term, metrics = masked_lm_sums(logits, rows, self.masking.settings.z_loss)
         valid = rows.structure.valid.astype(jnp.float32)
         metrics["tokens"] = (jnp.sum(valid), jnp.ones(()))
         metrics |= self.masking.rate_metric(draws, train)

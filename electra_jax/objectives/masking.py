@@ -82,6 +82,43 @@ def select_without_replacement(
     return Selection(jnp.where(used, order, 0), used.astype(jnp.float32))
 
 
+def group_starts(
+    may_select: jax.Array, word_starts: jax.Array, lengths: jax.Array, longest: int
+) -> jax.Array:
+    """bool [B, L]: where a group of tokens begins that is selected together, an n-gram of words.
+
+    `word_starts` bool [B, L] says where words begin; `lengths` int32 [B, L] of how many words, at
+    most `longest`, a group is that begins at a token. Groups end at every token that may not be
+    selected, and so never cross from one segment or document to another.
+    """
+    before = jnp.pad(may_select[:, :-1], ((0, 0), (1, 0)))
+    forced = may_select & ~before
+    starts = may_select & (word_starts | forced)
+    if longest == 1:
+        return starts
+    # How many more words the group may take, as a map [longest] from its value before a token to
+    # the one after it; composed over the row.
+    left = jnp.arange(longest)[None, None, :]
+    fresh = jnp.broadcast_to((lengths - 1)[:, :, None], (*lengths.shape, longest))
+    taken = jnp.where(left == 0, fresh, left - 1)
+    maps = jnp.where(forced[..., None], fresh, jnp.where(starts[..., None], taken, left))
+
+    def compose(first: jax.Array, second: jax.Array) -> jax.Array:
+        return jnp.take_along_axis(second, first, axis=-1)
+
+    after = jax.lax.associative_scan(compose, maps, axis=1)[:, :, 0]
+    none_left = jnp.pad(after[:, :-1], ((0, 0), (1, 0))) == 0
+    return starts & (forced | none_left)
+
+
+def of_group(uniforms: jax.Array, starts: jax.Array) -> jax.Array:
+    """`uniforms` [B, L] of the first token of each token's group: where they order a selection, a
+    group is selected from its first token on, and only the last one in part."""
+    index = jnp.arange(starts.shape[1], dtype=jnp.int32)[None, :]
+    first = jax.lax.cummax(jnp.where(starts, index, 0), axis=1)
+    return jnp.take_along_axis(uniforms, first, axis=1)
+
+
 def select_with_replacement(
     may_select: jax.Array,
     tokens: jax.Array,

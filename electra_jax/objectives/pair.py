@@ -4,7 +4,7 @@ start, and what is exported. The losses on the corrupted rows are each objective
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import jax
@@ -20,24 +20,30 @@ from electra_jax.flops import train_flops_per_token
 from electra_jax.modeling.dropout import DropoutRng
 from electra_jax.modeling.electra import Electra, Inputs, padding_mask
 from electra_jax.objectives.base import (
+    Batch,
     NetworkOf,
     RunShape,
     Sums,
+    TrainedPart,
     Tree,
 )
 from electra_jax.objectives.configured import ConfiguredObjective
 from electra_jax.objectives.corruption import (
-    CorruptionSettings,
     MaskedRows,
     Masking,
     replace_tokens,
     sample_replacements,
 )
+from electra_jax.objectives.corruption_settings import CorruptionSettings
 from electra_jax.objectives.rng import Draws
 from electra_jax.objectives.terms import masked_lm_sums
 from electra_jax.objectives.unigram import log_frequencies
 
+HEAD = "discriminator_predictions"  # for replaced tokens
+
 Self = TypeVar("Self", bound="PairObjective")
+# The terms that train what corrupts rows; all others train the discriminator.
+GENERATOR_TERMS = ("generator_loss", "cloze_loss")
 
 
 def pair_from_config(config: Mapping[str, Any], vocab_size: int, pad_token_id: int) -> PairConfig:
@@ -60,14 +66,15 @@ def pair_from_config(config: Mapping[str, Any], vocab_size: int, pad_token_id: i
         return PairConfig(discriminator, None, sharing)
     if sharing == "all":
         return PairConfig(discriminator, discriminator, sharing)
-    if sharing == "none":
+    if sharing == "none":  # "nes" keeps the discriminator's width
         generator["embedding_size"] = generator["hidden_size"]
     return PairConfig(discriminator, discriminator.replace(**generator), sharing)
 
 
 def masking_of(settings: Any, run: RunShape) -> Masking:
     """The masking of a run's rows."""
-    return Masking(settings, run.special, run.seq_len, run.max_segments)
+    starts = np.asarray(run.word_starts(), bool).tobytes() if settings.whole_words else None
+    return Masking(settings, run.special, run.seq_len, run.max_segments, word_starts=starts)
 
 
 @struct.dataclass
@@ -122,7 +129,12 @@ class PairObjective(ConfiguredObjective):
         """Fresh parameters; nothing is frozen."""
         ids = jnp.zeros((1, self.masking.seq_len), jnp.int32)
         inputs = Inputs(ids, padding_mask(ids + 1))
-        return self.model.init(key, inputs, ids[:, :1])["params"], {}
+        params = self.model.init(key, inputs, ids[:, :1])["params"]
+        if self.settings.zero_head and HEAD in params:
+            last = params[HEAD]["dense_1"]
+            last = {**last, "kernel": jnp.zeros_like(last["kernel"])}
+            params = {**params, HEAD: {**params[HEAD], "dense_1": last}}
+        return params, {}
 
     def networks(self, params: Tree) -> dict[str, NetworkOf]:
         """Both networks; the discriminator alone where the generator is none."""
@@ -136,11 +148,39 @@ class PairObjective(ConfiguredObjective):
         share = Schedule.parse(self.settings.mask_prob).maximum
         return train_flops_per_token(self.config, seq_len, share)
 
+    def parts(self) -> Sequence[TrainedPart]:
+        """Generator and discriminator; what they share is the discriminator's. None where they are
+        one network, or the generator has no parameters."""
+        if self.config.generator is None or self.config.sharing == "all":
+            return ()
+        sums = ("masked_lm_accuracy", "sampled_accuracy")
+        own = tuple(name for name in self.coefficients if name in GENERATOR_TERMS)
+        others = tuple(name for name in self.coefficients if name not in own)
+        return (
+            TrainedPart("generator", r"^(generator|cloze)", own, sums),
+            TrainedPart("discriminator", "", others),
+        )
+
+    @property
+    def in_turn(self) -> bool:
+        """Where the generator has tables of its own."""
+        return self.config.own_embeddings
+
+    def kept(self, params: Tree, frozen: Tree, batch: Batch, draws: Draws) -> dict[str, jax.Array]:
+        """The replacements that the generator samples before its update."""
+        if "sampled_ids" in batch:
+            return {}
+        rows = self.masking.mask(batch, draws, True)
+        logits = self.generator_logits(params, rows, self.dropout(draws, True)[0])
+        return {"sampled_ids": self.replacements(params, logits, rows, draws, True)}
+
     def dropout(self, draws: Draws, train: bool) -> tuple[DropoutRng | None, DropoutRng | None]:
-        """Dropout RNGs of the generator and of the discriminator; None in evaluation."""
+        """Dropout RNGs of the generator (None with `generator_dropout=False`) and of the
+        discriminator; None in evaluation."""
         if not train:
             return None, None
-        return draws.noise("generator_dropout"), draws.noise("discriminator_dropout")
+        generator = draws.noise("generator_dropout") if self.settings.generator_dropout else None
+        return generator, draws.noise("discriminator_dropout")
 
     def generator_logits(
         self, params: Tree, rows: MaskedRows, dropout_rng: DropoutRng | None
@@ -179,7 +219,7 @@ class PairObjective(ConfiguredObjective):
         """Masked rows after the generator: predicted, sampled (unless `sampled` is given) and
         replaced."""
         logits = self.generator_logits(params, rows, dropout_rng)
-        term, metrics = masked_lm_sums(logits, rows)
+        term, metrics = masked_lm_sums(logits, rows, self.settings.z_loss)
         if sampled is None:
             sampled = self.replacements(params, logits, rows, draws, train)
         hits = jnp.sum((sampled == rows.targets) * rows.selection.weights)

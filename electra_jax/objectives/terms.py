@@ -36,10 +36,13 @@ SAMPLING_METRICS = (
 MASK_RATE = Metric("mask_prob", "Mask rate", "share of tokens that are predicted", 0, _G)
 
 
-def masked_lm_sums(logits: jax.Array, rows: MaskedRows) -> tuple[tuple[jax.Array, jax.Array], Sums]:
-    """((loss sum, weight), metrics) of masked-LM logits [B, N, V]."""
+def masked_lm_sums(
+    logits: jax.Array, rows: MaskedRows, z_loss: float = 0.0
+) -> tuple[tuple[jax.Array, jax.Array], Sums]:
+    """((loss sum, weight), metrics) of masked-LM logits [B, N, V]; `z_loss` as in
+    `masked_lm_loss`."""
     weights = rows.selection.weights
-    losses = masked_lm_loss(logits, rows.targets)
+    losses = masked_lm_loss(logits, rows.targets, z_loss)
     correct = likeliest(logits, rows.targets) * weights
     term = (jnp.sum(losses * weights), jnp.sum(weights))
     return term, {"masked_lm_accuracy": (jnp.sum(correct), jnp.sum(weights))}

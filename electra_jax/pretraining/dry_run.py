@@ -48,6 +48,10 @@ class AssumedRows:
         """Any counts: they change no shape."""
         return np.ones(self.vocab_size, np.int64)
 
+    def word_starts(self) -> np.ndarray:
+        """Any: they change no shape."""
+        return np.ones(self.vocab_size, bool)
+
 
 def dry_run(
     config: Mapping[str, Any], devices: int | None = None, topology: str | None = None

@@ -18,7 +18,7 @@ from electra_jax.objectives.base import PretrainingObjective, RunShape, Tree
 from electra_jax.objectives.row_structure import SpecialIds
 from electra_jax.objectives.table import build_objective, check_exports
 from electra_jax.training import accumulation
-from electra_jax.training.optimizer import build_optimizer
+from electra_jax.training.optimizer import build_optimizer, optimizer_groups
 from electra_jax.training.resolve import learning_rate, loop_settings, run_length
 from electra_jax.training.run import LoopSettings
 from electra_jax.training.schedules import RateSchedule
@@ -40,6 +40,7 @@ def run_shape(config: Mapping[str, Any], rows: Any, held_out: Any, steps: int) -
         steps=steps,
         tokens_per_step=config["train"]["batch_size"] * rows.seq_len,
         token_counts=lambda: rows.token_counts(COUNTED_ROWS),
+        word_starts=lambda: rows.word_starts(),
     )
 
 
@@ -66,7 +67,7 @@ class Plan:
 
         def optimize(params: Tree) -> optax.GradientTransformation:
             check_exports(objective, params)
-            groups = objective.parameter_groups()
+            groups = optimizer_groups(objective, given.optimizer)
             return build_optimizer(params, schedule, given.optimizer, groups=groups)
 
         return cls(
@@ -74,7 +75,9 @@ class Plan:
             objective=objective,
             optimizer=optimize,
             schedule=schedule,
-            settings=loop_settings(given.train, length.steps),
+            settings=loop_settings(
+                given.train, length.steps, sequential=given.optimizer.order == "sequential"
+            ),
             warmup=length.warmup,
         )
 

@@ -66,7 +66,7 @@ class PlannedStep:
         """Of a device, with batches in `parts`: XLA's account, or an estimate for a mesh of devices
         that are not here. Where a device refuses the program for its size, JAX's error."""
         s, mesh = self._settings, self._mesh
-        step = PackedStep(self._objective, self._optimizer, s.seed, parts)
+        step = PackedStep(self._objective, self._optimizer, s.seed, parts, s.sequential)
         if not isinstance(mesh, jax.sharding.Mesh):
             traced = jax.jit(step).trace(self.state, self._batch)
         else:

@@ -73,7 +73,7 @@ class _Fit:
         self.batch_sharding = batch_sharding(run.mesh)
         whole = replicated(run.mesh)
         self.key_data = run_key_data(s.seed, "train")
-        self.step = PackedStep(objective, self.optimizer, s.seed, s.accumulate)
+        self.step = PackedStep(objective, self.optimizer, s.seed, s.accumulate, s.sequential)
         self.train_step = jax.jit(
             self.step, donate_argnums=(0,), out_shardings=(self.shardings, whole)
         )
@@ -135,25 +135,31 @@ class _Fit:
         self, state: TrainState, batch: Mapping[str, jax.Array], progress: Progress, clock: Clock
     ) -> Any:
         """The step for batches of these shapes. A new shape is compiled (excluded from throughput),
-        and its memory is logged if it exceeds the last logged value."""
-        shape = tuple((name, value.shape) for name, value in sorted(batch.items()))
+        the largest one first, and its memory is logged if it exceeds the last logged value."""
+        shape = _shape(batch)
         if shape in self._compiled:
             return self._compiled[shape]
         with clock.pause(), progress.pause():
-            traced = self.train_step.trace(state, batch, self.key_data)
-            program = traced.lower().compile()
-            self._compiled[shape] = program
-            s, mesh = self.run.settings, self.run.mesh
-            need = memory.compiled(program, self.abstract, self.shardings) or memory.estimated(
-                traced, self.abstract, self.shardings, mesh, s.batch_size // s.accumulate
-            )
-            if need.total > self._logged_bytes:
-                for line in memory.outlook(
-                    need, s.batch_size, s.accumulate, mesh, self._imports_later
-                ):
-                    progress.note(f"with larger batches: {line}" if self._logged_bytes else line)
-                self._logged_bytes = need.total
+            if not self._compiled and self.run.largest is not None:
+                self._compile(state, self.to_devices(self.run.largest()), progress)
+            if shape not in self._compiled:
+                self._compile(state, batch, progress)
         return self._compiled[shape]
+
+    def _compile(
+        self, state: TrainState, batch: Mapping[str, jax.Array], progress: Progress
+    ) -> None:
+        traced = self.train_step.trace(state, batch, self.key_data)
+        program = traced.lower().compile()
+        self._compiled[_shape(batch)] = program
+        s, mesh = self.run.settings, self.run.mesh
+        need = memory.compiled(program, self.abstract, self.shardings) or memory.estimated(
+            traced, self.abstract, self.shardings, mesh, s.batch_size // s.accumulate
+        )
+        if need.total > self._logged_bytes:
+            for line in memory.outlook(need, s.batch_size, s.accumulate, mesh, self._imports_later):
+                progress.note(f"with larger batches: {line}" if self._logged_bytes else line)
+            self._logged_bytes = need.total
 
     def train(self, stop: StopSignals) -> TrainState:
         """Evaluate → save → next batch → step, until the last."""
@@ -246,3 +252,7 @@ class _Fit:
         if self.run.measure is not None:
             result |= self.run.measure(state, step)
         return result
+
+
+def _shape(batch: Mapping[str, jax.Array]) -> Any:
+    return tuple((name, value.shape) for name, value in sorted(batch.items()))

@@ -146,17 +146,19 @@ def outlook(
     first step; the second is a warning, where it does not fit.
 
     On a CPU the whole process is counted: what it has already, with parameters and optimizer in it,
-    and `process_growth`. On an accelerator, `need` beside the device's own limit.
+    and `process_growth`; where a run imports TensorFlow if it takes long enough, with and without
+    that. On an accelerator, `need` beside the device's own limit.
     """
     device = jax.local_devices()[0]
     if device.platform == "cpu":
         here, free = process_memory(), free_memory()
         if here is None or free is None:
             return [str(need)]
-        peak = here + process_growth(need, imports_later)
+        short, peak = (here + process_growth(need, later) for later in (False, imports_later))
+        long = f", {human_bytes(peak)} once TensorFlow reads batches" if peak > short else ""
         lines = [
-            f"{need}; this process: {human_bytes(here)} now, about {human_bytes(peak)} at its "
-            f"peak; the host has {human_bytes(free)} free"
+            f"{need}; this process: {human_bytes(here)} now, about {human_bytes(short)} at its "
+            f"peak{long}; the host has {human_bytes(free)} free"
         ]
         lacking = peak - here > free
         room = free // len(jax.local_devices())

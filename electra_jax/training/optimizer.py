@@ -19,7 +19,7 @@ import optax
 from electra_jax.config.fields import read
 from electra_jax.config.training import OptimizerSettings
 from electra_jax.errors import UserError
-from electra_jax.objectives.base import ParameterGroup
+from electra_jax.objectives.base import Objective, ParameterGroup
 from electra_jax.training.muon import matrices, scale_by_muon
 from electra_jax.training.schedules import RateSchedule
 
@@ -210,6 +210,56 @@ def build_optimizer(
     return optax.partition({**chains, _FROZEN: optax.set_to_zero()}, labels)
 
 
+def optimizer_groups(objective: Objective, settings: Any) -> Sequence[ParameterGroup]:
+    """The groups of an objective's parameters, or of its networks where `settings` (the config's
+    `optimizer.*`) have some for one of them.
+
+    Networks have groups of their own, each clipped by its own norm, as soon as one of these
+    settings is given, or they are updated in turn.
+    """
+    parts, groups = objective.parts(), objective.parameter_groups()
+    given = {
+        name: value
+        for name in _OF_NETWORKS
+        if (value := getattr(settings, name, None)) not in (None, "simultaneous")
+    }
+    if not given:
+        return groups
+    where = ", ".join(f"optimizer.{name}={value!r}" for name, value in given.items())
+    if not parts or groups:
+        why = "gives its parameters groups of its own" if groups else "trains one network"
+        raise UserError(
+            f"{where}: {type(objective).__name__} {why}: leave "
+            f"{'it' if len(given) == 1 else 'them'} unset"
+        )
+    if "order" in given and not objective.in_turn:
+        raise UserError(
+            f"{where}: {type(objective).__name__} updates its networks at once: one's update would "
+            "change what another trains. Where it has a generator of its own embeddings "
+            "(model.sharing=gdes, nes or none), ELECTRA updates them in turn"
+        )
+    return [
+        ParameterGroup(
+            part.name,
+            part.pattern,
+            given.get(f"{part.name}_factor", 1.0),
+            given.get(f"{part.name}_clip_norm"),
+            weight_decay=given.get(f"{part.name}_weight_decay"),
+        )
+        for part in parts
+    ]
+
+
+_OF_NETWORKS = (
+    "order",
+    *(
+        f"{network}_{setting}"
+        for network in ("generator", "discriminator")
+        for setting in ("factor", "clip_norm", "weight_decay")
+    ),
+)
+
+
 def _chain(
     params: Tree,
     schedule: RateSchedule,
@@ -230,9 +280,10 @@ def _chain(
         moments = optax.partition({"muon": muon, "adamw": moments}, hidden)
     clip = settings.clip_norm if group.clip_norm is None else group.clip_norm
     parts = [moments]
-    if settings.weight_decay:
+    decay = settings.weight_decay if group.weight_decay is None else group.weight_decay
+    if decay:
         decayed = jax.tree.map(lambda no: not no, matches(params, settings.no_decay))
-        parts += [optax.add_decayed_weights(settings.weight_decay, mask=decayed)]
+        parts += [optax.add_decayed_weights(decay, mask=decayed)]
     if name == "stable_adamw":
         parts = [limit_updates(optax.chain(*parts), b2, eps)]
     if clip:

@@ -67,7 +67,7 @@ def loop_settings(train: TrainSettings, steps: int, **changes: Any) -> LoopSetti
     `train.accumulate=auto` that is not settled yet counts as 1."""
     if train.accumulate == AUTO:
         changes = {"accumulate": 1, **changes}
-    names = {f.name for f in dataclasses.fields(LoopSettings)} - {"steps", *changes}
+    names = {f.name for f in dataclasses.fields(LoopSettings)} - {"steps", "sequential", *changes}
     return LoopSettings(steps=steps, **{n: getattr(train, n) for n in names}, **changes)
 
 

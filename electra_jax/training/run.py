@@ -20,7 +20,8 @@ from electra_jax.training.step import TrainState
 @dataclasses.dataclass(frozen=True)
 class LoopSettings:
     """How long, how large, how often. Intervals are in steps, where 0 means only at the end;
-    `checkpoint_minutes` adds checkpoints by the clock, 0 none."""
+    `checkpoint_minutes` adds checkpoints by the clock, 0 none. `sequential` updates the
+    objective's networks in turn."""
 
     steps: int
     batch_size: int
@@ -32,6 +33,7 @@ class LoopSettings:
     checkpoint_minutes: float = 0.0
     keep: int = 3
     keep_every: int | None = None
+    sequential: bool = False
 
     def check(self, mesh: AnyMesh) -> None:
         """Raises `UserError` where the batch does not divide by the microbatches and devices."""
@@ -65,6 +67,8 @@ class Run:
     `measure(state, step)` is an evaluation that needs the host (decoding, official scores): its
     numbers join the evaluation row. `finished(row)` ends the run early after such a row.
     `checkpoints` is where they are, if not in `workdir`; `before_save` runs before each of them.
+    `largest()` is a batch of the largest shape, where batches have several: its step is compiled
+    first, so that the memory of the run is known before the first one.
     """
 
     objective: Objective
@@ -80,6 +84,7 @@ class Run:
     resume: Any = None
     checkpoints: Any = None
     before_save: Callable[[], None] | None = None
+    largest: Callable[[], Mapping[str, np.ndarray]] | None = None
     watch: Callable[[Mapping[str, float], float], str | None] | None = None
     measure: Callable[[TrainState, int], Mapping[str, float]] | None = None
     finished: Callable[[Mapping[str, float]], bool] | None = None

@@ -3,6 +3,7 @@ objective."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +20,11 @@ from electra_jax.objectives.base import (
     Batch,
     Objective,
     Sums,
+    TrainedPart,
     Tree,
 )
 from electra_jax.objectives.rng import Draws
+from electra_jax.training.optimizer import first_match
 
 
 @struct.dataclass
@@ -89,12 +92,16 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     seed: int,
     accumulate: int = 1,
+    sequential: bool = False,
 ) -> Callable[..., tuple[TrainState, Sums]]:
     """(state, batch, `run_key_data` of the seed or nothing) → (state, sums).
 
     The batch is split into `accumulate` microbatches; every denominator is the whole batch's,
     computed first, so that splitting changes nothing but rounding. Sums also carry `gradient_norm`,
     before clipping, and the coefficients that change during the run.
+
+    sequential: the gradient of each of the objective's `parts` is taken after the update of those
+    before it. Every part has a chain of its own in the optimizer (`optimizer_groups`).
     """
     scheduled = {
         name
@@ -111,30 +118,40 @@ def make_train_step(
         size = next(iter(batch.values())).shape[0]
         rows = jnp.arange(size, dtype=jnp.int32)
 
-        def microbatch_loss(params: Tree, part: Batch, part_rows: jax.Array) -> Any:
+        def microbatch_loss(
+            params: Tree, part: Batch, part_rows: jax.Array, terms_of: Any = None
+        ) -> Any:
             draws = Draws(key, state.step, part_rows)
+            if terms_of is not None and terms_of is not first:
+                part = {**part, **objective.kept(state.params, state.frozen, part, draws)}
             terms, metrics = objective.loss(params, state.frozen, part, draws, True)
             total = sum(
                 c * terms[name][0] / (denominators[name] + DENOMINATOR_EPSILON)
                 for name, c in coefficients.items()
+                if terms_of is None or name in terms_of.terms
             )
             return total, {**terms, **metrics}
 
-        gradient = jax.grad(microbatch_loss, has_aux=True)
-        if accumulate == 1:
-            grads, sums = gradient(state.params, batch, rows)
-        else:
+        def gradient(params: Tree, terms_of: Any = None) -> tuple[Tree, Sums]:
+            of = jax.grad(functools.partial(microbatch_loss, terms_of=terms_of), has_aux=True)
+            if accumulate == 1:
+                return of(params, batch, rows)
             parts = jax.tree.map(
                 lambda x: x.reshape(accumulate, size // accumulate, *x.shape[1:]), (batch, rows)
             )
-            shapes = jax.eval_shape(gradient, state.params, *jax.tree.map(lambda x: x[0], parts))
+            shapes = jax.eval_shape(of, params, *jax.tree.map(lambda x: x[0], parts))
             zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
             def add(carry: Any, part: Any) -> Any:
-                return jax.tree.map(jnp.add, carry, gradient(state.params, *part)), None
+                return jax.tree.map(jnp.add, carry, of(params, *part)), None
 
-            (grads, sums), _ = jax.lax.scan(add, zeros, parts)
+            return jax.lax.scan(add, zeros, parts)[0]
 
+        first = objective.parts()[0] if sequential else None
+        if not sequential:
+            grads, sums = gradient(state.params)
+        else:
+            grads, sums = _in_turn(objective, optimizer, state, gradient)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         sums["gradient_norm"] = (optax.tree.norm(grads), jnp.ones(()))
@@ -143,6 +160,38 @@ def make_train_step(
         return TrainState(state.step + 1, params, opt_state, state.frozen), sums
 
     return train_step
+
+
+def _in_turn(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    gradient: Callable[[Tree, TrainedPart], tuple[Tree, Sums]],
+) -> tuple[Tree, Sums]:
+    """(gradients, sums) of the objective's parts, each taken after the updates of those before it.
+
+    A part's update depends on its own gradient alone, so one update of all at the end repeats those
+    made on the way.
+    """
+    parts = objective.parts()
+    owner = first_match(state.params, [(p.pattern, p.name) for p in parts], "parts")
+    grads = jax.tree.map(jnp.zeros_like, state.params)
+    sums: Sums = {}
+    params, done = state.params, set[str]()
+    for part in parts:
+        found, measured = gradient(params, part)
+        grads = jax.tree.map(
+            lambda name, new, old, part=part: new if name == part.name else old,
+            owner, found, grads,
+        )  # fmt: skip
+        earlier = {n for p in parts if p.name in done for n in (*p.terms, *p.sums)}
+        sums |= {name: value for name, value in measured.items() if name not in earlier}
+        done.add(part.name)
+        updates, _ = optimizer.update(grads, state.opt_state, state.params)
+        params = jax.tree.map(
+            lambda name, p, u: p + u if name in done else p, owner, state.params, updates
+        )
+    return grads, sums
 
 
 class PackedStep:
@@ -157,8 +206,9 @@ class PackedStep:
         optimizer: optax.GradientTransformation,
         seed: int,
         accumulate: int = 1,
+        sequential: bool = False,
     ) -> None:
-        self._step = make_train_step(objective, optimizer, seed, accumulate)
+        self._step = make_train_step(objective, optimizer, seed, accumulate, sequential)
         self.sums: Any = None
 
     def __call__(

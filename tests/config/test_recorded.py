@@ -26,9 +26,25 @@ ADDED = {
         "train.checkpoint_minutes",
     },
     "pretrain": {
+        "model.discriminator_head",
+        *(
+            f"optimizer.{network}_{setting}"
+            for network in ("discriminator", "generator")
+            for setting in ("clip_norm", "factor", "weight_decay")
+        ),
+        "objective.eval_mask_prob",
+        "objective.generator_dropout",
+        "objective.hidden_prob",
+        "objective.masked_share",
+        "objective.ngrams",
+        "objective.replaced_share",
+        "objective.whole_words",
+        "objective.z_loss",
+        "objective.zero_head",
         "optimizer.decay_floor",
         "optimizer.muon_factor",
         "optimizer.muon_momentum",
+        "optimizer.order",
         "train.checkpoint_minutes",
         "train.minutes",
         "watch.minimum_skill",

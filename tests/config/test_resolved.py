@@ -99,14 +99,15 @@ def test_the_shapes_that_a_run_records_are_groups_too():
     class Shape(ElectraConfig):
         window: int | None = field(128, "new", when_absent=None)
 
-    newer = {"pooling": "cls"}
+    newer = {"pooling": "cls", "discriminator_head": "electra"}
     own = {f"network.{k}": v for k, v in {**newer, "window": None}.items()}
     assert absent_values(Shape, "network") == own
     pair = dataclasses.make_dataclass(
         "Pair", [("generator", Shape | None, None)], bases=(PairConfig,), frozen=True
     )
     found = absent_values(pair, "networks")
-    assert found.pop("networks.discriminator.pooling") == "cls"
+    for name, value in newer.items():
+        assert found.pop(f"networks.discriminator.{name}") == value
     assert found == {f"networks.generator.{k.removeprefix('network.')}": v for k, v in own.items()}
 
 

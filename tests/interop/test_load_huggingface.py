@@ -134,3 +134,14 @@ def test_a_configuration_that_contradicts_the_shapes_names_both(tmp_path):
         UserError, match=r"hidden_size is 64 in the configuration and 32 in the tensors"
     ):
         load_model_folder(folder)
+
+
+def test_a_difference_of_embeddings_is_refused_without_the_sum(tmp_path):
+    """DeBERTa's discriminators hold both; a file that holds the difference alone is no model."""
+    folder = saved(tmp_path / "model")
+    words = "electra.embeddings.word_embeddings"
+    _edit(folder, lambda t: t.update({f"{words}._weight": 0 * t[f"{words}.weight"]}))
+    assert load_model_folder(folder).ignored == [f"{words}._weight"]
+    _edit(folder, lambda t: t.pop(f"{words}.weight"))
+    with pytest.raises(UserError, match=r"word_embeddings\._weight: the difference .* without the"):
+        load_model_folder(folder)

@@ -113,3 +113,17 @@ def test_every_folder_has_a_card_and_a_person_s_is_kept(tmp_path):
     (folder / "README.md").write_text("# Mine\n")
     save_model_folder(folder, "discriminator", BERT, params, None, card=facts)
     assert (folder / "README.md").read_text() == "# Mine\n"
+
+
+@pytest.mark.parametrize("config", [BERT, MODERN], ids=["bert", "modern"])
+def test_a_discriminator_with_deberta_s_head_is_a_folder_of_our_own(tmp_path, config):
+    config = config.replace(discriminator_head="deberta")
+    params = networks.random_params(config, "discriminator")
+    save_model_folder(tmp_path / "model", "discriminator", config, params, None)
+    settings = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert settings["model_type"] == "electra_jax"
+    loaded = load_model_folder(tmp_path / "model")
+    assert loaded.kind == "discriminator" and loaded.config == config
+    assert networks.equal(loaded.params, params)
+    with pytest.raises(UserError, match=r"no deberta head of a discriminator: leave the head out"):
+        electra_jax.convert(tmp_path / "model", tmp_path / "tf1", to="tf1")

@@ -200,3 +200,36 @@ def test_without_a_tokenizer_another_size_cannot_be_matched(tmp_path):
         initial_parameters(
             tmp_path / "pair", None, pair, _random(pair, "pair", 2), new, vocabulary="map"
         )
+
+
+def _gdes(d, g):
+    """A pair's fresh parameters, and what it begins with from `d` and `g`."""
+    pair = PairConfig(CONFIG, SMALL, "gdes")
+    fresh = _random(pair, "pair", 2)
+    found, _, _ = initial_parameters(d, g, pair, fresh)
+    own, lent = found["electra"]["embeddings"], found["generator"]["embeddings"]
+    assert {*own} == {*fresh["electra"]["embeddings"]}
+    return fresh, own, lent
+
+
+def test_differences_begin_as_what_two_networks_differ_by(tmp_path):
+    pair = PairConfig(CONFIG, SMALL, "nes")
+    params = _random(pair, "pair", 1)
+    save_pair(tmp_path, pair, params, None)
+    d, g = tmp_path / "discriminator", tmp_path / "generator"
+    words = [params[n]["embeddings"]["word_embeddings"] for n in ("electra", "generator")]
+    _, own, lent = _gdes(d, g)
+    np.testing.assert_array_equal(lent["word_embeddings"], words[1])
+    np.testing.assert_allclose(own["word_embeddings_delta"], words[0] - words[1], atol=1e-6)
+    for one, both in ((_gdes(d, None), words[0]), (_gdes(None, g), words[1])):
+        np.testing.assert_array_equal(one[2]["word_embeddings"], both)
+        assert not one[1]["word_embeddings_delta"].any()
+
+
+def test_another_kind_of_head_starts_fresh(tmp_path):
+    save_pair(tmp_path, PAIR, _random(PAIR, "pair", 1), None)
+    pair = PairConfig(CONFIG.replace(discriminator_head="deberta"), SMALL)
+    fresh = _random(pair, "pair", 2)
+    found, lines, _ = initial_parameters(tmp_path, None, pair, fresh)
+    assert networks.equal(found["discriminator_predictions"], fresh["discriminator_predictions"])
+    assert "fresh head" in lines[0]

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from objectives.tiny import SPECIAL, quick_jit, rows_of, tiny_objective
+from objectives.tiny import SPECIAL, quick_jit, rows_of, tiny_config, tiny_objective
 
+from electra_jax.modeling.electra import DiscriminatorHead, Inputs, first_states
 from electra_jax.objectives.row_structure import row_structure
 
 erf = np.vectorize(math.erf)
@@ -143,3 +144,24 @@ def test_both_networks_follow_their_equations(block, packed):
         real = ids[row] != SPECIAL.pad
         np.testing.assert_allclose(ours[0][row][real], masked_lm[real], rtol=1e-4, atol=2e-4)
         np.testing.assert_allclose(ours[1][row][real], replaced[real], rtol=1e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("block", ["bert", "modern"])
+def test_deberta_s_head_reads_each_token_beside_its_own_segment_s_cls(block):
+    """LayerNorm(h + h[CLS]) → dense → GELU → linear."""
+    config = tiny_config(block, discriminator_head="deberta")
+    ids = rows_of([[6, 5], [9]], 14)
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(2, 14, 16)).astype(np.float32)
+    inputs = row_structure(ids, SPECIAL, True).inputs
+    module = DiscriminatorHead(config)
+    params = module.init(jax.random.key(0), hidden, inputs)["params"]
+    params = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), params)
+    starts = [[0] * 6 + [6] * 5 + [11, 12, 13], [0] * 9 + [9, 10, 11, 12, 13]]
+    first = np.stack([row[start] for row, start in zip(hidden, starts)])
+    np.testing.assert_array_equal(first_states(hidden, inputs), first)
+    assert first_states(hidden, Inputs(ids, inputs.mask)).shape == (2, 1, 16)
+    x = norm(np.float64(hidden + first), params["LayerNorm"], config.layer_norm_eps)
+    expected = dense(gelu(dense(x, params["dense"])), params["dense_1"])[..., 0]
+    found = module.apply({"params": params}, hidden, inputs)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

@@ -22,6 +22,7 @@ class Mutant(NamedTuple):
 # Whole files where they are quick, single tests where they are not.
 MASKING = "objectives/test_masking.py"
 SAMPLING = "objectives/test_sampling.py"
+WORDS = "objectives/test_word_masking.py::"
 STRUCTURE = "objectives/test_row_structure.py"
 DRAWS = "objectives/test_rng.py"
 ATTENTION = "modeling/test_attention.py"
@@ -30,6 +31,7 @@ BLOCKS = "modeling/test_electra.py"
 DROPOUT = "modeling/test_dropout.py"
 COUNTS = "modeling/test_parameter_counts.py"
 INITIAL = "modeling/test_initialisation.py"
+MUON = "training/test_muon.py::"
 OPTIMIZER = "training/test_optimizer.py"
 SCHEDULES = "training/test_schedules.py"
 RATE = "objectives/test_electra.py::test_the_replaced_rate_is_the_masked_share_the_generator_misses"
@@ -126,9 +128,9 @@ MUTANTS = (
     ),
     Mutant(
         "80 % are hidden instead of 85 %",
-        "objectives/masking.py",
-        "masked_share: float = 0.85",
-        "masked_share: float = 0.8",
+        "objectives/corruption_settings.py",
+        "masked_share: float = field(\n        0.85,",
+        "masked_share: float = field(\n        0.8,",
         (MASKING,),
     ),
     Mutant(
@@ -157,8 +159,8 @@ MUTANTS = (
     Mutant(
         "samples are written at each other's positions",
         "objectives/corruption.py",
-        "scatter_update(original.input_ids, sampled, rows.selection,",
-        "scatter_update(original.input_ids, jnp.roll(sampled, 1, 1), rows.selection,",
+        "scatter_update(original.input_ids, sampled, where,",
+        "scatter_update(original.input_ids, jnp.roll(sampled, 1, 1), where,",
         (RATE,),
     ),
     # Sampling
@@ -178,9 +180,9 @@ MUTANTS = (
     ),
     Mutant(
         "evaluation samples at the training temperature",
-        "objectives/corruption.py",
-        "s.temperature_at(draws.step) if train else jnp.float32(final_value(s.temperature))",
-        "s.temperature_at(draws.step)",
+        "objectives/corruption_settings.py",
+        "self.temperature_at(draws.step) if train else final",
+        "self.temperature_at(draws.step)",
         (SAMPLING,),
     ),
     Mutant(
@@ -457,5 +459,48 @@ MUTANTS = (
         "masked = jnp.where(jnp.arange(ids.shape[1])[None] == at[:, None], mask, ids)",
         "masked = jnp.where(jnp.arange(ids.shape[1])[None] == at[:, None] - 1, mask, ids)",
         (SCORES,),
+    ),
+    # Parts of recipes
+    Mutant(
+        "a fused kernel is made orthogonal as one matrix",
+        "training/muon.py",
+        '(r"encoder/layer/.*Wqkv/kernel$", 3)',
+        '(r"encoder/layer/.*Wqkv/kernel$", 1)',
+        (MUON + "test_layers_and_fused_matrices_are_orthogonal_each_for_itself",),
+    ),
+    Mutant(
+        "Muon's updates do not know the size of their matrix",
+        "training/muon.py",
+        "ADAMW_RMS * max(rows, columns) ** 0.5 * joined",
+        "ADAMW_RMS * joined",
+        (MUON + "test_plain_matrices_move_as_optax_s_do",),
+    ),
+    Mutant(
+        "StableAdamW limits a whole stack by its mean",
+        "training/optimizer.py",
+        "range(int(bool(re.search(_STACKS, name))), update.ndim)",
+        "range(update.ndim)",
+        (OPTIMIZER + "::test_stable_adamw_limits_the_update_of_each_tensor_and_layer",),
+    ),
+    Mutant(
+        "the tokens of a word are selected one by one",
+        "objectives/masking.py",
+        "return jnp.take_along_axis(uniforms, first, axis=1)",
+        "return uniforms",
+        (WORDS + "test_words_are_selected_whole_but_for_one_a_document",),
+    ),
+    Mutant(
+        "replacing never stops",
+        "objectives/corruption.py",
+        "< share.at(draws.step)",
+        "< share.initial",
+        (WORDS + "test_replacing_can_stop_while_predicting_goes_on",),
+    ),
+    Mutant(
+        "evaluation at the run's mask rate",
+        "objectives/corruption.py",
+        "given = (self.evaluation_share, self.settings.eval_mask_prob, schedule.final)",
+        "given = (self.evaluation_share, schedule.final)",
+        (WORDS + "test_evaluation_has_its_own_rate_whatever_the_run_s",),
     ),
 )

@@ -39,8 +39,8 @@ def test_its_parameters_and_its_exports(name, heads, exported):
 def test_a_run_s_folder_without_a_discriminator_is_read_as_its_own_masked_lm(tmp_path):
     objective = configured_objective("replace_mlm")
     params = jax.device_get(init_params(objective, jax.random.key(0)))
-    for name, (kind, config, tree) in objective.networks(params).items():
-        save_model_folder(tmp_path / "model" / name, kind, config, tree, None)
+    for name, network in objective.networks(params).items():
+        save_model_folder(tmp_path / "model" / name, *network[:3], None)
     loaded = load_model_folder(tmp_path)
     assert loaded.kind == "generator" and loaded.config.hidden_size == 16
     np.testing.assert_array_equal(
@@ -66,8 +66,8 @@ def test_the_cost_beside_electra_s(size, length, replace, all_tokens):
 def test_it_starts_from_a_discriminator_with_its_own_heads_alone(tmp_path):
     pair = configured_objective("electra")
     params = jax.device_get(init_params(pair, jax.random.key(1)))
-    for name, (kind, config, tree) in pair.networks(params).items():
-        save_model_folder(tmp_path / name, kind, config, tree, None)
+    for name, network in pair.networks(params).items():
+        save_model_folder(tmp_path / name, *network[:3], None)
     objective = configured_objective("replace_mlm")
     fresh = jax.device_get(init_params(objective, jax.random.key(0)))
     tree, lines, _ = objective.warm_start(str(tmp_path), None, fresh, None)

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -134,3 +135,20 @@ def test_a_step_that_does_not_fit_is_warned_of_with_the_remedy(monkeypatch):
     assert "train.accumulate=2 should fit" in lines[1] and len(lines) == 2
     small = memory.Memory(100 << 20, 200 << 20, 3 << 30, "XLA's account of the compiled step")
     assert len(memory.outlook(small, 64, 1, mesh)) == 1
+
+
+def test_tensorflow_is_counted_apart_where_a_run_may_import_it(monkeypatch):
+    """A short run never imports it; what is warned of is the run that does."""
+    mesh = make_mesh({"data": 1, "fsdp": 1, "tensor": 1})
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
+    monkeypatch.setattr(memory, "process_memory", lambda: 500 << 20)
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    need = memory.Memory(100 << 20, 200 << 20, 400 << 20, "XLA's account of the compiled step")
+    # 500 + 400, as much as the heap cannot reuse of it (256), checkpoints (100); TensorFlow 550
+    for free, warned in ((1310 << 20, False), (1300 << 20, True)):
+        monkeypatch.setattr(memory, "free_memory", lambda free=free: free)
+        first, *rest = memory.outlook(need, 64, 1, mesh, imports_later=True)
+        assert "now, about 1.23 GiB at its peak, 1.76 GiB once TensorFlow reads batches;" in first
+        assert bool(rest) == warned
+    (line,) = memory.outlook(need, 64, 1, mesh)
+    assert "about 1.23 GiB at its peak; the host" in line

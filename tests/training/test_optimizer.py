@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from objectives.tiny import tiny_objective
+from objectives.tiny import configured_objective, tiny_objective
 
+from electra_jax.config.pretraining import PretrainOptimizer
 from electra_jax.config.training import NO_DECAY
 from electra_jax.errors import UserError
 from electra_jax.interop.convert import load_moments
@@ -22,6 +23,7 @@ from electra_jax.training.optimizer import (
     first_match,
     matches,
     names,
+    optimizer_groups,
     with_adam_moments,
 )
 from electra_jax.training.schedules import learning_rate_schedule
@@ -391,3 +393,57 @@ def test_only_the_reference_s_optimizer_takes_them():
     own = build_optimizer(params, lambda step: 1e-3, SETTINGS)
     with pytest.raises(UserError, match="not of this run's"):
         with_adam_moments(own.init(params), {"a": jnp.zeros(4)}, params)
+
+
+# An optimizer for each network
+
+
+def test_each_network_has_its_own_rate_clip_and_decay():
+    objective = tiny_objective(sharing="none")
+    assert optimizer_groups(objective, PretrainOptimizer()) == ()
+    settings = PretrainOptimizer(
+        clip_norm=0.5, weight_decay=0.0, generator_factor=2.0, discriminator_clip_norm=0.25,
+        generator_weight_decay=0.1, no_decay=(),
+    )  # fmt: skip
+    groups = optimizer_groups(objective, settings)
+    assert [(g.name, g.learning_rate, g.clip_norm, g.weight_decay) for g in groups] == [
+        ("generator", 2.0, None, 0.1), ("discriminator", 1.0, 0.25, None),
+    ]  # fmt: skip
+    params = jax.eval_shape(objective.init, jax.random.key(0))[0]
+    params = jax.tree.map(lambda x: jnp.ones(x.shape), params)
+    schedule = learning_rate_schedule(1e-3, 100, 0, decay="constant")
+    optimizer = build_optimizer(params, schedule, settings, groups=groups)
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    of = {"generator": [], "discriminator": []}
+    for name, update in flatten(updates).items():
+        of["generator" if name.startswith("generator") else "discriminator"].append(update)
+    for name, clip, rate, decay in (
+        ("generator", 0.5, 2e-3, 0.1),
+        ("discriminator", 0.25, 1e-3, 0),
+    ):
+        size = sum(x.size for x in of[name])
+        gradient = clip / np.sqrt(size)
+        moment = 0.1 * gradient / (np.sqrt(0.001) * gradient + 1e-6)
+        for update in of[name]:
+            np.testing.assert_allclose(update, -rate * (moment + decay), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        (
+            "masked_lm",
+            {"generator_factor": 2.0},
+            r"generator_factor=2\.0: MaskedLMObjective trains",
+        ),
+        ("masked_lm", {"order": "sequential"}, r"order='sequential': MaskedLMObjective .*leave it"),
+        (
+            "electra",
+            {"order": "sequential"},
+            r"order='sequential': ElectraObjective updates .*gdes",
+        ),
+    ],
+)
+def test_one_network_has_one_optimizer_and_shared_ones_one_update(name, settings, message):
+    with pytest.raises(UserError, match=message):
+        optimizer_groups(configured_objective(name), PretrainOptimizer(**settings))

@@ -93,10 +93,11 @@ def test_the_loop_is_set_by_train_but_for_what_a_run_decides():
         keep=4, keep_every=9,
     )  # fmt: skip
     settings = loop_settings(train, 12)
-    shared = {f.name for f in dataclasses.fields(settings)} - {"steps"}
-    assert settings.steps == 12
+    shared = {f.name for f in dataclasses.fields(settings)} - {"steps", "sequential"}
+    assert settings.steps == 12 and not settings.sequential
     assert all(getattr(settings, name) == getattr(train, name) for name in shared)
-    changed = loop_settings(train, 12, seed=8, eval_every=2)
+    changed = loop_settings(train, 12, seed=8, eval_every=2, sequential=True)
+    assert changed.sequential
     assert (changed.seed, changed.eval_every, changed.log_every) == (8, 2, 5)
 
 

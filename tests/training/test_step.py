@@ -10,14 +10,23 @@ import numpy as np
 import optax
 import pytest
 from matrix import representative
-from objectives.tiny import draws_of, losses, quick_jit, rows_of, tiny_objective
+from objectives.tiny import (
+    configured_objective,
+    draws_of,
+    losses,
+    quick_jit,
+    rows_of,
+    tiny_objective,
+)
 
+from electra_jax.config.pretraining import PretrainOptimizer
 from electra_jax.config.training import NO_DECAY
 from electra_jax.objectives.base import Objective
-from electra_jax.training.optimizer import build_optimizer
+from electra_jax.training.optimizer import build_optimizer, optimizer_groups
 from electra_jax.training.schedules import learning_rate_schedule
 from electra_jax.training.step import (
     Packing,
+    TrainState,
     init_state,
     make_eval_step,
     make_train_step,
@@ -199,6 +208,48 @@ def test_packed_sums_come_back_by_name():
     assert back["a"] == (1.5, 2)
     np.testing.assert_array_equal(back["auc"][0], [0, 1, 2])
     np.testing.assert_array_equal(back["auc"][1], [5, 6, 7])
+
+
+# Networks that are updated in turn
+
+
+def in_turn(objective, params, batch, accumulate=1, sequential=True):
+    """(parameters, sums) after one step of a pair with an optimizer for each network."""
+    settings = PretrainOptimizer(order="sequential", weight_decay=0.01)
+    groups = optimizer_groups(objective, settings)
+    optimizer = build_optimizer(params, SCHEDULE, settings, groups=groups)
+    state = TrainState(jnp.int32(0), params, quick_jit(optimizer.init)(params), {})
+    step = quick_jit(make_train_step(objective, optimizer, 0, accumulate, sequential))
+    state, sums = step(state, batch)
+    return jax.device_get((state.params, sums))
+
+
+@pytest.mark.slow  # four steps to compile; test_sharing.py has its trajectory
+def test_in_turn_the_second_network_reads_the_first_one_s_update_and_its_earlier_samples():
+    """A pair whose discriminator's embeddings are the generator's plus a difference."""
+    objective = configured_objective("electra", "model.sharing=gdes", "objective.mask_prob=0.3")
+    params = quick_jit(lambda: objective.init(jax.random.key(0))[0])()
+    batch = {"input_ids": rows_of(LENGTHS, 32)[:, :16]}
+    at_once, usual = in_turn(objective, params, batch, sequential=False)
+    after, sums = in_turn(objective, params, batch)
+    # The generator learns as ever, from what it measured before its update.
+    for name in ("generator", "generator_predictions"):
+        jax.tree.map(np.testing.assert_array_equal, after[name], at_once[name])
+    for name in ("generator_loss", "masked_lm_accuracy", "sampled_accuracy", "replaced_rate"):
+        assert sums[name] == usual[name], name
+    # The discriminator's loss is that of the pair with the generator's new tables.
+    assert sums["discriminator_loss"] != usual["discriminator_loss"]
+    samples = objective.kept(params, {}, batch, _train_draws(len(LENGTHS)))
+    mixed = {**params, "generator": after["generator"]}
+    _, expected = in_turn(objective, mixed, {**batch, **samples}, sequential=False)
+    np.testing.assert_allclose(
+        sums["discriminator_loss"], expected["discriminator_loss"], rtol=1e-6
+    )
+    split, parts = in_turn(objective, params, batch, accumulate=4)
+    np.testing.assert_allclose(parts["discriminator_loss"], sums["discriminator_loss"], rtol=1e-5)
+    moved, also = (jax.tree.map(jnp.subtract, end, params) for end in (after, split))
+    difference = optax.tree.norm(jax.tree.map(jnp.subtract, moved, also))
+    assert float(difference) <= 1e-4 * float(optax.tree.norm(moved))
 
 
 # Another objective

@@ -56,7 +56,7 @@ _SAME_ACTIVATION = {
 }
 _COMPUTED = (
     *("dtype", "scan_layers", "remat", "attention"),
-    *("block", "rope_theta", "masked_lm_act", "pooling"),
+    *("block", "rope_theta", "masked_lm_act", "pooling", "discriminator_head"),
 )
 
 
@@ -68,8 +68,11 @@ def masked_lm_activation(config: ElectraConfig) -> str:
 def has_class(config: ElectraConfig, kind: str) -> bool:
     """Whether a class of `transformers` computes this network.
 
-    ElectraForMaskedLM's head is always the exact gelu; the reference's task heads have no class.
+    ElectraForMaskedLM's head is always the exact gelu; the reference's task heads and DeBERTa's
+    replaced-token head have no class.
     """
+    if kind == DISCRIMINATOR and config.discriminator_head != "electra":
+        return False
     scheme = "modernbert" if config.block == "modern" else "electra"
     if kind == GENERATOR and scheme == "electra":
         return masked_lm_activation(config) == "gelu"

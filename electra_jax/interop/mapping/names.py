@@ -285,11 +285,16 @@ def pair_rows(pair: PairConfig) -> list[Row]:
     """
     d, g = pair.discriminator, pair.generator
     rows = backbone(d, huggingface=None)
+    if pair.sharing == "gdes":
+        raise UserError(
+            "model.sharing='gdes': a checkpoint of one pair has no names for differences between "
+            "embeddings; its exported folders hold the sums"
+        )
     if isinstance(pair, ElectricConfig):
         rows += noise_rows(pair)
     elif g is not None:
         if pair.sharing != "all":
-            own = pair.sharing == "none"
+            own = pair.own_embeddings
             rows += backbone(g, "generator/", None, "generator/", embeddings=own)
         rows += _head(g, scheme_of(g), GENERATOR, huggingface=None)
     return rows + _head(d, scheme_of(d), DISCRIMINATOR, huggingface=None)

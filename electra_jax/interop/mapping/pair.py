@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from electra_jax.config.model import ElectraConfig, ElectricConfig, PairConfig
 from electra_jax.errors import UserError
 from electra_jax.interop.mapping.names import NOISE
+from electra_jax.modeling.electra import DELTA
 from electra_jax.modeling.trees import Tree, flatten
 
 # What the config.json of Electric's discriminator says beside its class, ElectraForPreTraining:
@@ -24,15 +26,17 @@ def split_pair(
     """A pair as two networks: {"generator": (config, `MaskedLM`'s tree) or None, "discriminator":
     (config, `Discriminator`'s tree) or None where it has no replaced-token head}.
 
-    Shared arrays appear in both; nothing is copied. Electric has no "generator" but "noise": (the
+    Shared arrays appear in both; nothing is copied. Tables that are a difference to the
+    generator's (`sharing="gdes"`) become the sums. Electric has no "generator" but "noise": (the
     shape of a tower, all that is not the discriminator's).
     """
     parts: dict[str, tuple[ElectraConfig, Tree] | None] = {
         "discriminator": None,
         "generator": None,
     }
+    encoders = with_sums(pair, params)
     if "discriminator_predictions" in params:
-        found = {name: params[name] for name in _DISCRIMINATOR_PARTS}
+        found = {name: encoders[name] for name in _DISCRIMINATOR_PARTS}
         parts["discriminator"] = (pair.discriminator, found)
     if isinstance(pair, ElectricConfig):
         assert pair.generator is not None
@@ -41,13 +45,38 @@ def split_pair(
     if pair.generator is not None:
         if pair.sharing == "all":
             encoder = params["electra"]
-        elif pair.sharing == "none":
+        elif pair.own_embeddings:
             encoder = params["generator"]
         else:
             encoder = {"embeddings": params["electra"]["embeddings"], **params["generator"]}
         tree = {"electra": encoder, "generator_predictions": params["generator_predictions"]}
         parts["generator"] = (pair.generator, tree)
     return parts
+
+
+def with_sums(pair: PairConfig, params: Mapping[str, Any]) -> Tree:
+    """A pair's tree with the discriminator's tables in place of their differences to the
+    generator's; leaves may be shapes."""
+    if pair.sharing != "gdes":
+        return dict(params)
+    own = dict(params["electra"]["embeddings"])
+    for name, table in params["generator"]["embeddings"].items():
+        if name + DELTA in own:
+            delta = own.pop(name + DELTA)
+            abstract = isinstance(delta, jax.ShapeDtypeStruct)
+            own[name] = table if abstract else np.asarray(table) + np.asarray(delta)
+    return {**params, "electra": {**params["electra"], "embeddings": own}}
+
+
+def with_deltas(params: Mapping[str, Any]) -> Tree:
+    """The inverse of `with_sums`: the discriminator's tables as differences to the generator's."""
+    lent = params["generator"]["embeddings"]
+    own = {
+        name: leaf if isinstance(leaf, Mapping) else np.asarray(leaf) - np.asarray(lent[name])
+        for name, leaf in params["electra"]["embeddings"].items()
+    }
+    own = {name + DELTA * (not isinstance(x, Mapping)): x for name, x in own.items()}
+    return {**params, "electra": {**params["electra"], "embeddings": own}}
 
 
 def join_pair(
@@ -83,11 +112,13 @@ def join_pair(
         "generator_predictions": g["generator_predictions"],
         "discriminator_predictions": d["discriminator_predictions"],
     }
-    if sharing == "none":
+    pair = PairConfig(d_config, g_config, sharing)
+    if pair.own_embeddings:
         tree["generator"] = g["electra"]
+        tree = with_deltas(tree) if sharing == "gdes" else tree
     elif sharing == "embeddings":
         tree["generator"] = {k: v for k, v in g["electra"].items() if k != "embeddings"}
-    return PairConfig(d_config, g_config, sharing), tree
+    return pair, tree
 
 
 def join_electric(

@@ -1,5 +1,6 @@
 """A pair split into two networks and joined again."""
 
+import numpy as np
 import pytest
 from interop import networks
 from interop.networks import CONFIG, SMALL, equal
@@ -42,3 +43,26 @@ def test_networks_that_differ_cannot_be_joined_as_sharing(sharing):
         join_pair(d, g, sharing)
     config, params = join_pair(d, g)  # what their arrays allow
     assert config.sharing == "none" and equal(params["generator"], g[1]["electra"])
+
+
+def test_differences_to_the_generator_s_tables_become_sums_and_back():
+    pair = PairConfig(CONFIG, SMALL, "gdes")
+    params = networks.random_params(pair, "pair")
+    parts = split_pair(pair, params)
+    own, lent = params["electra"]["embeddings"], params["generator"]["embeddings"]
+    found = parts["discriminator"][1]["electra"]["embeddings"]
+    assert {*found} == {*lent}
+    for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
+        np.testing.assert_array_equal(found[name], lent[name] + own[f"{name}_delta"])
+    assert equal(found["LayerNorm"], own["LayerNorm"]) and not equal(
+        lent["LayerNorm"], own["LayerNorm"]
+    )
+    config, joined = join_pair(parts["discriminator"], parts["generator"], "gdes")
+    assert config == pair
+    for name, x in joined["electra"]["embeddings"].items():
+        if name != "LayerNorm":
+            np.testing.assert_allclose(x, own[name], rtol=0, atol=1e-6)
+    config, joined = join_pair(parts["discriminator"], parts["generator"])  # what a folder says
+    assert config.sharing == "none" and equal(
+        joined["electra"], parts["discriminator"][1]["electra"]
+    )
