@@ -13,7 +13,7 @@ def test_config_lists_every_field_with_what_was_given_marked(capsys):
     overrides = ("--config.train.tokens=1e9", "--config.optimizer.beta2=0.98")
     assert main(["config", "configs/pretrain.py:small", *overrides]) == 0
     text = capsys.readouterr().out
-    assert "* marks 3 that differ" in text and max(map(len, text.splitlines())) <= 100
+    assert "* marks 4 that differ" in text and max(map(len, text.splitlines())) <= 100
     assert "*   steps = None   (default: 1000000)\n        Length of the run. [int" in text
     assert "*   tokens = 1000000000.0   (default: None)" in text
     assert main(["config", "configs/finetune.py:sst2", "--json"]) == 0

@@ -29,7 +29,7 @@ def test_it_is_electra_but_for_the_positions_that_count(masking, selected):
     assert float(total) == pytest.approx(float(expected), rel=1e-6)
     assert float(weight) == float(jnp.sum(weights)) == selected
     # With replacement a row has room for four entries.
-    denominators = objective.weights({"input_ids": ids})
+    denominators = objective.weights({"input_ids": ids}, jnp.zeros((), jnp.int32))
     assert {name: float(x) for name, x in denominators.items()} == {
         "generator_loss": selected, "discriminator_loss": selected,
     }  # fmt: skip
