@@ -20,6 +20,8 @@ import jax
 # until used.
 _SMALL_BLOCKS = 1 << 30
 
+_NO_LIMIT = 1 << 60  # a control group of version 1 without a limit has a number above
+
 # Numbers of malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 
@@ -62,8 +64,47 @@ def one_program_at_a_time() -> None:
 
 
 def free_memory() -> int | None:
-    """Bytes of the host that a process can still take (Linux's MemAvailable); None elsewhere."""
-    return _bytes("/proc/meminfo", "MemAvailable")
+    """Bytes that a process can still take: Linux's MemAvailable, or what is left of its control
+    group's limit (a container's) where that is less; None elsewhere."""
+    known = [x for x in (_bytes("/proc/meminfo", "MemAvailable"), left_in_group()) if x is not None]
+    return min(known, default=None)
+
+
+def left_in_group(
+    groups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> int | None:
+    """Bytes up to the memory limit of this process's control group (version 2 or 1), cached files
+    that can be dropped counted as free; None without a limit."""
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    found = []
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        if controllers in ("", "memory"):
+            root = groups / controllers
+            # Inside a container the path may be the host's, and its own group the root.
+            for folder in {root / path.lstrip("/"), root}:
+                left = _left_in(folder, version=1 if controllers else 2)
+                found += [] if left is None else [left]
+    return min(found, default=None)
+
+
+def _left_in(folder: Path, version: int) -> int | None:
+    limit, usage, cached = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        2: ("memory.max", "memory.current", "inactive_file"),
+    }[version]
+    try:
+        most = int((folder / limit).read_text())
+        used = int((folder / usage).read_text())
+        statistics = (folder / "memory.stat").read_text().split()
+    except (OSError, ValueError):  # no such group, or the limit "max"
+        return None
+    if most >= _NO_LIMIT:
+        return None
+    droppable = dict(zip(statistics[::2], statistics[1::2], strict=True)).get(cached, "0")
+    return max(0, most - used + int(droppable))
 
 
 def process_memory() -> int | None:

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from electra_jax.training.host_memory import left_in_group
+
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc alone")
 
 
@@ -64,6 +66,38 @@ print(round((process_memory() - before) / 2**20), 0 < before < free + before)
 """
     grown, plausible = run(script)
     assert 250 < int(grown) < 270 and plausible == "True"
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "files", "left"),
+    [
+        ("0::/pod/a", "pod/a", {"memory.max": 8 * GIB, "memory.current": 3 * GIB}, 6 * GIB),
+        ("0::/of/the/host", "", {"memory.max": 4 * GIB, "memory.current": 3 * GIB}, 2 * GIB),
+        ("0::/pod/a", "pod/a", {"memory.max": "max", "memory.current": 3 * GIB}, None),
+        ("9:memory:/b", "memory/b",
+         {"memory.limit_in_bytes": 8 * GIB, "memory.usage_in_bytes": 7 * GIB}, 2 * GIB),
+        ("9:memory:/b", "memory/b",
+         {"memory.limit_in_bytes": 0x7FFFFFFFFFFFF000, "memory.usage_in_bytes": GIB}, None),
+        ("9:memory:/b", "memory/b",
+         {"memory.limit_in_bytes": GIB, "memory.usage_in_bytes": 3 * GIB}, 0),
+    ],
+)  # fmt: skip
+def test_a_container_s_limit_counts(tmp_path, line, folder, files, left):
+    """A gibibyte of the usage is cached files, which can be dropped."""
+    group = tmp_path / "groups" / folder
+    group.mkdir(parents=True)
+    for name, value in files.items():
+        (group / name).write_text(f"{value}\n")
+    (group / "memory.stat").write_text(f"inactive_file {GIB}\ntotal_inactive_file {GIB}\n")
+    (tmp_path / "membership").write_text(f"8:pids:/\n{line}\n")
+    assert left_in_group(tmp_path / "groups", tmp_path / "membership") == left
+
+
+def test_without_control_groups_nothing_is_known(tmp_path):
+    assert left_in_group(tmp_path, tmp_path / "none") is None
 
 
 def test_a_second_execution_needs_no_scratch_of_its_own():
