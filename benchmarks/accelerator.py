@@ -126,6 +126,9 @@ class Child:
         """Starts it, and returns at once."""
         self.name, self.flags, self.xla_flags = name, list(flags), xla_flags
         environment = dict(os.environ)
+        # The package need not be installed.
+        places = [str(HERE.parent), *filter(None, [environment.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(places)
         # Many processes hold memory of one accelerator, PyTorch's among them.
         environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
         environment["XLA_FLAGS"] = " ".join([environment.get("XLA_FLAGS", ""), xla_flags]).strip()
@@ -456,7 +459,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
             jobs = list({job.name: job for job in named}.values())
         until = report.begin + (a.measure_at or 0.7 * a.seconds)
         ready = compile_all(report, jobs, 1 if a.tiny else a.processes, until)
-    if a.measure_at:
+    if a.measure_at and ready:
         time.sleep(max(0.0, until - time.monotonic()))
     for contestants, cell in groups + more:
         if children := [ready[job.name] for job in contestants if job.name in ready]:

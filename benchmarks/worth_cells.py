@@ -151,10 +151,10 @@ def prepared(track: Track, folder: Path, seq_len: int) -> dict[str, Any]:
     if not record.is_file():
         begin = time.perf_counter()
         electra_jax.train_vocabulary(
-            track.text(), "wordpiece", track.vocabulary, folder / "tokenizer"
+            track.text(), "wordpiece", track.vocabulary, folder / "tokenizer", progress=False
         )
         rows = electra_jax.prepare(
-            track.text(), folder / "tokenizer", folder / "rows", seq_len=seq_len
+            track.text(), folder / "tokenizer", folder / "rows", seq_len=seq_len, progress=False
         )
         seconds = time.perf_counter() - begin
         record.write_text(json.dumps({"seconds": seconds, "rows": rows["splits"]["train"]}))

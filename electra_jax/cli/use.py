@@ -11,13 +11,17 @@ from electra_jax.cli.parser import verb_parser
 from electra_jax.errors import UserError
 
 
-def _answering(parser: argparse.ArgumentParser) -> None:
+def _on_error(parser: argparse.ArgumentParser, skipped: str) -> None:
     parser.add_argument(
         "--on_error",
         choices=("stop", "skip"),
         default="stop",
-        help="at a line that is wrong: stop, or skip it (its answer is null, it has no score)",
+        help=f"at a line that is wrong: stop, or skip it ({skipped})",
     )
+
+
+def _answering(parser: argparse.ArgumentParser) -> None:
+    _on_error(parser, "its answer is null, it has no score")
     parser.add_argument(
         "--task",
         help="default: the one that the model was trained for; of a model made elsewhere the one "
@@ -155,12 +159,7 @@ def score(argv: Sequence[str]) -> int:
         metavar="FILE",
         help="n-best lists with the right text as reference: chooses the weight by word errors",
     )
-    parser.add_argument(
-        "--on_error",
-        choices=("stop", "skip"),
-        default="stop",
-        help="at a line that is wrong: stop, or skip it (its answer is null)",
-    )
+    _on_error(parser, "its answer is null")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     a = parser.parse_args(argv)
     settings = electra_jax.score(

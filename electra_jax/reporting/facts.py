@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from electra_jax.data.mixture import parse_shares
 from electra_jax.data.row_format import MANIFEST
 from electra_jax.reporting.commands import read_starts
 from electra_jax.reporting.markup import escaped, table_markup
@@ -33,7 +34,9 @@ def data_facts(run: ReportedRun) -> list[list[str]]:
     """[name, value] of what was trained on: of the rows folder where it is still there, else of the
     configuration; of a fine-tuning run its examples and labels."""
     data = section(run.config, "data")
-    found = _of_rows(_manifest(data))
+    path = str(data.get("path"))
+    mixture = parse_shares(path) if "fingerprint" in data else None  # of a pretraining run
+    found = _of_mixture(mixture, data) if mixture else _of_rows(_manifest(data))
     if "examples" in data:
         found.append(["training examples", f"{data['examples']:,}"])
     if labels := data.get("labels"):
@@ -55,6 +58,12 @@ def _manifest(data: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     same = isinstance(header, dict) and data.get("fingerprint") in (None, header.get("fingerprint"))
     return header if same else {}
+
+
+def _of_mixture(shares: Mapping[str, float], data: Mapping[str, Any]) -> list[list[str]]:
+    whole = sum(shares.values())
+    found = [[f"{share / whole:.1%} of a batch's rows", path] for path, share in shares.items()]
+    return [*found, ["training", f"{data['rows']:,} rows of {data['seq_len']}"]]
 
 
 def _of_rows(header: Mapping[str, Any]) -> list[list[str]]:

@@ -96,9 +96,9 @@ def _left_in(folder: Path, version: int) -> int | None:
         2: ("memory.max", "memory.current", "inactive_file"),
     }[version]
     try:
-        most = int((folder / limit).read_text())
-        used = int((folder / usage).read_text())
-        statistics = (folder / "memory.stat").read_text().split()
+        most = int((folder / limit).read_text(encoding="utf-8"))
+        used = int((folder / usage).read_text(encoding="utf-8"))
+        statistics = (folder / "memory.stat").read_text(encoding="utf-8").split()
     except (OSError, ValueError):  # no such group, or the limit "max"
         return None
     if most >= _NO_LIMIT:

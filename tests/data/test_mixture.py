@@ -67,6 +67,18 @@ def test_a_sample_of_tokens_has_the_shares(tmp_path):
     assert counts[5] == 3 * counts[6] > 0
 
 
+def test_words_begin_as_in_the_folders(folders, monkeypatch):
+    monkeypatch.setattr(Rows, "word_starts", lambda rows: [rows.folder.name])
+    assert open_rows(as_text({str(f): 1 for f in folders})).word_starts() == ["new"]
+
+
+def test_it_offers_a_run_what_rows_offer(folders):
+    """All public names but those that only a folder's own files have."""
+    mixture = open_rows(as_text({str(f): 1 for f in folders}))
+    offered = {name for name in dir(Rows.open(folders[0])) if not name.startswith("_")}
+    assert offered - set(dir(mixture)) == {"open", "close", "verify"}
+
+
 def test_a_folder_may_be_called_like_a_mixture(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_rows(tmp_path / "{a: 1}", numbered_rows(4))

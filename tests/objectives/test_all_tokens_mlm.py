@@ -8,6 +8,7 @@ from objectives.three_steps import three_steps
 from objectives.tiny import batch_sums, configured_objective, draws_of, init_params, losses, rows_of
 
 from electra_jax.modeling.electra import gather_positions
+from electra_jax.modeling.trees import flatten
 from electra_jax.objectives.all_tokens_mlm import AllTokensMLMObjective
 from electra_jax.objectives.losses import copy_mixture_loss
 from electra_jax.objectives.replace_mlm import ReplaceMLMObjective
@@ -43,6 +44,9 @@ def test_with_nothing_copied_it_is_replace_mlm_bit_for_bit():
         three_steps(objective, start, batch), three_steps(baseline, fewer, batch)
     )  # fmt: skip
     jax.tree.map(np.testing.assert_array_equal, {n: found[n] for n in fewer}, expected)
+    moved = jax.tree.map(lambda before, after: bool((before != after).any()), fewer, expected)
+    still = {path for path, has in flatten(moved).items() if not has}
+    assert still <= {path for path in flatten(moved) if path.endswith("key/bias")}
 
 
 def test_every_token_counts_and_the_copying_head_is_scored_as_a_discriminator():

@@ -13,14 +13,13 @@ from objectives.tiny import (
     rows_of,
     tiny_objective,
 )
-from tiny_run import OVERRIDES, make_rows, metric_rows, models
+from tiny_run import OVERRIDES, make_rows, metric_rows, models, pretrain
 
 from electra_jax.config_file import load_config
 from electra_jax.modeling.trees import flatten
 from electra_jax.objectives.losses import masked_lm_loss
 from electra_jax.objectives.masked_lm import MaskedLMObjective
 from electra_jax.objectives.pair import pair_from_config
-from electra_jax.pretraining.run import Pretraining
 
 IDS = rows_of([[32], [20]], 32)
 
@@ -123,23 +122,11 @@ PARTS = (
 
 @pytest.mark.slow
 def test_a_stopped_run_of_all_parts_goes_on_to_the_same_bits(tmp_path):
-    given = (*PARTS, "train.steps=6", "train.eval_every=0", "train.log_every=1")
     rows = make_rows(tmp_path)
-    config, _ = load_config(
-        [*OVERRIDES, f"--config.data.path={rows}", *(f"--config.{x}" for x in given)]
-    )
-    Pretraining.build(config, tmp_path / "whole", quiet=True).train()
-    training = [row for row in metric_rows(tmp_path / "whole") if "replaced_rate" in row]
+    settings = (*PARTS, "train.steps=6", "train.eval_every=0", "train.log_every=1")
+    given = [*OVERRIDES, f"--config.data.path={rows}", *(f"--config.{x}" for x in settings)]
+    whole = pretrain(given, tmp_path / "whole")
+    training = [row for row in metric_rows(whole) if "replaced_rate" in row]
     assert [row["replaced_rate"] > 0 for row in training] == [True] * 3 + [False] * 3
-    stopped = Pretraining.build(config, tmp_path / "stopped", quiet=True)
-    saves = iter((None, KeyboardInterrupt()))
-
-    def stop():
-        if error := next(saves):
-            raise error
-
-    stopped.run.before_save = stop
-    with pytest.raises(KeyboardInterrupt):
-        stopped.train()
-    Pretraining.build(config, tmp_path / "stopped", quiet=True).train()
-    assert models(tmp_path / "stopped") == models(tmp_path / "whole")
+    stopped = pretrain(given, tmp_path / "stopped", killed_after=5)
+    assert models(pretrain(given, stopped)) == models(whole)

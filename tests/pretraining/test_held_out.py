@@ -36,6 +36,8 @@ def test_it_goes_on_bit_for_bit_and_tells_of_each_folder(mixture, tmp_path):
     assert held_out and all(row["eval_old_text_loss"] == row["eval_loss"] for row in held_out)
     recorded = json.loads((whole / "config.json").read_text())
     assert recorded["data"]["fingerprint"] == open_rows(recorded["data"]["path"]).fingerprint
+    report = (whole / "report.html").read_text()
+    assert all(f"{share:.1%} of a batch" in report for share in mixture.values())
     card = (whole / "model/discriminator/README.md").read_text()
     assert "70.0% of the rows are from rows" in card and str(tmp_path) not in card
 

@@ -10,14 +10,12 @@ import optax
 import pytest
 from devices import run_with_devices
 from objectives.tiny import quick_jit, tiny_objective
-from tiny_run import OVERRIDES, make_rows, models
+from tiny_run import OVERRIDES, make_rows, models, pretrain
 
 from electra_jax.config.training import NO_DECAY
-from electra_jax.config_file import load_config
 from electra_jax.errors import UserError
 from electra_jax.modeling.trees import flatten
 from electra_jax.objectives.base import ParameterGroup
-from electra_jax.pretraining.run import Pretraining
 from electra_jax.training.muon import orthogonal, scale_by_muon
 from electra_jax.training.optimizer import build_optimizer, names
 from electra_jax.training.schedules import learning_rate_schedule
@@ -188,23 +186,10 @@ def test_a_matrix_that_a_mesh_splits_is_made_orthogonal_as_a_whole():
 
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
-    given = ("optimizer.name=muon", "train.steps=4", "train.eval_every=0", "train.log_every=2")
     rows = make_rows(tmp_path)
-    config, _ = load_config(
-        [*OVERRIDES, f"--config.data.path={rows}", *(f"--config.{x}" for x in given)]
-    )
-    whole = Pretraining.build(config, tmp_path / "whole", quiet=True)
-    whole.train()
-    stopped = Pretraining.build(config, tmp_path / "stopped", quiet=True)
-    saves = iter((None, KeyboardInterrupt()))
-
-    def stop():
-        if error := next(saves):
-            raise error
-
-    stopped.run.before_save = stop
-    with pytest.raises(KeyboardInterrupt):
-        stopped.train()
-    assert (tmp_path / "stopped/checkpoints/3").is_dir()
-    Pretraining.build(config, tmp_path / "stopped", quiet=True).train()
-    assert models(tmp_path / "stopped") == models(tmp_path / "whole")
+    given = [*OVERRIDES, f"--config.data.path={rows}", "--config.optimizer.name=muon"]
+    given += ["--config.train.steps=6", "--config.train.eval_every=0"]
+    whole = pretrain(given, tmp_path / "whole")
+    stopped = pretrain(given, tmp_path / "stopped", killed_after=5)
+    assert (stopped / "checkpoints/3").is_dir()
+    assert models(pretrain(given, stopped)) == models(whole)

@@ -66,7 +66,7 @@ def read_conll(
     for line in lines:
         if line is None:
             if words:
-                yield f"{path}:{first}", _record(words, tags, labelled)
+                yield f"{path}:{first}", sentence(words, tags, labelled)
                 words, tags = [], []
             continue
         where, fields = f"{path}:{line.number}", line.fields
@@ -94,10 +94,11 @@ def read_conll(
                     "fill it, or name another column with data.columns.tags"
                 )
     if words:
-        yield f"{path}:{first}", _record(words, tags, labelled)
+        yield f"{path}:{first}", sentence(words, tags, labelled)
 
 
-def _record(words: list[str], tags: list[str], labelled: bool) -> Record:
+def sentence(words: list[str], tags: list[str], labelled: bool) -> Record:
+    """A sentence's record, with its tags where it is `labelled`."""
     return {"words": words, "tags": tags} if labelled else {"words": words}
 
 

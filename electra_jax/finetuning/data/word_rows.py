@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from electra_jax.errors import UserError
+from electra_jax.finetuning.data.conll import sentence
 from electra_jax.finetuning.data.notes import note
 from electra_jax.finetuning.data.records import TABLES, Record, format_of, table_rows
 
@@ -87,7 +88,7 @@ def _sentences(
         where = f"{path}:{number}"
         if not _is_filled(cells):
             if words:
-                yield f"{path}:{first}", _record(words, tags, labelled)
+                yield f"{path}:{first}", sentence(words, tags, labelled)
             words, tags = [], []
             continue
         if header:
@@ -110,11 +111,7 @@ def _sentences(
                     "another column with data.columns.tags"
                 )
     if words:
-        yield f"{path}:{first}", _record(words, tags, labelled)
-
-
-def _record(words: list[str], tags: list[str], labelled: bool) -> Record:
-    return {"words": words, "tags": tags} if labelled else {"words": words}
+        yield f"{path}:{first}", sentence(words, tags, labelled)
 
 
 def _column(
